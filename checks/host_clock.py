@@ -8,6 +8,7 @@ from preflight.api import (
     Context,
     Direction,
     Peer,
+    Remedies,
     Result,
     check,
     codes,
@@ -20,6 +21,7 @@ from preflight.api import (
 from preflight.model.control import ControlError
 from preflight.model.fix import ClockSync
 from preflight.model.kernel import ClockState, NeedsPlatform
+from preflight.model.remedy import to_try
 from preflight.proto.control.clock import Offset, clock_offset
 
 TOLERANCE_S = 2.0
@@ -99,7 +101,7 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, pee
     if not others and control:
         # Another check reports why none answered; an unknown difference is not a finding.
         message = "nothing synchronises the kernel's clock, and no other clock answered to confirm it"
-        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=heal(ClockSync))
+        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=to_try(heal(ClockSync)))
     if not others and peers:
         message = (
             "nothing synchronises the kernel's clock, and there is no other clock to compare it with: no control plane "
@@ -107,7 +109,8 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, pee
         )
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     if not others:
-        return _unsynced("nothing synchronises the kernel's clock, and there is no other clock to confirm it", {})
+        message = "nothing synchronises the kernel's clock, and there is no other clock to confirm it"
+        return _unsynced(message, {}, to_try(heal(ClockSync)))
     name, nearest = min(others.items(), key=lambda other: other[1].least_s)
     measured = {"synchronised": False, "offset_s": round(-nearest.middle_s, 3)}
     if nearest.least_s <= TOLERANCE_S:
@@ -117,15 +120,16 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, pee
     message = (
         f"nothing synchronises the kernel's clock, and it is {abs(nearest.middle_s):.0f} s {side} the clock of {name}"
     )
-    return _unsynced(message, measured)
+    return _unsynced(message, measured, heal(ClockSync))
 
 
-def _unsynced(message: str, measurements: dict[str, bool | float]) -> Result:
+def _unsynced(message: str, measurements: dict[str, bool | float], remedies: Remedies) -> Result:
+    """remedies: a fix only where another clock shows that this one is wrong."""
     return warned(
         codes.HOST_CLOCK_UNSYNCED,
         NODE,
         Direction.LOCAL,
         message,
-        remedies=heal(ClockSync),
+        remedies=remedies,
         measurements=measurements,
     )

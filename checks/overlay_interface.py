@@ -19,13 +19,13 @@ from preflight.api import (
     failed,
     heal,
     inconclusive,
-    look,
     passed,
 )
 from preflight.model.facts import InterfaceFacts
 from preflight.model.fix import LinkAddresses, LinkUp, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
+from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.peer_status import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
@@ -35,30 +35,14 @@ MAXIMUM_COMPLAINTS = 4
 _ADDRESS = "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node"
 
 
-def _remedies(product: str, slug: str, interface: str) -> Remedies:
+def _remedies(state: OverlayState, slug: str) -> Remedies:
     """What to do, by product and its own state."""
+    product, interface = state.product, state.interface or "INTERFACE"
     address = by_hand(_ADDRESS.format(interface=interface), root=True)
     known = {
         ("wireguard", "overlay.daemon-down"): heal(lambda: WgQuick(interface=interface, again=True)),
         ("wireguard", "overlay.no-address"): address,
         ("generic", "overlay.no-address"): address,
-        ("tailscale", "overlay.daemon-down"): heal(lambda: ServiceRestart(service="tailscaled")),
-        ("tailscale", "overlay.down"): by_hand("tailscale up", root=True),
-        ("tailscale", "overlay.no-address"): by_hand("tailscale up", root=True),
-        ("tailscale", "overlay.logged-out"): by_hand("tailscale up", root=True),
-        ("tailscale", "overlay.key-expired"): by_hand("tailscale up --force-reauth", root=True),
-        ("tailscale", "overlay.not-authorized"): by_hand(
-            "Approve this machine in the tailnet's admin console.", where="product console"
-        ),
-        ("zerotier", "overlay.daemon-down"): _ZEROTIER,
-        ("zerotier", "overlay.down"): _ZEROTIER,
-        ("zerotier", "overlay.no-address"): look(
-            "zerotier-cli listnetworks   # the status of the network must become OK", root=True
-        ),
-        ("zerotier", "overlay.logged-out"): by_hand("Log in to the network's single sign-on.", where="product console"),
-        ("zerotier", "overlay.not-authorized"): by_hand(
-            "Authorise this node on the network's controller.", where="product console"
-        ),
         ("nebula", "overlay.daemon-down"): heal(lambda: ServiceRestart(service="nebula")),
         ("nebula", "overlay.key-expired"): by_hand(
             "Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True
@@ -67,13 +51,13 @@ def _remedies(product: str, slug: str, interface: str) -> Remedies:
             "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
         ),
     }
-    return known.get((product, slug), ())
+    by_product = {"tailscale": levers.tailscale, "zerotier": levers.zerotier}.get(product)
+    return by_product(state, slug) if by_product is not None else known.get((product, slug), ())
 
 
-_ZEROTIER = heal(lambda: ServiceRestart(service="zerotier-one"))
 MISSING: Mapping[str, Remedies] = {
     "tailscale": by_hand("Run tailscaled without --tun=userspace-networking."),
-    "zerotier": _ZEROTIER,
+    "zerotier": heal(lambda: ServiceRestart(service="zerotier-one")),
 }
 
 
@@ -90,6 +74,7 @@ MISSING: Mapping[str, Remedies] = {
         codes.OVERLAY_LOGGED_OUT,
         codes.OVERLAY_KEY_EXPIRED,
         codes.OVERLAY_NOT_AUTHORIZED,
+        codes.OVERLAY_NOT_JOINED,
     ),
 )
 async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -154,12 +139,22 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         remedies = MISSING.get(state.product, ()) if missing else _up_again(state, name)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
-        message = f"{name} ({state.product}) is up but has no address"
+        message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
         return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
-    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state, ignored))
+    return passed(NODE, Direction.LOCAL, message + others, **_reported(state, ignored))
+
+
+def _unaddressed(state: OverlayState) -> str:
+    """Why, where the product itself shows it."""
+    if state.withheld:
+        given = ", ".join(state.withheld)
+        return f": the network's controller gives it {given}, and this node does not take that (allowManaged is off)"
+    if state.product == "zerotier" and not state.complaints:
+        return ": the network's controller has authorised this node and gives it none"
+    return ""
 
 
 def _unknown(state: OverlayState) -> Result:
@@ -182,7 +177,7 @@ def _addresses_of_the_file(state: OverlayState) -> Remedies:
 
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:
-    remedies = remedies or _remedies(state.product, code.slug, state.interface or "INTERFACE")
+    remedies = remedies or _remedies(state, code.slug)
     place = Station("address" if code == codes.OVERLAY_NO_ADDRESS else "tunnel")
     return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, station=place, **_reported(state))
 
@@ -192,7 +187,7 @@ def _reported(state: OverlayState, ignored: Sequence[str] = ()) -> dict[str, Any
     reported = {
         "version": state.version,
         "public_key": state.public_key,
-        "health": list(state.health),
+        "health": list(dict.fromkeys((*state.health, *(each.said for each in state.complaints)))),
         "unreadable": state.unreadable,
         "key_expires": utc(state.key_expires_unix_s) if state.key_expires_unix_s else None,
         "other_overlays": list(ignored),
@@ -224,4 +219,5 @@ def _absent(links: Iterable[Link], wanted: str | None) -> Result:
 
 
 def _complaints(state: OverlayState) -> str:
-    return f" ({'; '.join(state.health[:MAXIMUM_COMPLAINTS])})" if state.health else ""
+    said = dict.fromkeys((*state.health, *(each.said for each in state.complaints)))
+    return f" ({'; '.join(list(said)[:MAXIMUM_COMPLAINTS])})" if said else ""

@@ -159,9 +159,14 @@ def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
 
 
 def _remedies(state: OverlayState, tightest: Underlay, fits: int, minimum_mtu: int) -> Remedies:
-    """A smaller MTU, but never one that is too small for the overlay: below 1280 bytes an interface loses IPv6."""
+    """A smaller MTU, but never one that is too small for the overlay: below 1280 bytes an interface loses IPv6.
+
+    WireGuard's other end has the MTU that wg-quick computes, with room for IPv6 outside: the same is best here.
+    """
+    usual = tightest.mtu - (state.overhead_bytes or 0) - IPV6_EXTRA_BYTES
     if fits >= minimum_mtu:
-        return set_mtu_here(state.interface, fits, state.product)
+        size = usual if state.product == "wireguard" and usual >= minimum_mtu else fits
+        return set_mtu_here(state.interface, size, state.product)
     needed = minimum_mtu + tightest.mtu - fits
     return by_hand(
         f"Make {tightest.interface} and the path behind it carry {needed} bytes: a tunnel MTU of {fits} is less than "

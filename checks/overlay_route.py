@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 
 from preflight.api import (
     Context,
@@ -19,6 +20,7 @@ from preflight.api import (
 from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.proto.control.url import ControlUrl
 from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
@@ -43,12 +45,19 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
         return
+    control = _control_address(ctx)
     for peer in ctx.peers:
-        result = judge(peer, ctx.overlay, routes[peer.address], links)
+        result = judge(peer, ctx.overlay, routes[peer.address], links, control)
         if result.code is codes.OVERLAY_ROUTE_LEAK:
             route = await _marked(ctx, peer, routes[peer.address])
             result = judge(peer, ctx.overlay, route, links)
         yield result
+
+
+def _control_address(ctx: Context) -> str | None:
+    """The control plane's address, where the settings have one and no name."""
+    url = ctx.settings.control.url
+    return str(url.address) if isinstance(url, ControlUrl) and url.address is not None else None
 
 
 async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
@@ -57,10 +66,13 @@ async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
     return await ctx.net.kernel.route_to(peer.address, mark=mark) if mark else route
 
 
-def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
+def judge(
+    peer: Peer, overlay: OverlayState | None, route: Route, links: Iterable[Link], control: str | None = None
+) -> Result:
     """A local network as specific as the entry in use is a conflict; any other route outside is a leak.
 
-    Of several tunnels, the peer is judged by the one that has its address.
+    Of several tunnels, the peer is judged by the one that has its address. control: the control plane's address, which
+    a conflict takes off the overlay too.
     """
     state = overlay and replace(overlay, routes={peer.address: route}).tunnel_for(peer.address)
     if state is None or state.interface is None:
@@ -70,7 +82,7 @@ def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterabl
         return _own_address(peer, state, links)
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:
-        return _conflict(peer, state, route, *rival)
+        return _conflict(peer, state, route, *rival, control)
     if route.interface == state.interface:
         return passed(peer.target, Direction.FORWARD, f"{route}", measurements=_measured(route))
     return _leak(peer, state, route, links)
@@ -107,17 +119,28 @@ def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> t
     return None
 
 
-def _conflict(peer: Peer, state: OverlayState, route: Route, link: Link, network: IPNetwork) -> Result:
+def _conflict(
+    peer: Peer, state: OverlayState, route: Route, link: Link, network: IPNetwork, control: str | None
+) -> Result:
+    renumber = "renumber one of the two networks"
+    held = [peer.address, *([control] if control is not None and _in_both(state, network, control) else ())]
+    around = [into_the_overlay(state, address, route.table, renumber) for address in dict.fromkeys(held)]
     return failed(
         codes.OVERLAY_SUBNET_CONFLICT,
         peer.target,
         Direction.FORWARD,
         f"{link.name}'s network {network} also contains the overlay address {peer.address}; "
         f"the kernel now sends its packets to {route.interface}",
-        remedies=into_the_overlay(state, peer.address, route.table, "renumber one of the two networks"),
+        remedies=tuple(remedy for remedies in around for remedy in remedies),
         measurements=_measured(route),
         station=Station("route"),
     )
+
+
+def _in_both(state: OverlayState, network: IPNetwork, address: str) -> bool:
+    """Whether an address is in the local network and on the overlay."""
+    wanted = ip_address(address)
+    return wanted.version == network.version and wanted in network and state.claims(address) >= 0
 
 
 def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) -> Result:

@@ -339,7 +339,9 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
     if state.unreadable is not None:
         message = f"the sessions of {state.interface} could not be read: {state.unreadable}"
         return inconclusive(codes.RUN_NEEDS_TOOL, peer.target, Direction.ROUND_TRIP, message)
-    known = state.peer_for(peer.address)
+    known, member = state.peer_for(peer.address), state.only_member
+    if known is None and member is not None and member.relayed:
+        return _judge_reported(peer, state, member, f"{member.key}, the only other member that it knows,")
     if known is None:
         message = (
             f"{state.product} reports nothing about the session to {peer.address}; only the other checks measure it"
@@ -348,10 +350,11 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
     return _judge_reported(peer, state, known)
 
 
-def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
-    """What a product with its own control plane says about a peer."""
+def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer, called: str = "") -> Result:
+    """What a product with its own control plane says about a peer; called: how the sentence names it."""
     # Tailscale's names are host names; the other products name a peer by role or address.
-    name, said = known.name if state.product == "tailscale" and known.name else peer.target, word(known)
+    own_name = known.name if state.product == "tailscale" else ""
+    name, said = called or own_name or peer.target, word(known)
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
     shown = (Evidence(state.product, "what it reports about the peer", _reported_of(known)),)
     if said is Word.EXPIRED:

@@ -1,7 +1,7 @@
 """Loss, jitter, reordering and duplication of UDP, each direction separately."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
 from preflight.proto.stamp import pace
 from preflight.proto.stamp.pace import JITTER_PERCENTILE, Pace, at_least, jitter_limit_ms, made_by_load
+from preflight.proto.stamp.policer import suspected_per_s
 
 if TYPE_CHECKING:
     from preflight.api import PathProbes, Thresholds
@@ -121,18 +122,19 @@ async def measure(
     if (silence := path.proven_silent(peer)) is not None:
         return silence
     step = speed.step
-    sessions = [await _session(path, peer, step, min(count, FEELER_COUNT))]
+    sessions, quicker = [await _session(path, peer, step, min(count, FEELER_COUNT))], None
     if sessions[0].answered and _clean(sessions[0], limits) and count > FEELER_COUNT:
         sessions.append(await _session(path, peer, step, count - FEELER_COUNT))
     while sessions[0].answered and not _clean(combined(sessions), limits) and step < len(pace.INTERVALS_S) - 1:
         slower = await _session(path, peer, step + 1, count)
         if not made_by_load(combined(sessions), slower, limits.jitter_ms):
             # The path does it whatever the pace: the quicker one decides sooner.
-            return await _confirmed(path, limits, confirming.next_count(), step, peer, [*sessions, slower])
+            sessions = await _confirmed(path, limits, confirming.next_count(), step, peer, [*sessions, slower])
+            break
         step += 1
         speed.slow_to(step)
-        sessions = [slower]
-    return combined(sessions)
+        sessions, quicker = [slower], combined(sessions)
+    return replace(combined(sessions), quicker=quicker)
 
 
 async def _session(path: "PathProbes", peer: Peer, step: int, most: int) -> StampStats:
@@ -141,13 +143,13 @@ async def _session(path: "PathProbes", peer: Peer, step: int, most: int) -> Stam
 
 async def _confirmed(
     path: "PathProbes", limits: "Thresholds", again: int, step: int, peer: Peer, sessions: list[StampStats]
-) -> StampStats:
-    """As many packets more as it takes until something is certain, at most two sessions."""
+) -> list[StampStats]:
+    """The sessions, and as many more as it takes until something is certain, at most two."""
     for _ in range(CONFIRM_TIMES):
         if any(result.status in (Status.FAIL, Status.WARN) for result in judge(peer, combined(sessions), limits)):
             break
         sessions.append(await path.stamp(peer, count=again, interval_s=pace.INTERVALS_S[step]))
-    return combined(sessions)
+    return sessions
 
 
 def _clean(stats: StampStats, limits: "Thresholds") -> bool:
@@ -256,7 +258,7 @@ def _judge_direction(
         message = f"{trouble} the reflector's numbers do not show the direction"
         remedies = start_responder(peer.target, peer.address, peer.responder_port)
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedies=remedies)]
-    facts = _facts(measured, stats)
+    facts = _facts(direction, measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
     loss = _loss(peer, direction, measured, stats, limits)
     found = [*([loss] if loss else []), *_properties(measured, way, limits, jitter_limit_ms(stats, limits.jitter_ms))]
@@ -357,8 +359,9 @@ def _significant(events: int, packets: int, percent: float) -> bool:
     return events >= LEAST_EVENTS and 100 * at_least(events, packets) >= percent
 
 
-def _facts(measured: DirectionStats, stats: StampStats) -> LossFacts:
+def _facts(direction: Direction, measured: DirectionStats, stats: StampStats) -> LossFacts:
     """Each number with the count behind it: of losses `sent`, of order, copies and jitter `observed`."""
+    arriving = suspected_per_s(stats, "forward" if direction is Direction.FORWARD else "reverse")
     return LossFacts(
         sent=measured.sent,
         received=measured.received,
@@ -379,6 +382,7 @@ def _facts(measured: DirectionStats, stats: StampStats) -> LossFacts:
         dropped_by_ends=stats.drops.forward + stats.drops.reverse,
         rejected=sum(stats.rejected.values()),
         smallest_loss_percent=round(pace.smallest_loss_percent(measured.sent, LEAST_EVENTS), 1),
+        arriving_per_s=None if arriving is None else round(arriving, 1),
     )
 
 

@@ -71,15 +71,20 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
-        for verdict in conclude(peer.target, said):
+        for verdict in conclude(peer.target, said, echoed=_echoed(ctx, peer)):
             yield judge(peer, verdict)
     for peer in left_out:
         yield _left_out(peer)
 
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
-    echoed = any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
-    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer), echoed=echoed, others=ctx.peers)
+    large, echoed = _only_large_die(ctx, peer), _echoed(ctx, peer)
+    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=ctx.peers)
+
+
+def _echoed(ctx: Context, peer: Peer) -> bool:
+    """Whether the peer answers echo requests."""
+    return any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
 
 
 def judge(peer: Peer, verdict: Verdict) -> Result:

@@ -61,6 +61,20 @@ OVERLAY_NO_ADDRESS = Code("overlay.no-address", "The overlay interface has no ad
 OVERLAY_LOGGED_OUT = Code("overlay.logged-out", "This node is logged out of the overlay")
 OVERLAY_KEY_EXPIRED = Code("overlay.key-expired", "The node's overlay key or certificate has expired")
 OVERLAY_NOT_AUTHORIZED = Code("overlay.not-authorized", "The overlay has not authorised this node")
+OVERLAY_NOT_JOINED = Code("overlay.not-joined", "The overlay's daemon runs, and this node is in no network of it")
+OVERLAY_OFFLINE = Code("overlay.offline", "The overlay's own servers do not see this node", Severity.WARN_OR_FAIL)
+OVERLAY_RELAY_UNREACHABLE = Code("overlay.relay-unreachable", "The overlay's relay cannot be reached", Severity.WARN)
+OVERLAY_DNS_OVERWRITTEN = Code(
+    "overlay.dns-overwritten", "Another program has replaced the overlay's name resolution", Severity.WARN_OR_FAIL
+)
+OVERLAY_ROUTES_NOT_ACCEPTED = Code(
+    "overlay.routes-not-accepted", "Peers announce networks that this node does not take", Severity.WARN
+)
+OVERLAY_EXIT_NODE_GONE = Code("overlay.exit-node-gone", "The chosen exit node does not offer to be one", Severity.WARN)
+OVERLAY_UNHEALTHY = Code("overlay.unhealthy", "The overlay's daemon has a complaint", Severity.WARN)
+OVERLAY_POLICY_DROP = Code(
+    "overlay.policy-drop", "The session with the peer lives, and what goes through it is dropped"
+)
 OVERLAY_NO_HANDSHAKE = Code("overlay.no-handshake", "The tunnel to the peer never came up")
 OVERLAY_HANDSHAKE_STALE = Code("overlay.handshake-stale", "The tunnel's last handshake is too old")
 OVERLAY_NO_KEEPALIVE = Code("overlay.no-keepalive", "No keepalive keeps the NAT mapping open", Severity.WARN)
@@ -91,6 +105,7 @@ REACH_UNREACHABLE = Code("reach.unreachable", "The peer does not answer")
 REACH_NO_FORWARD = Code("reach.no-forward", "Packets from this node do not reach the peer")
 REACH_NO_REVERSE = Code("reach.no-reverse", "Packets from the peer do not reach this node")
 REACH_LOSS = Code("reach.loss", "Echo packets are lost", Severity.WARN_OR_FAIL)
+REACH_POLICED = Code("reach.policed", "Packets are lost above a rate", Severity.WARN_OR_FAIL)
 REACH_ICMP_FILTERED = Code("reach.icmp-filtered", "ICMP echo is filtered, other traffic passes", Severity.WARN)
 REACH_ASYMMETRIC = Code("reach.asymmetric", "The two directions take different paths", Severity.WARN)
 

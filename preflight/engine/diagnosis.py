@@ -15,7 +15,7 @@ from functools import cache
 from time import monotonic
 
 from preflight.api import CONTROL, NODE, Code, Direction, Facts, Remedies, Result, Status
-from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, Rule, dies_with, silent
+from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, STANDS_AT, Rule, dies_with, silent
 from preflight.engine.ways import WayId, way_of
 from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
@@ -202,12 +202,23 @@ _BEHIND = ("prerouting", "rp", "input", "socket")
 """Inside the tunnel, at its remote end."""
 
 
+DeadlyRule = tuple[str | None, int | None] | None
+
+
+def _rule_of(result: Result) -> DeadlyRule:
+    """The firewall rule, or the chain's policy, at which packets are proven to die."""
+    facts, station = result.facts, result.station
+    if result.status is not Status.FAIL or station is None or not isinstance(facts, DeathFacts):
+        return None
+    return (facts.chain, facts.rule_handle) if facts.chain is not None else None
+
+
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
-    """Bad results grouped by code and target, in the order in which they came."""
-    groups: dict[tuple[str, str], list[Result]] = {}
+    """Bad results grouped by code and target, in the order in which they came; those of two rules are two faults."""
+    groups: dict[tuple[str, str, DeadlyRule], list[Result]] = {}
     for result in results:
         if result.status in SEVERITY and result.code is not None:
-            groups.setdefault((result.code.slug, result.target), []).append(result)
+            groups.setdefault((result.code.slug, result.target, _rule_of(result)), []).append(result)
     return [
         _Candidate(
             code=group[0].code,
@@ -234,12 +245,18 @@ def _borne_out(rule: Rule, cause: _Candidate, effect: _Candidate) -> bool:
 
 def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
     if cause.proven != effect.proven:
-        return cause.proven
+        return cause.proven or _holds_the_place(cause, effect)
     if cause.proven and cause.code == effect.code:
         return cause.place < effect.place
     if cause.code.slug in BENEATH.get(effect.code.slug, ()):
         return effect.code.slug != "host.rp-filter" or effect.target == NODE
     return _depth(cause) < _depth(effect)
+
+
+def _holds_the_place(cause: _Candidate, effect: _Candidate) -> bool:
+    """Whether the cause is what is in the way at the stations at which packets are proven to die."""
+    stations = STANDS_AT.get(cause.code.slug, ())
+    return all(station.id in stations for station, _ in effect.deaths)
 
 
 def _rank(candidate: _Candidate) -> tuple[int, bool, int, int, bool, int]:

@@ -27,6 +27,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.logged-out",
         "overlay.key-expired",
         "overlay.not-authorized",
+        "overlay.not-joined",
         "overlay.subnet-conflict",
         "overlay.mtu-too-big",
         "overlay.mtu-too-small",
@@ -39,12 +40,14 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.wrong-source",
         "overlay.endpoint-hairpin",
         "overlay.endpoint-answers-elsewhere",
+        "overlay.offline",
         "overlay.no-handshake",
         "overlay.handshake-stale",
+        "overlay.policy-drop",
         "overlay.no-keepalive",
         "overlay.relayed",
     ),
-    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable"),
+    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "reach.policed"),
     "mtu": ("mtu.black-hole",),
     "udp": ("udp.blocked", "udp.loss"),
     # The way to the control plane, in the order in which a client takes it.
@@ -159,6 +162,7 @@ def _by_echo(_: Result, effect: Result) -> bool:
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
+_UNMEASURED = ("mtu.*", "udp.*", "run.needs-responder")
 _DROPPED = (
     *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
     "udp.blocked",
@@ -205,8 +209,17 @@ RULES: tuple[Rule, ...] = (
             "overlay.logged-out",
             "overlay.key-expired",
             "overlay.not-authorized",
+            "overlay.not-joined",
         )
     ),
+    # What the product itself says is a failure only where nobody answers, and then accounts for that.
+    Rule(
+        "overlay.offline",
+        ("overlay.no-handshake", "overlay.handshake-stale", "overlay.relayed", *_PATH, *_SILENT),
+        "node",
+    ),
+    Rule("overlay.dns-overwritten", _NAMELESS, "node"),
+    Rule("overlay.policy-drop", (*_PATH, "overlay.relayed", *_SILENT), "control"),
     Rule("overlay.subnet-conflict", ("host.rp-filter", "overlay.route-leak", *_CONTROL_PATH, *_OUTSIDE), "all"),
     Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
     # Only what is long: small packets pass whatever the MTU is.
@@ -216,10 +229,19 @@ RULES: tuple[Rule, ...] = (
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
     Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
-    Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
+    Rule(
+        "host.captive-portal",
+        (
+            *(*_CONTROL_PATH, *_OTHER_SERVER, *_OUTSIDE, "control.dns-*"),
+            *("overlay.no-handshake", "overlay.handshake-stale", *_PATH, "run.no-answer"),
+        ),
+        "node",
+    ),
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
+    # With the uplink the way to all name servers behind it is gone.
+    Rule("host.uplink-down", ("control.dns-timeout",), "all"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule(
@@ -238,10 +260,11 @@ RULES: tuple[Rule, ...] = (
     # The path to one peer.
     Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", _same_way),
     *(
-        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_SILENT), "control")
+        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", *_UNMEASURED, *_SILENT), "control")
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
-    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
+    Rule("reach.unreachable", ("reach.loss", *_UNMEASURED, *_SILENT), "control"),
+    Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", _same_way),
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.
@@ -258,6 +281,8 @@ RULES: tuple[Rule, ...] = (
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
+    # The times in its list were written by a clock that may have been right then: the next run tells.
+    Rule("control.clock-skew", ("nodes.stale",)),
     *(
         Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)
         for how in (
@@ -305,6 +330,9 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+
+STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
+"""Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
 
 OUTER = frozenset(
     {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from preflight.api import Direction, Result, Status
 from preflight.proto.way.inference import Followed, infer
-from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.stations import FORWARDED, PACKET, REQUEST, TOKEN, Station, WayKind
 
 
@@ -72,11 +72,21 @@ def _word(result: Result) -> Observation | None:
     if result.status not in _FINDING:
         return None
     if result.status is not Status.FAIL or result.code is None:
-        return Observation(station=result.station, finding="seen", reason=result.message)
+        finding: Finding = "clear" if _from_a_file(result) else "seen"
+        return Observation(station=result.station, finding=finding, reason=result.message)
     death = Death(code=result.code, message=result.message, remedies=result.remedies)
     return Observation(station=result.station, finding="killed", death=death)
 
 
+def _from_a_file(result: Result) -> bool:
+    """Whether it only says what this node would send: no request has come as far as this station."""
+    station = result.station
+    sent = station is not None and station.kind == "request" and station.id not in _BEFORE_SENDING
+    return sent and result.direction is Direction.LOCAL
+
+
+_BEFORE_SENDING = ("source", "parse", "name", "route")
+"""Stations of a request that this node passes by itself."""
 _FINDING = (Status.PASS, Status.WARN, Status.FAIL)
 _TABLES: Mapping[WayKind, tuple[Station, ...]] = {"packet": PACKET, "request": REQUEST, "token": TOKEN}
 

@@ -34,10 +34,12 @@ from preflight.model.fix import (
     RefusalDelete,
     Route,
     RouteAround,
+    TailscaleTakes,
     WgQuick,
     WireguardKey,
     WireguardPeer,
     WireguardPort,
+    ZeroTierTakes,
 )
 
 Ask = Callable[[Command], str]
@@ -335,6 +337,10 @@ def _iptables_pass(fix: IptablesPass, ask: Ask) -> Iterator[Step]:
     yield from (Step(command, _undone_by(back)) for command in fix.commands)
 
 
+def _product_takes(fix: TailscaleTakes | ZeroTierTakes, ask: Ask) -> Iterator[Step]:
+    yield from (Step(command, _undone_by(fix.back)) for command in fix.commands)
+
+
 _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     LinkMtu: _link_mtu,
     LinkMtuByAddress: _link_mtu_by_address,
@@ -358,5 +364,7 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     FilterAccept: _filter_accept,
     FilterPass: _filter_accept,
     IptablesPass: _iptables_pass,
+    TailscaleTakes: _product_takes,
+    ZeroTierTakes: _product_takes,
 }
 """How each kind is made and undone; of any other kind nothing can be undone."""

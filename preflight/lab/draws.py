@@ -73,6 +73,11 @@ class Draw:
         return None if len(self.faults) < 2 else hidden(self.setup, *self.made())
 
     @property
+    def healable(self) -> bool:
+        """Whether a command or a file heals all of it, and those who observe there can know which."""
+        return all(truth.healable for truth in self.truths())
+
+    @property
     def any_order(self) -> bool:
         """Whether none of its faults is deeper: they strike packets two ways or to two peers, or one only warns.
 

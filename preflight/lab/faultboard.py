@@ -18,8 +18,9 @@ HEALTHY = "healthy"
 class Tally:
     """How a group of draws was judged.
 
-    seconds: the median of the runs, None without any. healable: what a command or a file can heal, where healing was
-    tried; healed, harmful: what the fixes of the reports did.
+    seconds: the median of the runs, None without any. healable: where healing was tried, what a command or a file can
+    heal that those who observe there can know; healed: how many of these the fixes of the reports healed. harmful: how
+    many of all took something down that had worked.
     """
 
     name: str
@@ -43,7 +44,7 @@ def tally(name: str, everything: Iterable[Drawn]) -> Tally:
     """Count a group. A lab that could not be built counts as `unbuilt`, and says nothing about preflight."""
     group = list(everything)
     grades = [each.outcome.judgement.grade if each.outcome.judgement else "unbuilt" for each in group]
-    verdicts = [each.outcome.healing.verdict for each in group if each.outcome.healing]
+    tried = [(each.outcome.healing.verdict, each.draw.healable) for each in group if each.outcome.healing]
     runs = [each.outcome.ran_ms / 1000 for each in group if each.outcome.judgement]
     return Tally(
         name=name,
@@ -53,15 +54,11 @@ def tally(name: str, everything: Iterable[Drawn]) -> Tally:
         wrong=grades.count("wrong"),
         unbuilt=grades.count("unbuilt"),
         alarms=sum(bool(each.outcome.false_alarms) for each in group),
-        healable=sum(each.outcome.healing is not None and _healable(each) for each in group),
-        healed=verdicts.count("healed"),
-        harmful=verdicts.count("harmful"),
+        healable=sum(healable for _, healable in tried),
+        healed=tried.count(("healed", True)),
+        harmful=sum(verdict == "harmful" for verdict, _ in tried),
         seconds=round(statistics.median(runs), 1) if runs else None,
     )
-
-
-def _healable(each: Drawn) -> bool:
-    return all(truth.heals != "nothing" for truth in each.draw.truths())
 
 
 def by_fault(everything: Sequence[Drawn]) -> list[Tally]:

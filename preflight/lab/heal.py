@@ -37,32 +37,67 @@ class _Applied:
     stops: list[Callable[[], None]] = field(default_factory=list)
 
 
-def heal(lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool]) -> Healing:
+def heal(
+    lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool], *, most: int = 1
+) -> Healing:
     """Make the fixes of each cause, which belong together, and run again.
 
+    most: how often, because what is broken first may hide what is broken next. What was made before is not made again.
     Raises LabError if there is no second report.
     """
-    chosen = [entry for cause in report["diagnosis"] for entry in _fixes(cause)]
-    by_hand = [line for entry in chosen if entry.fix is None for line in entry.lines]
-    if not chosen or by_hand:
-        return Healing("no fix", tuple(by_hand), "a person must do it" if by_hand else "no cause has a fix")
-    done = _Applied()
+    done, reports, why_not = _Applied(), [report], ""
     try:
-        for entry in chosen:
-            _apply(lab, entry, done)
-        after = rerun(done.environment)
+        for _ in range(most):
+            chosen, why_not = _next(reports[-1], done)
+            if why_not:
+                break
+            for entry in chosen:
+                _apply(lab, entry, done)
+            reports.append(rerun(done.environment))
+            if _harmed(reports) or green(reports[-1]):
+                break
     except FixError as error:
         return Healing("not healed", tuple(done.lines), str(error))
     finally:
         for stop in done.stops:
             stop()
-    harmed = list(worse(report, after))
+    if len(reports) == 1:
+        return Healing("no fix", tuple(_by_hand(report)), why_not)
+    return _verdict(reports, done, green)
+
+
+def _next(report: Mapping[str, Any], done: _Applied) -> tuple[list[RemedyEntry], str]:
+    """The fixes of a report that were not made yet; or why none is made."""
+    entries = [entry for cause in report["diagnosis"] for entry in _fixes(cause)]
+    if _by_hand(report):
+        return [], "a person must do it"
+    fresh = [entry for entry in entries if not set(entry.lines) <= set(done.lines)]
+    return fresh, "" if fresh else "no cause has a fix"
+
+
+def _by_hand(report: Mapping[str, Any]) -> list[str]:
+    """What only a person can do of what a report says that heals."""
+    entries = (entry for cause in report["diagnosis"] for entry in _fixes(cause))
+    return [line for entry in entries if entry.fix is None for line in entry.lines]
+
+
+def _verdict(
+    reports: Sequence[Mapping[str, Any]], done: _Applied, green: Callable[[Mapping[str, Any]], bool]
+) -> Healing:
+    after = reports[-1]
+    harmed = _harmed(reports)
     if harmed:
         return Healing("harmful", tuple(done.lines), f"passed before, and fails now: {', '.join(harmed)}")
     if green(after):
         return Healing("healed", tuple(done.lines))
     left = ", ".join(cause["code"] for cause in after["diagnosis"])
     return Healing("not healed", tuple(done.lines), f"left: {left or 'exit code ' + str(after['run']['exit_code'])}")
+
+
+def _harmed(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What passed in an earlier report, and fails in the last one."""
+    *earlier, after = reports
+    return list(dict.fromkeys(id for before in earlier for id in worse(before, after)))
 
 
 def worse(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

@@ -22,6 +22,7 @@ MARK = "PREFLIGHT_LAB_DAEMON"
 PACKAGES = {
     "ip": "iproute2",
     "bridge": "iproute2",
+    "conntrack": "conntrack",
     "nebula-cert": "nebula",
     "nft": "nftables",
     **{f"ip{six}tables-{variant}": "iptables" for six in ("", "6") for variant in ("nft", "legacy")},

@@ -19,7 +19,7 @@ class Outcome:
     """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one.
 
     judgement: of a draw, which says more than right and wrong. ran_ms: of the run alone; whole_ms: with its lab.
-    healing: what the fixes of the report did, if they were tried.
+    healing: what the fixes of the report did, if they were tried. healable: whether anything can heal it, and be known.
     """
 
     scenario: str
@@ -36,6 +36,7 @@ class Outcome:
     timeline: str | None = None
     judgement: Judgement | None = None
     healing: Healing | None = None
+    healable: bool = True
 
     @property
     def good(self) -> bool:
@@ -151,8 +152,10 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def _healings(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How often each came of what the reports say that heals; nothing if it was not tried."""
-    tried = Counter(outcome.healing.verdict for outcome in outcomes if outcome.healing is not None)
-    return {verdict.replace(" ", "_"): tried[verdict] for verdict in get_args(Verdict)} if tried else {}
+    tried = [outcome for outcome in outcomes if outcome.healing is not None]
+    came = Counter(outcome.healing.verdict for outcome in tried if outcome.healing is not None)
+    numbers = {verdict.replace(" ", "_"): came[verdict] for verdict in get_args(Verdict)}
+    return numbers | {"healable": sum(outcome.healable for outcome in tried)} if tried else {}
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

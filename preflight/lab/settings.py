@@ -68,8 +68,8 @@ def _mailbox(plan: Blueprint, node: str) -> dict[str, Any]:
     return {"agent_id": AGENTS[node]} if plan.configured else {}
 
 
-def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
-    """b's preflight.yaml: its mailbox, and a as the permitted requester."""
+def responder_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> dict[str, Any]:
+    """b's preflight.yaml: its mailbox, and a as the permitted requester. tunnel: the name of its interface."""
     asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
     scheme = "https" if plan.secure else "http"
     url = places.url(f"{scheme}://{{control}}:{{port}}{plan.path}")
@@ -79,6 +79,8 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str,
     return {
         "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
         **({"control": control} if plan.configured else {}),
+        # No product claims it: without its name nothing says that a bearer may go that way in clear.
+        **({"overlay": {"interface": tunnel}} if kind != "loopback" and plan.product in UNNAMED else {}),
         "responder": {**_key(plan), **_mailbox(plan, "b"), **({"observe": True} if plan.observing else {})},
     }
 

@@ -78,7 +78,7 @@ class Site:
         for holder in (node, peer):
             write_private(holder / "responder.key", secrets.responder_key)
         _write_settings(node, settings.node_settings(self.plan, self.places, self.kind, self.names.tunnel("a")))
-        _write_settings(peer, settings.responder_settings(self.plan, self.places, self.kind))
+        _write_settings(peer, settings.responder_settings(self.plan, self.places, self.kind, self.names.tunnel("b")))
         _write_settings(control, settings.control_plane_settings(self.plan))
         if self.plan.certificate is not None:
             from preflight.lab.certificates import write_certificates

@@ -65,7 +65,8 @@ class Trials:
         if self._stopped.is_set():
             return None
         ended = time.monotonic()
-        return replace(outcome, repeat=number, duration_ms=(ended - started) * 1000, whole_ms=(ended - began) * 1000)
+        outcome = replace(outcome, repeat=number, healable=scenario.draw is None or scenario.draw.healable)
+        return replace(outcome, duration_ms=(ended - started) * 1000, whole_ms=(ended - began) * 1000)
 
     def stop(self) -> None:
         """End what runs, and run nothing more."""
@@ -77,15 +78,17 @@ class Trials:
     def _heal(self, scenario: Scenario, lab: Lab, report: Mapping[str, Any], number: int) -> Healing:
         """What the report's fixes do. A second report that is not green is kept."""
 
-        def rerun(variables: Mapping[str, str]) -> Mapping[str, Any]:
-            if _enrolled(report):
-                lab.renew_token()
-            after = self._preflight(lab, variables)
-            if not _green(scenario, after):
-                self._keep_report(f"{scenario.name}-{number}-after", after)
-            return after
+        reports = [report]
 
-        return heal(lab, report, rerun, lambda after: _green(scenario, after))
+        def rerun(variables: Mapping[str, str]) -> Mapping[str, Any]:
+            if _enrolled(reports[-1]):
+                lab.renew_token()
+            reports.append(self._preflight(lab, variables))
+            if not _green(scenario, reports[-1]):
+                self._keep_report(f"{scenario.name}-{number}-after", reports[-1])
+            return reports[-1]
+
+        return heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario))
 
     def _preflight(self, lab: Lab, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it writes no report."""
@@ -153,6 +156,12 @@ def _judged(scenario: Scenario, true: Sequence[Truth], report: Mapping[str, Any]
 def _green(scenario: Scenario, report: Mapping[str, Any]) -> bool:
     """Whether nothing is wrong any more, as far as this set-up lets us see."""
     return truth.judge((), report, silent=scenario.silent).right
+
+
+def _ends(scenario: Scenario) -> int:
+    """How often something may be left to heal: each fault may be at both ends of a way, such as an MTU."""
+    drawn = len(scenario.draw.faults) if scenario.draw is not None else 0
+    return 2 * max(drawn, 1 + len(scenario.also))
 
 
 def _enrolled(report: Mapping[str, Any]) -> bool:

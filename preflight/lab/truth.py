@@ -85,6 +85,15 @@ FIELDS: Mapping[str, str] = {
 """The fields of facts that decide, and what each holds. Facts of checks use these names."""
 
 
+SYMPTOMS = frozenset(
+    (
+        *("reach.unreachable", "reach.no-forward", "reach.no-reverse"),
+        *("overlay.no-handshake", "host.firewall-drop", "udp.blocked"),
+    )
+)
+"""Codes of what dies, which do not say why: without a place and a deciding fact nobody knows what heals it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deciding:
     """The observation that decides: the field of a fact, and its value here.
@@ -122,6 +131,16 @@ class Truth:
     vague: tuple[str, ...] = ()
     warns: bool = False
     undecided: bool = False
+
+    @property
+    def healable(self) -> bool:
+        """Whether a command or a file heals it, and those who observe here can know which.
+
+        What dies at a place that nobody here can see, for a reason that nobody here can know, leaves an honest report
+        without a fix. Where b's responder observes, the same fault has its place, and counts.
+        """
+        unknown = self.code in SYMPTOMS and self.place is None and self.deciding is None
+        return self.heals != "nothing" and not unknown
 
     def resolved(self, network: "Network | None") -> "Truth":
         """With what only the network that was built has."""

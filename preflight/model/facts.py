@@ -162,7 +162,8 @@ class LossFacts(Facts):
     """One direction of a STAMP session, each share with the count behind it.
 
     sent: the number behind the loss. observed: the number behind reordering, duplication and jitter.
-    smallest_loss_percent: what this number of packets could have shown.
+    smallest_loss_percent: what this number of packets could have shown. arriving_per_s: how many packets arrived in a
+    second where more were sent, many were lost and none waited: a reason to measure what rate passes.
     """
 
     sent: int
@@ -182,6 +183,7 @@ class LossFacts(Facts):
     dropped_by_ends: int
     rejected: int
     smallest_loss_percent: float | None = None
+    arriving_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +301,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
+    "host.portal": (DeathFacts,),
     "overlay.route": (DeathFacts,),
     "way.packet": (DeathFacts,),
 }

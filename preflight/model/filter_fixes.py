@@ -118,3 +118,40 @@ class IptablesPass(_Pass):
     def _commands(self) -> tuple[Command, ...]:
         where = ("-A", self.chain) if self.before is None else ("-I", self.chain, str(self.before))
         return ((*self.program, *where, *self.match),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowForget(Change):
+    """Let connection tracking forget the UDP flows with one host, so that the next packet passes the rules again.
+
+    source, destination: of their first packet, with its port; None: any.
+    """
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["flow.forget"] = "flow.forget"
+    source: str | None = None
+    destination: str | None = None
+    source_port: int | None = None
+    destination_port: int | None = None
+
+    def __post_init__(self) -> None:
+        known = [address for address in (self.source, self.destination) if address is not None]
+        if not known:
+            raise ValueError("a flow has a source or a destination")
+        for address in known:
+            parameters.address(address)
+        for port in (self.source_port, self.destination_port):
+            if port is not None:
+                parameters.within(port, 1, 65535)
+
+    def _commands(self) -> tuple[Command, ...]:
+        family = ("--family", "ipv6") if ":" in (self.source or self.destination or "") else ()
+        known = (
+            ("--orig-src", self.source),
+            ("--orig-dst", self.destination),
+            ("--orig-port-src", self.source_port),
+            ("--orig-port-dst", self.destination_port),
+        )
+        words = [text for word, value in known if value is not None for text in (word, str(value))]
+        return (("conntrack", "--delete", *family, "--proto", "udp", *words),)

@@ -7,7 +7,7 @@ command lines that the program runs are both built from them, so they cannot dif
 
 from typing import get_args
 
-from preflight.model.filter_fixes import FilterPass, IptablesPass
+from preflight.model.filter_fixes import FilterPass, FlowForget, IptablesPass
 from preflight.model.host_fixes import (
     BearerFromWorkerToken,
     ClockSync,
@@ -33,6 +33,7 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.product_fixes import TailscaleTakes, ZeroTierTakes
 from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
 from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
@@ -46,6 +47,7 @@ __all__ = [
     "FilterDelete",
     "FilterPass",
     "Fix",
+    "FlowForget",
     "HostsName",
     "HostsNameLess",
     "IptablesPass",
@@ -68,11 +70,13 @@ __all__ = [
     "ServiceRestart",
     "Setting",
     "SwitchToDns",
+    "TailscaleTakes",
     "TokenAlone",
     "WgQuick",
     "WireguardKey",
     "WireguardPeer",
     "WireguardPort",
+    "ZeroTierTakes",
 ]
 
 Fix = (
@@ -99,6 +103,7 @@ Fix = (
     | FilterDelete
     | FilterAccept
     | FilterPass
+    | FlowForget
     | IptablesPass
     | Setting
     | Environment
@@ -110,6 +115,8 @@ Fix = (
     | HostsNameLess
     | SwitchToDns
     | ResolverLess
+    | TailscaleTakes
+    | ZeroTierTakes
 )
 
 KINDS: tuple[type[Fix], ...] = get_args(Fix)

@@ -32,6 +32,11 @@ class Flow:
         """Whether its addresses are of IPv6."""
         return ":" in self.destination
 
+    @property
+    def connection(self) -> tuple[str, str, int | None, str, int | None]:
+        """What connection tracking knows it by, whatever its packets' size, mark and devices are."""
+        return self.protocol, self.source, self.source_port, self.destination, self.destination_port
+
     def answer(self) -> "Flow":
         """The packets that answer it, as they are on the same machine: they come in by the device that it left by."""
         return replace(

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Union
 
+from preflight.model.complaint import Complaint
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import IPInterface as IPInterface
 from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
+from preflight.model.product_policy import OutPolicy
 
 Fact = Union[bool, int, float, str, tuple[str, ...]]  # noqa: UP007 - Python 3.9 has no `|` here
 
@@ -32,6 +34,7 @@ class OverlayPeer:
     """One peer as the product sees it. Times are UNIX seconds, 0 = never, None = unknown; `keepalive_s` 0 = off.
 
     relayed: True only for a session that is in use; None if the product cannot know it now.
+    last_seen_unix_s, last_sent_unix_s: when a packet of it came, and when one was sent to it.
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept.
     """
@@ -49,6 +52,7 @@ class OverlayPeer:
     online: bool | None = None
     expired: bool | None = None
     last_seen_unix_s: float | None = None
+    last_sent_unix_s: float | None = None
     key_expires_unix_s: float | None = None
     preshared: bool | None = None
 
@@ -131,6 +135,10 @@ class OverlayState:
     tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
+    complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
+    withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
+    own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
+    known.
     """
 
     product: str
@@ -155,6 +163,11 @@ class OverlayState:
     _owners: list[Owners] = field(default_factory=list, init=False, repr=False, compare=False)
     datagram_bytes: int | None = None
     lists_members: bool = True
+    complaints: tuple[Complaint, ...] = ()
+    network: str | None = None
+    withheld: tuple[str, ...] = ()
+    control_server: str | None = None
+    policy: OutPolicy | None = None
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:
@@ -183,6 +196,12 @@ class OverlayState:
     def peer_for(self, address: str) -> OverlayPeer | None:
         """The peer that owns the address: longest prefix wins, as in cryptokey routing."""
         return self.owners.of(address)
+
+    @property
+    def only_member(self) -> OverlayPeer | None:
+        """The one member that this node knows in addition to roots, if the product does not say who has an address."""
+        members = [peer for peer in self.peers if peer.name == "leaf"] if not self.lists_members else []
+        return members[0] if len(members) == 1 else None
 
     def claims(self, address: str) -> int:
         """How specifically this tunnel has the address, in bits of the prefix; -1: not, or only as part of the whole.

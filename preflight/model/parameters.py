@@ -134,6 +134,16 @@ def word(text: str) -> None:
     _demand(_WORD.fullmatch(text) is not None and len(text) <= LONGEST_TEXT, f"{text!r} is not one word")
 
 
+def zerotier_network(text: str) -> None:
+    """The number of a ZeroTier network."""
+    _demand(re.fullmatch(r"[0-9a-f]{16}", text) is not None, f"{text!r} is not the number of a ZeroTier network")
+
+
+def one_of(text: str, allowed: Iterable[str]) -> None:
+    """One of a few words."""
+    _demand(text in tuple(allowed), f"{text!r} does not fit here")
+
+
 def sysctl(name: str, value: str) -> None:
     """A kernel setting that a fix may change, and a value that it may get."""
     if name == "net.ipv4.ping_group_range":

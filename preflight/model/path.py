@@ -117,6 +117,8 @@ class StampStats:
     clock_offset_ms: the reflector's clock minus this one, from the quickest exchange, ± half its round trip.
     payload_bytes: UDP payload of the largest packet that was tried, 0 if none was.
     waited_ms: for each answer, how long the programs at both ends let it lie after their kernels had it.
+    lasted_s: from the first packet to the last, and the time that the last one had for itself. quicker: what this node
+    measured at a quicker pace, with trouble that was gone at this one.
     """
 
     sent: int
@@ -139,6 +141,8 @@ class StampStats:
     implausible: int = 0
     payload_bytes: int = 0
     waited_ms: tuple[float, ...] = ()
+    lasted_s: float = 0.0
+    quicker: "StampStats | None" = None
 
     @property
     def lost(self) -> int:
@@ -177,6 +181,7 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         implausible=sum(session.implausible for session in sessions),
         payload_bytes=max((session.payload_bytes for session in sessions), default=0),
         waited_ms=tuple(waited for session in sessions for waited in session.waited_ms),
+        lasted_s=sum(session.lasted_s for session in sessions),
     )
 
 

@@ -9,6 +9,7 @@ STRICT = 1
 """`rp_filter`: a packet must come in by the interface that leads back to its source (RFC 3704 section 2.2)."""
 INTERFACE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 """Names that a peer may report: untrusted text that goes into a line to paste."""
+LOOPBACK = "lo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,12 @@ class ReturnPath:
     @property
     def elsewhere(self) -> bool:
         """Whether the peer sends on another interface than the one where this node's packets come in."""
-        return None not in (self.arrival, self.interface) and self.arrival != self.interface
+        return None not in (self.arrival, self.interface) and self.interface not in (self.arrival, LOOPBACK)
+
+    @property
+    def to_itself(self) -> bool:
+        """Whether the peer delivers to itself what is for this node."""
+        return self.interface == LOOPBACK
 
     @property
     def drops(self) -> bool:

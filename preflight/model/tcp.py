@@ -184,3 +184,13 @@ class OldTls:
     version: str | None = None
     refused: bool = False
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interception:
+    """An answer over HTTP in the place of an address that no host has. location: where it redirects to."""
+
+    address: str
+    device: str
+    status: int
+    location: str | None = None

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.product_ping import ProductPing
     from preflight.model.roles import ScopeTrial
+    from preflight.model.tcp import Interception
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.dns import Resolver
@@ -158,6 +160,14 @@ class Net:
 
         return is_healthy(await self.health_at(url, timeout_s))
 
+    async def nobody_answers(
+        self, overlay: "OverlayState | None", peers: "Iterable[str]", timeout_s: float
+    ) -> "Interception | None":
+        """What answers HTTP outside the tunnels in the place of an address that no host has; None if nothing does."""
+        from preflight.net.way.nobody import ask_nobody
+
+        return await ask_nobody(overlay, peers, timeout_s, self.listener)
+
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""
         from preflight.net.control.enrolment import EnrolmentSession
@@ -189,3 +199,11 @@ class Net:
         from preflight.overlay.tailscale_facts import read_facts
 
         return await read_facts(telling(self.listener, "overlay.local", product))
+
+    async def overlay_pings(self, product: str, address: str) -> "tuple[ProductPing, ...]":
+        """A product's own pings of a peer; nothing for products without any, or if its daemon refuses to ping."""
+        if product != "tailscale":
+            return ()
+        from preflight.overlay.tailscale_ping import pings
+
+        return await pings(address, telling(self.listener, "overlay.local", product))

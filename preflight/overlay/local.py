@@ -19,6 +19,7 @@ BUSY_S = 3.0
 MAXIMUM_BYTES = 8 << 20
 
 T = TypeVar("T")
+Method = Literal["GET", "POST"]
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -59,17 +60,32 @@ async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None, te
 
 
 async def ask_http(
-    connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None, tell: Tell = silent
+    connect: Connect,
+    place: str,
+    host: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    tell: Tell = silent,
+    *,
+    method: Method = "GET",
 ) -> Any:
-    """GET a JSON document from a daemon of this machine. Raises LocalError."""
-    return parse_json(await ask_http_text(connect, place, host, path, headers, tell), place)
+    """Ask a daemon of this machine for a JSON document. Raises LocalError."""
+    return parse_json(await ask_http_text(connect, place, host, path, headers, tell, method=method), place)
 
 
 async def ask_http_text(
-    connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None, tell: Tell = silent
+    connect: Connect,
+    place: str,
+    host: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    tell: Tell = silent,
+    *,
+    method: Method = "GET",
 ) -> bytes:
-    """GET any answer of a daemon of this machine (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
-    lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items()), "", ""]
+    """Get any answer of a daemon of this machine (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
+    sent = {"Host": host, **(headers or {}), **({"Content-Length": "0"} if method == "POST" else {})}
+    lines = [f"{method} {path} HTTP/1.0", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
     asked = _ask(place, connect, "\r\n".join(lines).encode("ascii"), None)
     return body_of(await reported(tell, f"{place} {path}", asked), place)
 

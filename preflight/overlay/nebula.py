@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
@@ -19,6 +20,7 @@ from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlaySt
 from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
+from preflight.overlay.nebula_policy import out_policy
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
@@ -39,7 +41,8 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
             config = _config(path)
             own, authorities = await asyncio.gather(_printed(config, "cert", tell), _printed(config, "ca", tell))
             peers, silent = await _hostmap(config, tell)
-            return [state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)]
+            state = state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)
+            return [replace(state, policy=out_policy(config, str(path)))]
     except LocalError as error:
         return [_without(known, error)]
 
@@ -71,19 +74,19 @@ def state_from(
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
-    more |= {"key_expires_unix_s": expires_unix_s, "health": tuple(_silent_lighthouses(config, peers))}
+    more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost([*networks, *_behind_members(config)])
     if details and _foreign(details, authorities):
-        more |= {"condition": "overlay.not-authorized", "health": (FOREIGN, *more["health"])}
+        more |= {"condition": "overlay.not-authorized", "health": (FOREIGN,)}
     if expires_unix_s is not None and expires_unix_s < now_unix_s:
         expired = f"the certificate expired at {details['notAfter']}"
-        more |= {"condition": "overlay.key-expired", "health": (expired, *more["health"])}
+        more |= {"condition": "overlay.key-expired", "health": (expired, *more.get("health", ()))}
     for link in links:
         if link.name == name:
             return state_of(link, "nebula", **more)
     more.setdefault("condition", "overlay.daemon-down")
-    more["health"] = (*more["health"], f"{name} from its configuration does not exist: nebula is not running")
+    more["health"] = (*more.get("health", ()), f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
 
 
@@ -125,13 +128,14 @@ def _endpoint(remote: Mapping[str, Any] | str) -> str:
     return endpoint_in(remote) if isinstance(remote, str) else endpoint(remote["ip"], remote["port"])
 
 
-def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[str]:
+def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[Complaint]:
     """A lighthouse without a tunnel is pending or, between two attempts, in no list at all."""
     if peers is None:
         return []
     lighthouses = texts(table(config.get("lighthouse")).get("hosts"))
     reached = {peer.key for peer in peers if peer.endpoint is not None or peer.relayed}
-    return [f"no tunnel to the lighthouse {host}" for host in lighthouses if host not in reached]
+    silent = (host for host in lighthouses if host not in reached)
+    return [Complaint("overlay.offline", f"there is no tunnel to the lighthouse {host}", cuts=True) for host in silent]
 
 
 def _config(path: Path) -> Mapping[str, Any]:

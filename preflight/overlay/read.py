@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # In order of preference, if nothing else decides.
 PRODUCTS = (wireguard, tailscale, zerotier, nebula)
+TUNNELS = ("tun", "wireguard", "vxlan")
+"""Kinds of devices that carry an overlay of a product that is not known here, or whose daemon cannot be asked."""
 ASKED = 16
 """Of a run's peers: these few show well enough which overlay is meant."""
 Asked = Callable[[Sequence[str]], Awaitable[Mapping[str, Route]]]
@@ -44,7 +46,7 @@ async def read_overlay(
     groups = await asyncio.gather(*(_read(product, links, listener) for product in PRODUCTS))
     states = [state for group in groups for state in group]
     taken: Mapping[str, Route] = {}
-    if routes_to is not None and (len(states) > 1 or any(_lost(state, links) for state in states)):
+    if routes_to is not None and (len(states) != 1 or any(_lost(state, links) for state in states)):
         taken = await routes_to(peers[:ASKED])
     states = found_by_route(states, links, taken)
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers, taken)
@@ -115,9 +117,14 @@ def choose(
 def found_by_route(
     states: Sequence[OverlayState], links: Sequence[Link], routes: Mapping[str, Route]
 ) -> list[OverlayState]:
-    """The states; one whose configuration this user may not read gets the TUN device that leads to the peers."""
+    """The states; one whose configuration this user may not read gets the TUN device that leads to the peers.
+
+    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay.
+    """
     claimed = {state.interface for state in states}
     taken = {route.interface for route in routes.values()} - claimed
+    if not states:
+        return [state_of(link, "generic") for link in links if link.kind in TUNNELS and link.name in taken][:1]
     tun = next((link for link in links if link.kind == "tun" and link.name in taken), None)
     if tun is None:
         return list(states)

@@ -3,23 +3,29 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from preflight.model import parameters
 from preflight.model.event import Tell, silent
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
+from preflight.overlay.tailscale_words import complaints
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
 STATE = Path("/var/lib/tailscale/tailscaled.state")
 HOST = "local-tailscaled.sock"
 INTERFACE = "tailscale0"
+MAKERS = ("controlplane.tailscale.com", "login.tailscale.com")
 RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
@@ -40,20 +46,28 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
     try:
         status = await _status(tell)
         with understood("tailscaled"):
-            return [parse_status(status, known, time.time())]
+            state = parse_status(status, known, time.time())
     except LocalError as error:
         return [state_without(known, error)]
+    # Only who has to log in again needs it.
+    return [replace(state, control_server=await _control_server(tell)) if state.condition is not None else state]
+
+
+async def _control_server(tell: Tell) -> str | None:
+    """The tailnet's own control server, as the daemon's preferences have it; None if it is Tailscale's, or unknown."""
+    try:
+        preferences = await _ask("prefs", tell)
+        with understood("tailscaled"):
+            url = text(table(preferences).get("ControlURL"))
+        parameters.url(url)
+    except (LocalError, ValueError):
+        return None
+    return None if urlsplit(url).hostname in MAKERS else url
 
 
 async def _status(tell: Tell) -> Any:
     try:
-        return await ask_http(
-            lambda: asyncio.open_unix_connection(str(SOCKET)),
-            str(SOCKET),
-            HOST,
-            "/localapi/v0/status",
-            tell=tell,
-        )
+        return await _ask("status", tell)
     except LocalError as refusal:
         if refusal.kind in ("timeout", "refused", "absent"):
             raise
@@ -62,6 +76,12 @@ async def _status(tell: Tell) -> Any:
             return parse_json(output, "`tailscale status --json`")
         except LocalError:
             raise refusal from None
+
+
+async def _ask(what: str, tell: Tell) -> Any:
+    """One document of the LocalAPI. Raises LocalError."""
+    connect = partial(asyncio.open_unix_connection, str(SOCKET))
+    return await ask_http(connect, str(SOCKET), HOST, f"/localapi/v0/{what}", tell=tell)
 
 
 def state_without(links: Iterable[Link], error: LocalError) -> OverlayState:
@@ -94,6 +114,7 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
         version=text(status.get("Version")) or None,
         condition="overlay.key-expired" if _ended(own, status, now_unix_s) else CONDITIONS.get(backend),
         health=tuple(_health(status, own, now_unix_s)),
+        complaints=complaints(status),
         key_expires_unix_s=_expiry_unix_s(own),
     )
 
@@ -107,8 +128,6 @@ def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_unix_s: float
         going_on = "" if _ended(own, status, now_unix_s) else ", and its sessions go on"
         yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}{going_on}"
     yield from texts(status.get("Health"))
-    if backend == "Running" and not own.get("Online"):
-        yield "the control server does not see this node: the connection is cut, or the node was deleted there"
     if status.get("TUN") is False:
         yield "it runs with userspace networking, so there is no interface for other programs"
 

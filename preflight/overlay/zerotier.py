@@ -11,11 +11,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
-from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text
+from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text, texts
 from preflight.overlay.links import outermost, read_neighbours, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
 
@@ -30,6 +31,8 @@ CONDITIONS = {
     "ACCESS_DENIED": "overlay.not-authorized",
     "AUTHENTICATION_REQUIRED": "overlay.logged-out",
     "PORT_ERROR": "overlay.down",
+    "NOT_FOUND": "overlay.not-joined",
+    "CLIENT_TOO_OLD": "overlay.not-authorized",
 }
 COMPLAINTS = {
     "REQUESTING_CONFIGURATION": "the network's controller {controller} does not answer (REQUESTING_CONFIGURATION)",
@@ -49,9 +52,34 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
         info, networks, peers = [await _ask(what, tell) for what in ("info", "listnetworks", "listpeers")]
         neighbours = await read_neighbours()
         with understood("zerotier-one"):
-            return parse(info, networks, peers, list(links), neighbours)
+            return parse(info, networks, peers, list(links), neighbours) or [networkless(_joined())]
     except LocalError as error:
         return [state_without(links, error)]
+
+
+def _joined() -> list[str]:
+    """The numbers of the networks that this node has joined, as far as this user may read them."""
+    try:
+        return sorted(path.stem for path in (HOME / "networks.d").glob("*.conf") if path.stem.isalnum())
+    except OSError:
+        return []
+
+
+def networkless(joined: Sequence[str]) -> OverlayState:
+    """A service that lists no network: none was joined, or the service could not make its virtual interface."""
+    said, condition = "it runs, and has joined no network", "overlay.not-joined"
+    if joined:
+        said = f"it joined the network {joined[0]}, and could not make its virtual interface (/dev/net/tun)"
+        condition = "overlay.down"
+    return OverlayState(
+        product="zerotier",
+        interface=None,
+        up=False,
+        mtu=None,
+        condition=condition,
+        health=(said,),
+        network=joined[0] if joined else None,
+    )
 
 
 async def _ask(what: str, tell: Tell) -> Any:
@@ -107,14 +135,14 @@ def parse(
     paths = {text(peer["address"]): _paths(peer, now_ms) for peer in peers}
     rooted = any(peer["role"] in ROOTS and _heard(paths[peer["address"]]) for peer in peers)
     known = tuple(_peer(peer, paths[peer["address"]], now_ms, rooted=rooted) for peer in peers)
-    health = tuple(_health(info, peers, paths))
+    said = tuple(complaints(info, peers, paths))
     here = {link.name: link for link in links}
     states = []
     for network in networks:
         link = here.get(text(network["portDeviceName"]))
         met = (neighbours or {}).get(link.index, {}) if link else {}
         members = _with_addresses(known, text(network.get("nwid") or network.get("id")), met)
-        states.append(_network(network, members, health, text(info.get("version")), link))
+        states.append(_network(network, members, said, text(info.get("version")), link))
     return states
 
 
@@ -141,23 +169,29 @@ def _with_addresses(peers: tuple[OverlayPeer, ...], network: str, met: Mapping[s
 def _network(
     network: Mapping[str, Any],
     peers: tuple[OverlayPeer, ...],
-    health: tuple[str, ...],
+    complaints: tuple[Complaint, ...],
     version: str,
     link: Link | None,
 ) -> OverlayState:
     name, status = text(network["portDeviceName"]), text(network["status"])
+    number_of = text(network.get("nwid") or network.get("id"))
     routes = [ip_network(text(route["target"])) for route in network.get("routes") or () if route.get("via") is None]
-    complaint = "" if status == "OK" else COMPLAINTS.get(status, f"the network's status is {status}")
     # A network's number begins with the ZeroTier address of its controller.
-    said = complaint.format(controller=text(network.get("nwid") or network.get("id"))[:10])
+    said = COMPLAINTS.get(status, f"the network's status is {status}").format(controller=number_of[:10])
+    condition = CONDITIONS.get(status)
+    refused = [Complaint("overlay.offline", said)] if status != "OK" and condition is None else []
+    given = texts(network.get("assignedAddresses"))
     more: dict[str, Any] = {
         "peers": peers,
         "prefixes": outermost(routes),
         "version": version or None,
-        "condition": CONDITIONS.get(status),
-        "health": tuple(filter(None, (said, *health))),
+        "condition": condition,
+        "health": (said,) if status != "OK" else (),
+        "complaints": (*refused, *complaints),
         "datagram_bytes": DATAGRAM_BYTES,
         "lists_members": False,
+        "network": number_of,
+        "withheld": given if network.get("allowManaged") is False else (),
     }
     if link is not None:
         return state_of(link, "zerotier", **more)
@@ -199,15 +233,27 @@ def _peer(peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, r
         name=text(peer["role"]).lower(),
         endpoint=best.endpoint if best else None,
         last_seen_unix_s=max((now_ms - path.silent_ms for path in paths), default=0.0) / 1000 or None,
+        last_sent_unix_s=max((now_ms - path.unsent_ms for path in paths), default=0.0) / 1000 or None,
         relayed=pathless and rooted and peer["role"] not in ROOTS,
     )
 
 
-def _health(
-    info: Mapping[str, Any], peers: Iterable[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]
-) -> Iterator[str]:
-    if not info.get("online"):
-        yield "ZeroTier says that this node is offline"
+def complaints(
+    info: Mapping[str, Any], peers: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]
+) -> Iterator[Complaint]:
+    """What is wrong with this node's way to the roots, without which it finds no peer again once a path is lost."""
+    silent = tuple(_silent_roots(peers, paths))
+    if info.get("online"):
+        yield from (Complaint("overlay.offline", words) for words in silent)
+        return
+    unheard = not any(map(_heard, paths.values()))
+    why = ["ZeroTier says that this node is offline", *silent]
+    if unheard:
+        why.append("nothing has come back from anyone: its own UDP does not get through")
+    yield Complaint("overlay.offline", "; ".join(why), cuts=True)
+
+
+def _silent_roots(peers: Iterable[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]) -> Iterator[str]:
     for peer in peers:
         if peer["role"] not in ROOTS:
             continue

@@ -37,6 +37,17 @@ def test_the_clock(state: ClockState, others: dict[str, Offset], control: bool, 
     assert host_clock.judge(state, others, control=control, peers=peers).status is status
 
 
+@pytest.mark.parametrize(
+    ("others", "control", "kind"), [({}, True, "next"), ({}, False, "next"), ({"b": OFF}, False, "fix")]
+)
+def test_only_another_clock_shows_that_this_one_needs_a_fix(
+    others: dict[str, Offset], control: bool, kind: str
+) -> None:
+    """A clock that nobody could confirm may be right: synchronising it heals nothing that was seen."""
+    found = host_clock.judge(UNSYNCED, others, control=control, peers=False)
+    assert {each.kind for each in found.remedies} == {kind}
+
+
 def test_a_clock_that_is_off_says_which_way() -> None:
     """The control plane 600 s behind means that this node is ahead."""
     assert "ahead of the clock of b" in host_clock.judge(UNSYNCED, {"b": OFF}, control=True, peers=True).message

@@ -24,11 +24,11 @@ def tunnel(mtu: int, **more: Any) -> OverlayState:
     [
         (1420, [V4], None, None),
         (1440, [V4], None, None),
-        (1441, [V4], "overlay.mtu-too-big", "ip link set dev wg0 mtu 1440"),
+        (1441, [V4], "overlay.mtu-too-big", "ip link set dev wg0 mtu 1420"),
         (1420, [V6], None, None),
         (1421, [V6], "overlay.mtu-too-big", "ip link set dev wg0 mtu 1420"),
-        (1500, [V4], "overlay.mtu-too-big", "MTU = 1440"),
-        (1420, [V4, Underlay("198.51.100.7", "ppp0", 1400)], "overlay.mtu-too-big", "mtu 1340"),
+        (1500, [V4], "overlay.mtu-too-big", "MTU = 1420"),
+        (1420, [V4, Underlay("198.51.100.7", "ppp0", 1400)], "overlay.mtu-too-big", "mtu 1320"),
         (1420, [Underlay("192.0.2.1", "eth1", 9000), V4], None, None),
         (
             1420,

@@ -134,3 +134,11 @@ def test_only_a_peer_of_this_tunnel_gets_a_route_into_it() -> None:
         )
     ]
     assert kinds == ["fix", "next", "next"]
+
+
+@pytest.mark.parametrize(("control", "lines"), [("10.66.0.3", 2), ("10.66.0.2", 1), ("192.0.2.3", 1), (None, 1)])
+def test_a_conflict_leads_the_control_plane_astray_too(control: str | None, lines: int) -> None:
+    """One cause, so its fix is for both addresses: with the peer's route alone the next run fails again."""
+    members = (OverlayPeer(key="k", addresses=(ip_network("10.66.0.2/32"), ip_network("10.66.0.3/32"))),)
+    found = judge(PEER, replace(STATE, peers=members), IN, (LO, SAME_LAN, WG), control)
+    assert len(found.remedies) == lines

@@ -27,6 +27,13 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     # Another check has the answer in full.
     ("way_packet", "judge"): ("nothing is proven to die: what fails is said by the check that noticed the trouble",),
+    ("overlay_policy", "_nothing"): ("the peer's silence has another reason, or nobody can see a session that lives",),
+    ("host_portal", "host_portal"): (
+        "what answers shows that nothing stands between",
+        "nothing answered in the place of an address that nobody has",
+    ),
+    ("reach_rate", "judge"): ("loss at every rate is not a limit; udp.quality fails for it",),
+    ("reach_rate", "_not_tried"): ("no loss that a limit would make, or other peers were tried first",),
     ("way_packet", "_left_out"): ("one run follows some peers; the trouble of each is said by its own check",),
     ("host_clock", "judge"): ("no control plane is configured and no responder answers: there is no clock to compare",),
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),

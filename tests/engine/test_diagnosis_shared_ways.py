@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from preflight import codes
-from preflight.api import CONTROL, Direction, Result, Station, failed, inconclusive
+from preflight.api import CONTROL, NODE, Direction, Result, Station, failed, inconclusive
 from preflight.engine.diagnosis import diagnose
 from preflight.proto.way.stations import request
 
@@ -48,4 +48,19 @@ def test_an_own_rule_explains_nothing_of_the_other_direction() -> None:
     assert [(cause.code, cause.direction) for cause in causes] == [
         (codes.HOST_FIREWALL_DROP, R),
         (codes.REACH_NO_FORWARD, F),
+    ]
+
+
+def test_a_captive_portal_explains_even_a_proven_refusal_of_its_network() -> None:
+    """A portal's router may refuse with an ICMP error; what dies at this node itself has another cause."""
+    portal = at("host.portal", failed(codes.HOST_CAPTIVE_PORTAL, NODE, L, ""))
+    silent = at("control.connect", failed(codes.CONTROL_TIMEOUT, CONTROL, RT, "", station=request("connect")))
+    refused, dropped = (
+        at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, "", station=station))
+        for station in (Station("network", "network"), Station("egress"))
+    )
+    assert [cause.code for cause in diagnose([portal, silent, refused])] == [codes.HOST_CAPTIVE_PORTAL]
+    assert [cause.code for cause in diagnose([portal, silent, dropped])] == [
+        codes.REACH_NO_FORWARD,
+        codes.HOST_CAPTIVE_PORTAL,
     ]

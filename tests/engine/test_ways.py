@@ -55,6 +55,21 @@ def test_a_request_dies_at_its_first_bad_station() -> None:
     ][:3]
 
 
+def test_what_a_file_says_is_no_request() -> None:
+    """A good bearer in a file shows no way that a request took: where none was sent, nothing behind is passed."""
+    file = at("enroll.bearer", passed(CONTROL, Direction.LOCAL, "workers send the bearer", station=request("bearer")))
+    dead = at("control.dns", failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, "x", station=request("name")))
+    sent = at("control.url", passed(CONTROL, Direction.LOCAL, "a URL", station=request("parse")))
+    (way,) = follow_ways([sent, dead, file])
+    states = {judged.station.id: judged.state for judged in way.followed.stations}
+    assert (states["parse"], states["name"], states["route"], states["bearer"]) == (
+        "passed",
+        "died",
+        "unseen",
+        "unseen",
+    )
+
+
 def test_a_warning_does_not_stop_a_request() -> None:
     """What only warns was passed; the way is shown because a reader must know something about it."""
     results = [at("control.dns", warned(codes.CONTROL_SLOW, CONTROL, RT, "slow", station=request("name")))]
@@ -90,3 +105,17 @@ def test_a_proven_death_explains_nothing_of_another_peer_or_of_posture() -> None
     assert [cause.code for cause in diagnose(results)] == [
         *(codes.HOST_FIREWALL_DROP, codes.REACH_UNREACHABLE, codes.POSTURE_OPEN),
     ]
+
+
+def test_two_rules_are_two_causes() -> None:
+    """One drops what leaves, another one what comes back: each has its direction, its place and its fix."""
+    there = replace(dead(), facts=DeathFacts(chain="inet outside output", rule_handle=2))
+    back = replace(dead(station="input", direction=R), facts=DeathFacts(chain="inet guard input"))
+    results = [there, back, bad("reach.udp", codes.REACH_UNREACHABLE, "b")]
+    assert [(cause.code, cause.direction) for cause in diagnose(results)] == [
+        (codes.HOST_FIREWALL_DROP, F),
+        (codes.HOST_FIREWALL_DROP, R),
+    ]
+    same = replace(back, facts=there.facts)
+    (cause,) = diagnose([there, same])
+    assert cause.direction is RT

@@ -14,6 +14,7 @@ from preflight.model.fix import (
     FilterDelete,
     FilterPass,
     Fix,
+    FlowForget,
     IptablesPass,
     KernelSettings,
     LinkAddresses,
@@ -211,6 +212,7 @@ def test_what_cannot_be_undone_says_so() -> None:
     """Protects from the promise of a way back that there is not."""
     assert [step.unmade for step in steps(ServiceRestart(service="nebula"), asked())] == [None]
     assert [step.unmade for step in steps(QueueDelete(interface="eth0"), asked())] == [None]
+    assert [step.unmade for step in steps(FlowForget(destination="192.0.2.1"), asked())] == [None]
     assert [step.unmade for step in steps(WgQuick(interface="wg0", again=True), asked())] == [None, None]
     renewed = WireguardKey(interface="wg0", key=KEY, instead_of=OTHER, allowed_ips=("10.66.0.2/32",))
     assert [step.unmade for step in steps(renewed, asked(f"{OTHER}\t10.66.0.2/32\n"))] == [None, None]

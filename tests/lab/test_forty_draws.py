@@ -2,16 +2,18 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from preflight.lab.draws import draws
 from preflight.lab.scenario_file import scenario_of
+from tests.lab.lifetime import preflight
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 SEED, COUNT = 12, 40
+JOBS = 4
+"""More than a small machine has cores: a draw waits half its time, for packets and for time-outs of protocols."""
 
 
 def test_forty_draws(tmp_path: Path) -> None:
@@ -20,8 +22,8 @@ def test_forty_draws(tmp_path: Path) -> None:
     How good the diagnosis is on them, `bin/bench diagnosis` says; it does not decide here.
     """
     file = tmp_path / "score.json"
-    words = ["--seed", str(SEED), "--count", str(COUNT), "--shrink", "0", "--jobs", "2", "--output", f"json={file}"]
-    command = [sys.executable, "-m", "preflight", "lab", "fuzz", *words]
+    words = ["--seed", str(SEED), "--count", str(COUNT), "--shrink", "0", "--jobs", str(JOBS)]
+    command = preflight("lab", "fuzz", *words, "--output", f"json={file}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr[-2000:]
     rows = json.loads(file.read_text(encoding="utf-8"))["draws"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from preflight.lab import faultboard
 from preflight.lab.axes.setup import Setup
 from preflight.lab.draws import Draw, draws
 from preflight.lab.fuzz import Drawn, Shrunk, shrink, worth_shrinking
+from preflight.lab.heal import Healing
 from preflight.lab.scenario_file import parse_scenario, scenario_of
 from preflight.lab.score import Outcome
 from preflight.lab.truth import Judgement
+from tests.lab.lifetime import preflight
 
 WRONG = Judgement("wrong", got="udp.loss b forward", alarms=("udp.loss",))
 RIGHT = Judgement("right")
@@ -97,6 +100,14 @@ def test_the_score_counts_by_fault_and_by_axis() -> None:
     assert "seed 7: 1 right, 0 vague, 1 wrong, 1 unbuilt" in faultboard.text(7, everything, [])
 
 
+def test_the_rate_of_what_heals_is_of_what_can_be_known() -> None:
+    """Protects a rate that is at most 1: what heals although nobody could know it raises neither of its numbers."""
+    seen, unseen = Draw(Setup(responder="observing"), ("input-drop",)), Draw(Setup(), ("input-drop",))
+    healed = replace(outcome(RIGHT), healing=Healing("healed"))
+    total = faultboard.tally("all", [Drawn(seen, healed), Drawn(unseen, healed), Drawn(seen, outcome(RIGHT))])
+    assert (total.healable, total.healed, total.harmful) == (1, 1, 0)
+
+
 def labs_of(seed: int) -> list[str]:
     """The namespaces of the first draws of a seed that exist now."""
     drawn = {f"preflight-{scenario_of(each).name}-" for each in draws(seed, 12)}
@@ -115,7 +126,7 @@ def test_real_draws(tmp_path: Path) -> None:
     """Protects the command itself: real labs, a score as JSON whose draws can be run again, nothing left behind."""
     file = tmp_path / "score.json"
     words = ["lab", "fuzz", "--seed", "3", "--count", "4", "--shrink", "0", "--output", f"json={file}"]
-    done = subprocess.run([sys.executable, "-m", "preflight", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(preflight(*words), capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     said = json.loads(file.read_text(encoding="utf-8"))
     assert len(said["draws"]) == 4

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from preflight.model.fix import ClockSync, LinkMtu, PrivateFiles, Setting
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.model.remedy import heal as fix
 from preflight.report.remedies import remedy_entry
+from tests.lab.lifetime import preflight
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 GREEN = {"results": [], "diagnosis": [], "run": {"exit_code": 0}}
@@ -86,12 +86,40 @@ def test_harm_outranks_a_cure(lab: Lab) -> None:
     assert (done.verdict, done.why) == ("harmful", "passed before, and fails now: reach.udp/b/forward")
 
 
+def overlay_down(mtu_bytes: int) -> dict[str, Any]:
+    """A report whose one cause has a fix that can be made."""
+    return report(fix(lambda: LinkMtu(interface="eth0", mtu_bytes=mtu_bytes)))
+
+
+@pytest.mark.parametrize(
+    ("most", "after", "verdict", "made"),
+    [
+        (2, [overlay_down(1490), GREEN], "healed", 2),
+        (1, [overlay_down(1490), GREEN], "not healed", 1),
+        (3, [overlay_down(1500)], "not healed", 1),
+        (2, [report(by_hand("Renew the certificate."))], "not healed", 1),
+    ],
+    ids=["one behind the other", "no more often than asked", "the same fix again", "the second by hand"],
+)
+def test_what_shows_later_needs_its_fix_too(lab: Lab, most: int, after: list[Any], verdict: str, made: int) -> None:
+    """Protects draws of two faults, or of one at both ends: the second shows when the first is gone; and the bound."""
+    runs = iter(after)
+    done = heal(lab, overlay_down(1500), lambda variables: next(runs), green, most=most)
+    assert (done.verdict, len(done.lines)) == (verdict, made), done
+
+
+def test_the_second_fix_may_harm_too(lab: Lab) -> None:
+    """Protects against harm that comes late: what the first fix made pass, the second one takes down."""
+    runs = iter([overlay_down(1490) | {"results": [{"id": "x", "status": status}]} for status in ("pass", "fail")])
+    assert heal(lab, overlay_down(1500), lambda variables: next(runs), green, most=2).verdict == "harmful"
+
+
 def test_a_row_heals(tmp_path: Path) -> None:
     """Protects the whole way: a real fault, the report's own fix, a second run that is green, and the score."""
     file = tmp_path / "score.json"
     words = ["lab", "run", "interface-down", "--heal", "--output", f"json={file}"]
-    done = subprocess.run([sys.executable, "-m", "preflight", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(preflight(*words), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(file.read_text(encoding="utf-8"))
-    assert (said["healed"], said["harmful"]) == (1, 0)
+    assert (said["healed"], said["healable"], said["harmful"]) == (1, 1, 0)
     assert said["scenarios"][0]["healing"]["lines"][0].startswith("ip link set dev pl-")

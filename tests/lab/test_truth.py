@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from preflight.lab.axes.setup import Setup
+from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.truth import Deciding, Place, Truth, judge
 
 TRUE = Truth(
@@ -102,6 +104,46 @@ def test_a_green_report_on_a_broken_node_is_wrong() -> None:
     found = judge([TRUE], green)
     assert (found.grade, found.got) == ("wrong", "nothing")
     assert "no cause host.firewall-drop" in found.lacks
+
+
+@pytest.mark.parametrize(
+    ("responder", "counts"), [("key", False), ("observing", True), ("absent", False)], ids=lambda each: str(each)
+)
+def test_what_nobody_can_know_is_not_counted_as_healable(responder: str, counts: bool) -> None:
+    """Protects honest reports: they have no fix for a rule at the peer, unless the peer's responder observes it."""
+    assert FAULTS["input-drop"].expected(Setup(responder=responder)).healable is counts
+
+
+@pytest.mark.parametrize(
+    ("name", "setup", "placed"),
+    [
+        ("network-large-forward", Setup(), True),
+        ("network-large-forward", Setup(namespace="container"), False),
+        ("network-large-both", Setup(responder="observing"), True),
+        ("network-large-both", Setup(responder="observing", namespace="container"), False),
+        ("route-outer-private", Setup(), False),
+        ("route-outer-hairpin", Setup(), True),
+    ],
+    ids=str,
+)
+def test_a_place_is_asked_for_where_it_can_be_proven(name: str, setup: Setup, placed: bool) -> None:
+    """Protects honest reports: a container does not see its uplink, and what leaves by it did not die before it."""
+    assert (FAULTS[name].expected(setup).place is not None) is placed
+
+
+@pytest.mark.parametrize(
+    ("truth", "counts"),
+    [
+        (Truth("reach.unreachable", "b", heals="command"), False),
+        (Truth("reach.unreachable", "b", deciding=Deciding("offender", "10.0.0.2"), heals="command"), True),
+        (Truth("overlay.no-handshake", "b", place=Place("packet", "session"), heals="command"), True),
+        (Truth("mtu.black-hole", "b", heals="command"), True),
+        (Truth("token.spent", "control"), False),
+    ],
+)
+def test_what_is_known_decides_what_is_healable(truth: Truth, counts: bool) -> None:
+    """Protects the rate of what heals: a code that says why needs no place, and what nothing heals never counts."""
+    assert truth.healable is counts
 
 
 def test_two_that_are_equally_deep_come_in_any_order() -> None:

@@ -109,6 +109,10 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "family": st.sampled_from(("ip", "ip6")), "table": words, "chain": words,
         "before": optional() | st.integers(1, 2**31 - 1), **PASSING,
     },
+    "flow.forget": {
+        "source": optional() | st.just("192.0.2.1"), "destination": st.just("192.0.2.2"),
+        "source_port": optional() | st.integers(1, 65535), "destination_port": optional() | st.integers(1, 65535),
+    },
     "settings.value": {"file": paths, "key": st.just("control.url"), "value": urls},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
     "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
@@ -118,6 +122,11 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "names.hosts-less": {"host": words, "address": addresses},
     "names.switch": {"services": services},
     "names.resolver-less": {"address": addresses},
+    "tailscale.take": {"option": st.sampled_from(("accept-routes", "accept-dns"))},
+    "zerotier.take": {
+        "network": st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
+        "option": st.sampled_from(("allowManaged", "allowDNS")),
+    },
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip
 IDS = {kind.__dataclass_fields__["id"].default: kind for kind in KINDS}
@@ -213,6 +222,8 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         (PASS, "destination"),
         (PASS | {"id": "iptables.pass"}, "chain"),
         (PASS | {"id": "iptables.pass"}, "destination"),
+        ({"id": "flow.forget", "source": "192.0.2.1"}, "source"),
+        ({"id": "flow.forget", "destination": "192.0.2.1", "destination_port": 51820}, "destination"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "file"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "key"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "value"),

@@ -52,12 +52,14 @@ def test_a_pending_peer_has_no_path(state: str) -> None:
     assert (peer.endpoint, peer.relayed) == (None, False)
 
 
-def test_a_silent_lighthouse_is_in_the_health() -> None:
+def test_a_silent_lighthouse_is_a_complaint() -> None:
     """After a restart without lighthouse the host map is empty and everything is pending."""
     silent = tuple(peers("lighthouse down, sessions up").values())
-    assert state_from(CONFIG, CERTIFICATE, silent, LINKS, NOW).health == ("no tunnel to the lighthouse 10.77.0.1",)
+    (complaint,) = state_from(CONFIG, CERTIFICATE, silent, LINKS, NOW).complaints
+    assert (complaint.code, complaint.cuts) == ("overlay.offline", True)
+    assert complaint.said == "there is no tunnel to the lighthouse 10.77.0.1"
     healthy = tuple(peers("healthy").values())
-    assert state_from(CONFIG, CERTIFICATE, healthy, LINKS, NOW).health == ()
+    assert state_from(CONFIG, CERTIFICATE, healthy, LINKS, NOW).complaints == ()
 
 
 def test_a_working_network() -> None:

@@ -234,7 +234,7 @@ def test_the_remedy_for_the_mtu_works(tunnel: "Pair") -> None:
     assert str(result.code) == "overlay.mtu-too-big"
     tunnel.a.run(*_command(result))
     assert code(tunnel.a, overlay_mtu) is None
-    assert state(tunnel.a).mtu == 1440
+    assert state(tunnel.a).mtu == 1420
 
 
 def test_an_interface_that_disappears_during_the_run(tunnel: "Pair") -> None:

@@ -60,6 +60,15 @@ def test_a_daemon_whose_configuration_is_secret_has_the_tun_that_leads_to_the_pe
     assert found_by_route([hidden], [mesh], {"10.66.0.2": into("10.66.0.2", "eth0")}) == [hidden]
 
 
+def test_a_tunnel_of_an_unknown_product_leads_to_the_peers() -> None:
+    """The kernel says what an overlay is: a tunnel that is up is not absent, even if nobody can ask its daemon."""
+    eth0 = replace(LINK, name="eth0", index=2, kind=None)
+    (found,) = found_by_route([], [eth0, LINK], {"10.66.0.2": into("10.66.0.2", "wg0")})
+    assert (found.product, found.interface, found.up) == ("generic", "wg0", True)
+    assert found_by_route([], [eth0, LINK], {"10.66.0.2": into("10.66.0.2", "eth0")}) == []
+    assert found_by_route([], [eth0, LINK], {}) == []
+
+
 def test_an_interface_that_the_settings_name_is_an_overlay() -> None:
     """What no product claims is read as the kernel reports it; what does not exist is absent."""
     vxlan = replace(LINK, name="vx7", kind="vxlan")

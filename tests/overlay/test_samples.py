@@ -36,7 +36,8 @@ def holds(state: OverlayState, peer: Peer, interface: Seen, session: Seen | None
     """Judge as the two checks do; a session is judged only where the first one passes."""
     first = overlay_interface.judge(state, [device(state.interface or "")], None)
     assert (first.status, first.code and str(first.code)) == interface[:2], first.message
-    assert interface[2] in first.message
+    complaints = "; ".join(each.said for each in state.complaints)
+    assert interface[2] in f"{first.message}; {complaints}"
     assert first.status is PASS or first.remedy
     assert (session is not None) is (first.status is PASS)
     if session is not None:
@@ -213,8 +214,8 @@ def test_zerotier(networks: str, addresses: Sequence[str], seen: Seen) -> None:
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        ("NOT_FOUND", "overlay.no-address"),
-        ("CLIENT_TOO_OLD", "overlay.no-address"),
+        ("NOT_FOUND", "overlay.not-joined"),
+        ("CLIENT_TOO_OLD", "overlay.not-authorized"),
         ("AUTHENTICATION_REQUIRED", "overlay.logged-out"),
         ("PORT_ERROR", "overlay.down"),
         ("NEW_IN_NEXT_VERSION", "overlay.no-address"),
@@ -245,7 +246,7 @@ def test_zerotier_relays_only_where_a_root_is_heard(silent_s: int, relayed: bool
     (state,) = zerotier.parse(info, zerotier_sample("listnetworks_ok"), peers, [])
     (leaf,) = (peer for peer in state.peers if peer.key == "a90b2d07e9")
     assert leaf.relayed is relayed
-    assert complaint is None or any(complaint in line for line in state.health)
+    assert complaint is None or any(complaint in each.said for each in state.complaints)
 
 
 def test_a_zerotier_root_without_path_is_not_relayed() -> None:
@@ -253,7 +254,7 @@ def test_a_zerotier_root_without_path_is_not_relayed() -> None:
     peers = [peer | {"paths": [], "latency": -1} for peer in zerotier_sample("listpeers_relay")]
     (state,) = zerotier.parse(zerotier_sample("info_online"), zerotier_sample("listnetworks_ok"), peers, [])
     assert [peer.relayed for peer in state.peers] == [False, False]
-    assert "there is no path to the root cb5aaa8e99" in state.health
+    assert "there is no path to the root cb5aaa8e99" in {each.said for each in state.complaints}
 
 
 B, LIGHTHOUSE = Peer("10.77.0.20"), Peer("10.77.0.1")
@@ -282,7 +283,7 @@ def test_nebula(name: str) -> None:
     state = nebula.state_from(config, None, nebula.parse_hostmap(*map(json.loads, lists)), links, NOW_UNIX_S)
     complaint, session = NEBULA[name]
     holds(state, B, (PASS, None, complaint or "neb0 (nebula) is up with 10.77.0.10/24"), session)
-    assert bool(state.health) is bool(complaint)
+    assert bool(state.complaints) is bool(complaint)
 
 
 def test_every_recorded_state_of_nebula_has_its_row() -> None:

@@ -125,7 +125,7 @@ def test_what_is_said_of_peers_is_not_believed_without_control_server() -> None:
     peer = lost.peer_for("100.64.0.2")
     assert peer is not None
     assert peer.online is None
-    assert any("control server" in line for line in lost.health)
+    assert any(each.code == "overlay.offline" and "control server" in each.said for each in lost.complaints)
 
 
 @pytest.mark.parametrize("name", ["peerkeyexpired", "peerexpired-headscale"])

@@ -69,7 +69,7 @@ def test_direct_and_relayed_peers() -> None:
 def test_a_silent_root_is_found_before_the_daemon_says_offline() -> None:
     """`online` lags 500 s; the root's last report shows it after 100."""
     later = read("listnetworks_ok", clock=1795416660836 + 100_000)
-    assert any("cb5aaa8e99 has been silent" in line for line in later.health)
+    assert any("cb5aaa8e99 has been silent" in each.said for each in later.complaints)
     assert peers(later)["a90b2d07e9"].endpoint is None
 
 

@@ -4,6 +4,7 @@ They prove what is there without the product. The parts that break a's files and
 """
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -153,14 +154,14 @@ def connection_ends(*expected: str, to: "Callable[[Network], str]" = control_add
     return prove
 
 
-def url_contains(text: str) -> "Proof":
-    """a's control URL has this mistake."""
+def url_matches(mistake: str) -> "Proof":
+    """a's control URL has this mistake, which is a regular expression."""
 
     def prove(network: "Network") -> None:
         written = [network.plan.control_url or "", *network.plan.url_variables.values()]
         urls = [places_of(network).url(each) for each in written]
-        if not any(text in url for url in urls):
-            raise NotThereError(f"no control URL of a contains {text}: {', '.join(urls)}")
+        if not any(re.search(mistake, url) for url in urls):
+            raise NotThereError(f"no control URL of a matches {mistake}: {', '.join(urls)}")
 
     return prove
 

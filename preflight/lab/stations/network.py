@@ -83,7 +83,8 @@ def _large(direction: Dead) -> Fault:
 def large_is(setup: Setup, direction: Dead) -> Truth:
     """Plain packets to the endpoint vanish at the same size, which only root can compare: that places what a sends.
 
-    What b sends is seen at b's own uplink by its observers only. Without a responder b's host refuses what comes to a
+    A container has no uplink, so it can compare nothing, and does not see at its host's uplink what arrives. What b
+    sends is seen at b's own uplink by its observers only. Without a responder b's host refuses what comes to a
     closed port, which proves the way there alone; where it refuses nothing, nobody says which way is dead.
     """
     refuses = setup.responder == "absent" or (setup.responder == "keyless" and setup.firewall == "open")
@@ -91,7 +92,8 @@ def large_is(setup: Setup, direction: Dead) -> Truth:
         direction = "round-trip"
     elif not setup.keyed and direction == "round-trip":
         direction = "forward"
-    seen = setup.user == "root" and (direction == "forward" or observed(setup, outer=True))
+    compares = setup.user == "root" and outside.own_uplink(setup, "a") is None
+    seen = compares and (direction == "forward" or observed(setup, outer=True))
     return Truth("mtu.black-hole", "b", direction, place=PLACE if seen else None, heals="command")
 
 

@@ -86,7 +86,7 @@ def _policer(direction: Dead) -> Fault:
         summary=summary,
         place=PLACE,
         made=lambda setup: (Part(summary, inject=rule),),
-        expected=_worse("udp.loss", direction, "reach.loss"),
+        expected=_worse("reach.policed", direction, "udp.loss", "reach.loss"),
         proof=_some_arrive(direction, 1, _SENT - 10),
         excluded=_measured_by_b,
         drowns=True,

@@ -1,6 +1,7 @@
 """Faults between a's look-up of the control host and the first byte: the route to it, and the connection."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -94,7 +95,7 @@ def _lan_is(setup: Setup) -> Truth:
 
 
 def _lan_is_used(network: "Network") -> None:
-    asks.url_contains(f"//{_lan_url(network)}")(network)
+    asks.url_matches(f"//{re.escape(_lan_url(network))}")(network)
     _leaves_outside(_lan_url)(network)
     # A default-drop firewall of the control host lets nobody in from the LAN, and the URL is wrong then too.
     asks.connection_ends("open", "silent", to=_lan_url)(network)

@@ -119,14 +119,14 @@ def _problem(word: str, *vague: str, heals: bool = True, code: str = "control.ur
 def _written(
     name: str, summary: str, change: Callable[[str], str], mistake: str, expected: Callable[[Setup], Truth]
 ) -> Fault:
-    """A fault in how the URL is written. mistake: what every such URL contains."""
+    """A fault in how the URL is written. mistake: a regular expression for every such URL, and for no right one."""
     return Fault(
         name=name,
         summary=summary,
         place=_PARSE,
         made=lambda setup: (_rewritten(summary, change),),
         expected=expected,
-        proof=asks.url_contains(mistake),
+        proof=asks.url_matches(mistake),
     )
 
 
@@ -160,14 +160,14 @@ FAULTS = (
         "parse-quotes",
         "a's control URL is in quotes, which are part of it",
         lambda url: f'"{url}"',
-        '"http',
+        '^"http',
         _problem("quotes"),
     ),
     _written(
         "parse-colon",
         "a's control URL has no colon behind its scheme",
         lambda url: url.replace("://", "//", 1),
-        "http//",
+        "^https?//",
         _problem("colon", "control.dns-nxdomain", "control.dns-timeout"),
     ),
     _written(
@@ -188,7 +188,7 @@ FAULTS = (
         "parse-port",
         "a's control URL has the port 0",
         lambda url: url.replace(":{port}", ":0", 1),
-        ":0",
+        ":0(/|$)",
         _problem("port"),
     ),
     _written(

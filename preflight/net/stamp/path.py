@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 ASK_COUNT = 10
 ASK_INTERVAL_S = 0.01
+AGAIN_COUNT = 3
 ASK_TIMEOUT_S = 4.5
 """The peer's responder looks into its mailbox each second, and then sends packets too."""
 HANDSHAKE_TIMEOUT_S = 6.0
@@ -51,6 +52,8 @@ DEAD_CONTROL_TIMEOUT_S = 2.5
 """For a control plane that has answered nothing in this run: enough for TCP and TLS at a round trip of 600 ms."""
 WITHOUT_MAILBOX_S = 1.5
 CONCURRENT_QUESTIONS = 32
+LATE_REPORT_S = 3.0
+"""How much longer a report may take once the peer's probes have come: it comes by two requests to a slow server."""
 GRACE_S = 0.4
 """How long probes may still be in flight after the peer's report has arrived."""
 
@@ -149,6 +152,11 @@ class PathProbes:
                 result = await _Inquiry(self, peer, unconnected, tunnel).run()
             # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
             seen = watch.seen() if watch else None
+        if result.answered and result.probes_received:
+            # To a stateful filter what this node sent then was an answer to the peer's probes: a new flow shows more.
+            again = await self.stamp(peer, count=AGAIN_COUNT, interval_s=ASK_INTERVAL_S)
+            result = result if again.answered else replace(result, answered=0)
+        result = _about_the_tunnel(result, tunnel)
         self._learn(peer, result.answered, signed=self._secrets.key_for(peer.address) is not None)
         self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
         return found
@@ -295,6 +303,8 @@ class _Inquiry:
             done, _ = await asyncio.wait({decided, again}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
+            if not mailbox.done() and self._sorter.probes:
+                await asyncio.wait({mailbox}, timeout=LATE_REPORT_S)
             if mailbox.done():
                 return mailbox.result()
             return UnavailableError("silent", f"its responder did not answer by mailbox within {self._timeout_s:g} s")
@@ -324,6 +334,14 @@ async def _until_decided(mailbox: "asyncio.Task[ProbeResult | UnavailableError]"
             await heard
     finally:
         heard.cancel()
+
+
+def _about_the_tunnel(result: AskResult, tunnel: OverlayState | None) -> AskResult:
+    """Without what the peer says of its way back, where this node asked with an address that its tunnel lacks."""
+    own = {str(each.ip) for each in tunnel.addresses} if tunnel is not None else set()
+    if result.report is None or result.local is None or not own or result.local[0] in own:
+        return result
+    return replace(result, report=replace(result.report, way=None, observed=()))
 
 
 def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None) -> AskResult:

@@ -24,6 +24,7 @@ from preflight.model.udp_port import UdpPort
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
+from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
@@ -33,7 +34,17 @@ from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
-from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, outer_seen, tunnel_side
+from preflight.proto.way.observers import (
+    Moment,
+    Record,
+    inner_flow,
+    observe,
+    openvpn_flow,
+    outer_answer,
+    outer_flow,
+    outer_seen,
+    tunnel_side,
+)
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import conclude
@@ -177,6 +188,9 @@ class PacketWays:
         before = await self._moment(overlay, watched)
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
+        if carrier == "openvpn" and watched.outer is None and (remote := openvpn_remote()) is not None:
+            watched = replace(watched, outer=await self._chosen(openvpn_flow(remote, ports)))
+            before = await self._moment(overlay, watched)
         wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
         tap = await stack.enter_async_context(Tap(wanted))
         tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
@@ -213,7 +227,9 @@ class PacketWays:
         await asyncio.sleep(LOOK_S)
         state = await self._overlay() or overlay
         so_far = replace(sent, tapped=tap.taken(), read_ns=time.time_ns())
-        outer = sent.watched.outer or outer_seen(so_far.tapped, sent.peer.address, sent.carrier)
+        seen = outer_seen(so_far.tapped, sent.peer.address, sent.carrier)
+        # What an OpenVPN sends outranks what its configuration says.
+        outer = (seen or sent.watched.outer) if sent.carrier == "openvpn" else (sent.watched.outer or seen)
         watched = replace(sent.watched, arrives_by=so_far.arrives_by, astray_by=so_far.astray_by, outer=outer)
         moment = await self._moment(state, watched)
         return replace(so_far, watched=watched, after=moment, ruled_ns=time.time_ns())
@@ -254,17 +270,23 @@ class PacketWays:
         side = tunnel_side(peer, tunnel, ports)
         outer = None if side.elsewhere else outer_flow(tunnel, peer.address)
         if outer is not None:
-            lookup = (await self._kernel.snapshot((outer,))).lookup(outer)
-            outer = outer_flow(tunnel, peer.address, (lookup.source if lookup else None) or "")
+            outer = await self._chosen(outer)
         flows = (inner_flow(peer, os.getuid()),)
         return Watched(tunnel=side, flows=flows, outer=outer, sent=COUNT)
+
+    async def _chosen(self, outer: Flow) -> Flow:
+        """The flow with the source that the kernel chooses."""
+        lookup = (await self._kernel.snapshot((outer,))).lookup(outer)
+        return replace(outer, source=(lookup.source if lookup else None) or "")
 
     async def _moment(self, overlay: OverlayState, watched: Watched) -> Moment:
         first = await self._kernel.snapshot(*questions(watched))
         uplink = uplink_of(first, watched)
         kernel = first if uplink is None else await self._kernel.snapshot(*questions(watched, uplink))
         own = [str(interface.ip) for link in kernel.links for interface in link.addresses]
-        outer = (watched.outer,) if watched.outer is not None and watched.outer.source else ()
+        # What comes in may have begun a separate flow, which is translated by itself.
+        sent = watched.outer if watched.outer is not None and watched.outer.source else None
+        outer = (sent, outer_answer(sent)) if sent is not None else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
 
 

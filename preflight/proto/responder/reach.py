@@ -23,14 +23,15 @@ class Way(Enum):
 def forward_way(asked: AskResult) -> Way:
     """What reached the peer: by its own report, or because it sends to a port that it can only know from our packets.
 
-    A responder whose receive queue overflowed has not seen all that reached its host.
+    A responder whose receive queue overflowed has not seen all that reached its host. One whose probes come has read a
+    request in its mailbox, and knows the port from there: what it sends shows nothing then, even if its report is late.
     """
     report = asked.report
     if report is not None:
         if report.received or report.elsewhere or report.refused:
             return Way.OPEN
         return Way.UNKNOWN if report.overflowed else Way.DEAD
-    if asked.on_interface:
+    if asked.on_interface and not asked.probes_received:
         return Way.OPEN
     return forward_by_hello(asked.hello)
 

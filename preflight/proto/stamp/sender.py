@@ -76,6 +76,7 @@ class SessionSender(Core[StampStats]):
         self._sequence = 0
         self._next_at = now
         self._last_at = now
+        self._first_at: float | None = None
         self._failed = 0
         self._send_errors: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
@@ -133,6 +134,7 @@ class SessionSender(Core[StampStats]):
     def sent(self, datagram: Datagram, now: float) -> None:
         """The packet has left; only then it uses up its sequence number."""
         self._tell(now, "packet-sent", number=self._sequence, size_bytes=len(datagram.data))
+        self._first_at = now if self._first_at is None else self._first_at
         self._sequence += 1
         self._sent_ns.append(self._stamped_ns)
         self._largest = max(self._largest, len(datagram.data))
@@ -261,6 +263,7 @@ class SessionSender(Core[StampStats]):
             icmp_errors=dict(self._icmp_errors),
             icmp_from=dict(self._icmp_from),
             payload_bytes=self._largest,
+            lasted_s=0.0 if self._first_at is None else self._last_at - self._first_at + self._plan.interval_s,
         )
         return judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
 

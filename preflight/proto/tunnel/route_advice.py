@@ -6,12 +6,11 @@ from ipaddress import ip_address
 from preflight.model import fix
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.overlay import OverlayState
-from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.model.remedy import Remedies, heal, look
 
 OWN_ROUTES = ("tailscale", "zerotier")
 """Products that write the routes: a route of ours would be lost, or in their way."""
-_NOT_ACCEPTED = "--accept-routes"
-"""What Tailscale's own warning names where peers announce routes and this node takes none."""
+_NOT_ACCEPTED = "overlay.routes-not-accepted"
 
 
 def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str | None = None) -> Remedies:
@@ -55,7 +54,7 @@ def look_at_route(address: str) -> Remedies:
 def _by_the_product(state: OverlayState, address: str) -> Remedies:
     """A subnet behind a peer needs this node's consent; the daemon says so itself."""
     prefix = state.owners.prefix(address)
-    told = any(_NOT_ACCEPTED in said for said in state.health)
+    told = any(each.code == _NOT_ACCEPTED for each in state.complaints)
     if state.product == "tailscale" and told and prefix is not None and prefix.num_addresses > 1:
-        return by_hand("tailscale set --accept-routes", root=True)
+        return heal(lambda: fix.TailscaleTakes(option="accept-routes"))
     return look_at_route(address)

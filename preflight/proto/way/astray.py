@@ -17,6 +17,7 @@ from preflight.model.tapped import TapPacket, Tapped
 from preflight.proto.way.counters import FILTERED
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 _WIRE, _RP = Station("wire", "receiver"), Station("rp", "receiver")
 _ROUTE = Station("route")
@@ -66,7 +67,7 @@ def observe_astray(
         station=_WIRE,
         finding="seen",
         direction="reverse",
-        reason=f"{len(found)} packets of {tunnel.peer} came in by {device}, outside the tunnel",
+        reason=f"{counted(len(found), 'packet')} of {tunnel.peer} came in by {device}, outside the tunnel",
         sent=len(found),
         seen=len(found),
     )

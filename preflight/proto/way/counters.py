@@ -16,6 +16,7 @@ from preflight.model.remedy import Remedies, heal, look
 from preflight.model.return_path import STRICT
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 FILTERED = "TcpExt.IPReversePathFilter"
 INTERESTING = (
@@ -54,13 +55,14 @@ def observe_rp(
     if mode is None or verdict is None or dropped is None:
         return Observation(station=place, finding="blind", direction="reverse", reason="the kernel gave no verdict")
     if not verdict.refused or dropped <= 0:
-        return _clear(place, f"the reverse-path filters dropped {dropped} packets meanwhile, none of these")
+        return _clear(place, f"the reverse-path filters dropped {counted(dropped, 'packet')} meanwhile, none of these")
     kind = "strict" if mode == STRICT else "loose"
     sysctl = _sysctl(device)
     death = Death(
         code=codes.HOST_RP_FILTER,
         message=f"the {kind} reverse-path filter of {device} ({sysctl}) drops what comes from "
-        f"{arriving.source}, {dropped} packets while this node was asking: {_way_back(after, arriving, device)}",
+        f"{arriving.source}, {counted(dropped, 'packet')} while this node was asking: "
+        f"{_way_back(after, arriving, device)}",
         facts=DeathFacts(sysctl=sysctl, interface=device, source=arriving.source),
         remedies=_loosen(sysctl) if mode == STRICT and _leads_back(after, arriving) else _show_back(arriving, tunnel),
     )
@@ -125,8 +127,8 @@ def observe_socket_outer(before: NetworkState, after: NetworkState, tunnel: Tunn
     waiting = sum(each.waiting_bytes for each in after.counters.sockets if each.port == port)
     death = Death(
         code=codes.OVERLAY_DAEMON_DOWN,
-        message=f"the daemon of {tunnel.interface} does not read its socket: UDP port {port} dropped {dropped} packets "
-        f"meanwhile, and {waiting} bytes wait there",
+        message=f"the daemon of {tunnel.interface} does not read its socket: UDP port {port} dropped "
+        f"{counted(dropped, 'packet')} meanwhile, and {waiting} bytes wait there",
         facts=DeathFacts(port=port, interface=tunnel.interface),
         remedies=look(f"ss -uapm 'sport = :{port}'", root=True),
     )
@@ -144,7 +146,8 @@ def observe_tunnel(before: NetworkState, after: NetworkState, tunnel: TunnelSide
         return Observation(station=place, finding="blind", reason=f"the queue of {device} to its daemon is not full")
     death = Death(
         code=codes.OVERLAY_DAEMON_DOWN,
-        message=f"the daemon of {device} does not take what this node sends: the queue to it dropped {dropped} packets",
+        message=f"the daemon of {device} does not take what this node sends: the queue to it dropped "
+        f"{counted(dropped, 'packet')}",
         facts=DeathFacts(interface=device),
         remedies=look(f"ip -s link show dev {device}"),
     )
@@ -174,7 +177,7 @@ def observe_egress(
     if dropped <= 0:
         return _clear(place, f"the queue of {device} dropped nothing")
     if dropped < sent or not sent:
-        why = f"{device} dropped {dropped} packets meanwhile, of whom nobody knows"
+        why = f"{device} dropped {counted(dropped, 'packet')} meanwhile, of whom nobody knows"
         return Observation(station=place, finding="blind", packets=packets, reason=why)
     by_queue = queued >= refused
     kind = next((each.kind for each in after.counters.queues if each.interface == device and each.root), "")

@@ -11,6 +11,7 @@ from preflight.model.remedy import Remedies, look
 from preflight.model.tapped import EchoAnswer
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 _SOCKET, _INPUT = Station("socket", "receiver"), Station("input", "receiver")
 _SESSION = Station("session", "receiver")
@@ -88,7 +89,7 @@ def _answered(stats: StampStats, peer: str, packets: PacketClass) -> Iterator[Ob
         station=_SOCKET,
         finding="seen",
         direction="reverse",
-        reason=f"{stats.answered} answers came to the socket",
+        reason=f"{counted(stats.answered, 'answer')} came to the socket",
         packets=packets,
         sent=sent_back,
         seen=stats.answered,

@@ -19,10 +19,12 @@ from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.openvpn import Remote
 from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, on_the_wire
+from preflight.proto.way.words import counted
 
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
@@ -133,6 +135,18 @@ def outer_flow(tunnel: OverlayState, address: str, source: str = "") -> Flow | N
         source_port=tunnel.listen_port,
         destination_port=port,
         mark=tunnel.fwmark,
+        length_bytes=HANDSHAKE_BYTES,
+    )
+
+
+def openvpn_flow(remote: Remote, ports: Collection[UdpPort]) -> Flow:
+    """What this node's OpenVPN sends to its one remote end. ports: the UDP sockets, with their programs."""
+    own = {each.port for each in ports if each.program == "openvpn"}
+    return Flow(
+        source="",
+        destination=remote[0],
+        source_port=own.pop() if len(own) == 1 else None,
+        destination_port=remote[1],
         length_bytes=HANDSHAKE_BYTES,
     )
 
@@ -305,14 +319,21 @@ def _answered_there(record: Record) -> int:
     0 where only another time is known: what it sent then, no tap could miss.
     """
     report = record.asked.report if record.asked else None
-    return report.sent if report is not None and (report.received or record.asked_meanwhile) else 0
+    if report is None:
+        return 0
+    if record.asked_meanwhile:
+        return report.sent
+    # What it sent when it was asked came earlier: now it answers what comes to it, and no more than that.
+    return min(report.sent, record.stats.sent) if report.received else 0
 
 
 def _watched_before(record: Record) -> Iterator[Observation]:
     """What came out of the tunnel while the peer was asked, before this burst."""
     came = record.asked.on_interface if record.asked is not None else None
     if came:
-        reason = f"{came} packets of {record.peer.target} came in by {record.tunnel.interface} while it was asked"
+        reason = (
+            f"{counted(came, 'packet')} of {record.peer.target} came in by {record.tunnel.interface} while it was asked"
+        )
         yield Observation(
             station=Station("tunnel", "receiver"), finding="seen", direction="reverse", reason=reason, seen=came
         )
@@ -339,4 +360,13 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         others=record.others,
         answers_sent=_answered_there(record),
         carrier=record.carrier,
+        remote=_remote(record),
     )
+
+
+def _remote(record: Record) -> Remote | None:
+    """Where OpenVPN sends everything; other products say themselves where each peer is."""
+    outer = record.watched.outer
+    if record.carrier != "openvpn" or outer is None or outer.destination_port is None:
+        return None
+    return outer.destination, outer.destination_port

@@ -21,6 +21,7 @@ from preflight.proto.way.fib import decide, explain
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.routing import refusal_type, why_refused
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 ROUTE_OUTER = Station("route-outer")
 ELSEWHERE = "the tunnel's own packets leave in another network namespace, whose routes and neighbours nobody here sees"
@@ -45,7 +46,7 @@ def observe_route_outer(
     routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`). unrouted: packets without a
     route that the kernel counted while all of a burst passed into the tunnel; 0 where it was only a part of a burst.
     """
-    if tunnel.elsewhere or not any(_may_be_uplink(link, tunnel) for link in state.links):
+    if tunnel.elsewhere or not any(_may_be_uplink(state, link, tunnel) for link in state.links):
         return Observation(station=ROUTE_OUTER, finding="blind", reason=ELSEWHERE)
     lookup = state.lookup(flow) if flow else None
     death = _of_route(state, lookup, tunnel, routers) if lookup else _of_links(state, tunnel, unrouted)
@@ -79,7 +80,7 @@ def dead_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> tupl
     the only one of its kind.
     """
     version = 6 if ipv6 else 4
-    links = [link for link in state.links if _may_be_uplink(link, tunnel)]
+    links = [link for link in state.links if _may_be_uplink(state, link, tunnel)]
     working = [link for link in links if link.up and link.carrier and link.kind not in SWITCHES]
     if any(_has_address(link, version) for link in working):
         return ()
@@ -90,8 +91,18 @@ def dead_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> tupl
     return tuple(outside or addressed or plain)
 
 
-def _may_be_uplink(link: Link, tunnel: TunnelSide) -> bool:
-    return not link.loopback and link.kind not in NO_UPLINK and not _is_own(link, tunnel)
+def _may_be_uplink(state: NetworkState, link: Link, tunnel: TunnelSide) -> bool:
+    """A tunnel may be the uplink of another one: where the default route leads by it."""
+    if link.loopback or _is_own(link, tunnel):
+        return False
+    return link.kind not in NO_UPLINK or any(
+        entry.table == MAIN_TABLE and entry.destination.prefixlen == 0 and link.name in _devices(entry)
+        for entry in state.entries
+    )
+
+
+def _devices(entry: Entry) -> set[str | None]:
+    return {entry.interface, *(device for device, _ in entry.hops)}
 
 
 def _has_address(link: Link, version: int) -> bool:
@@ -165,7 +176,7 @@ def default_by(routers: Sequence[Neighbour], flow: Flow) -> Remedies:
 
 def heard_on_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Iterable[Neighbour]:
     """Whom this node has heard of on the links that may be an uplink: they may be asked whether they are routers."""
-    links = {link.name for link in state.links if _may_be_uplink(link, tunnel)}
+    links = {link.name for link in state.links if _may_be_uplink(state, link, tunnel)}
     for each in state.neighbours:
         heard = each.hardware is not None and each.state in ("reachable", "stale", "delay", "probe")
         if heard and each.interface in links and (":" in each.address) == ipv6:
@@ -224,10 +235,10 @@ def _of_links(state: NetworkState, tunnel: TunnelSide, unrouted: int) -> Death |
         return _down(tuple(dict.fromkeys((*dead[0], *dead[1]))), tunnel)
     if not _only_networks(state, tunnel):
         return None
-    counted = f", and its kernel found none for {unrouted} packets while {tunnel.interface} had to send"
+    found = f", and its kernel found none for {counted(unrouted, 'packet')} while {tunnel.interface} had to send"
     return Death(
         code=codes.REACH_NO_FORWARD,
-        message=f"none of this node's routes leads outside its own networks{counted if unrouted else ''}",
+        message=f"none of this node's routes leads outside its own networks{found if unrouted else ''}",
         facts=DeathFacts(route_type="none"),
         remedies=look("ip route show default; ip -6 route show default"),
         certain=bool(unrouted),
@@ -236,13 +247,11 @@ def _of_links(state: NetworkState, tunnel: TunnelSide, unrouted: int) -> Death |
 
 def _only_networks(state: NetworkState, tunnel: TunnelSide) -> bool:
     """Whether this node has uplinks and no default route by one: an endpoint in its networks is still reached."""
-    uplinks = {link.name for link in state.links if _may_be_uplink(link, tunnel)}
+    uplinks = {link.name for link in state.links if _may_be_uplink(state, link, tunnel)}
     everywhere = (
         each
         for each in state.entries
-        if each.destination.prefixlen <= _HALF
-        and uplinks & {each.interface, *(device for device, _ in each.hops)}
-        and not each.dead
+        if each.destination.prefixlen <= _HALF and uplinks & _devices(each) and not each.dead
     )
     return bool(uplinks) and state.complete and not any(True for _ in everywhere)
 
@@ -257,7 +266,7 @@ def defaults(state: NetworkState, tunnel: TunnelSide) -> Iterable[Entry]:
             and each.type == "unicast"
             and not each.dead
             and (link := state.link(each.interface)) is not None
-            and _may_be_uplink(link, tunnel)
+            and _may_be_uplink(state, link, tunnel)
         ]
         yield from sorted(found, key=lambda entry: entry.metric)[:1]
 

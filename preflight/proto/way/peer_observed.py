@@ -12,6 +12,7 @@ from preflight.model.observed import PeerObservation
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.peer_death import Asker, death_of
 from preflight.proto.way.stations import PACKET, Station
+from preflight.proto.way.words import counted
 
 _SENDER = {station.id: station for station in PACKET if station.host == "sender"}
 _RECEIVER = {station.id: station for station in PACKET if station.host == "receiver"}
@@ -67,7 +68,7 @@ def _said(each: PeerObservation, station: Station, name: str) -> Observation:
 
 def _reason(each: PeerObservation, name: str) -> str:
     if each.finding == "seen":
-        return f"{name} saw {each.seen} packets there" if each.seen else f"{name} saw packets there"
+        return f"{name} saw {counted(each.seen, 'packet')} there" if each.seen else f"{name} saw packets there"
     words = {
         "absent": f"{name} saw none there",
         "clear": f"nothing at {name} drops them there",

@@ -16,9 +16,11 @@ from preflight.proto.way.peer_death import Asker
 from preflight.proto.way.peer_observed import observed_by
 from preflight.proto.way.session_advice import allow_there
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 _SOCKET, _RP = Station("socket", "receiver"), Station("rp", "receiver")
-_ROUTE, _FILTER_OUT, _EGRESS = Station("route"), Station("filter-out"), Station("egress")
+_ADDRESS, _ROUTE = Station("address"), Station("route")
+_FILTER_OUT, _EGRESS = Station("filter-out"), Station("egress")
 _REFUSED_BY_ROUTE: Mapping[str, str] = {
     "EINVAL": "blackhole",
     "EHOSTUNREACH": "unreachable",
@@ -37,7 +39,10 @@ def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Obs
     """
     told = tuple(_told(asked, name, echoed))
     # What has the source of an own address a kernel does not take: both directions die of that, and it is said once.
-    own = any(each.death is not None and each.death.code == codes.OVERLAY_DUPLICATE_ADDRESS for each in told)
+    own = any(
+        each.death is not None and each.death.certain and each.death.code == codes.OVERLAY_DUPLICATE_ADDRESS
+        for each in told
+    )
     forward = () if own else tuple(_forward(asked, name))
     return (*forward, *told, *_reverse(asked, name, told))
 
@@ -55,6 +60,7 @@ def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
     if cause is not None and not cause.is_warning and cause.direction not in named:
         yield _explained(cause, report, name)
     elif "reverse" not in named:
+        yield from _to_itself(report, asker)
         yield from _refused(report, asker)
 
 
@@ -93,6 +99,21 @@ def _explained(cause: Explained, report: PeerReport, name: str) -> Observation:
     death = Death(code=cause.code, message=cause.message, facts=facts, remedies=cause.remedies)
     station = _RP if cause.direction == "forward" else _ROUTE
     return _by_mailbox(name, station, "killed", cause.direction, cause.message, death=death)
+
+
+def _to_itself(report: PeerReport, asker: Asker) -> Iterator[Observation]:
+    """A route by its loopback: this node's address is its own too, or somebody wrote a route that leads nowhere."""
+    if report.way is None or not report.way.to_itself:
+        return
+    reason = f"{asker.name} delivers to itself what is for {asker.address}, as a host does that has this address too"
+    death = Death(
+        code=codes.OVERLAY_DUPLICATE_ADDRESS,
+        message=reason,
+        facts=DeathFacts(address=asker.address),
+        remedies=look(f"ip address show to {asker.address}", where="peer", host=asker.name),
+        certain=False,
+    )
+    yield _by_mailbox(asker.name, _ADDRESS, "killed", "reverse", reason, death=death)
 
 
 def _refused(report: PeerReport, asker: Asker) -> Iterator[Observation]:
@@ -138,7 +159,7 @@ def _reverse(asked: AskResult, name: str, told: Sequence[Observation]) -> Iterat
     astray = any(each.finding == "killed" and each.station.id in ("address", "route") for each in told)
     if report is not None and report.sent and not report.send_errors and not astray:
         # A kernel reports it to the sender if its own firewall refuses a packet, or if there is no route.
-        reason = f"{report.sent} probes left the socket of {name}"
+        reason = f"{counted(report.sent, 'probe')} left the socket of {name}"
         yield _by_mailbox(name, _FILTER_OUT, "seen", "reverse", reason, sent=report.sent, seen=report.sent)
     if asked.reached_socket:
         reason = "packets of the peer came to the socket"

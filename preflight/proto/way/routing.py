@@ -19,6 +19,7 @@ from preflight.proto.way import reroute
 from preflight.proto.way.fib import Decision, explain, missing_main_rule
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 ADDRESS, ROUTE = Station("address"), Station("route")
 
@@ -79,7 +80,7 @@ def observe_two(asked: Asked, tunnel: TunnelSide, *, own: bool = False) -> Obser
     """
     direction, most = ("reverse", 0) if own else ("forward", 1)
     if len(asked.hardware) <= most:
-        clear = f"{len(asked.hardware)} members answer for {asked.address}"
+        clear = f"{counted(len(asked.hardware), 'answer')} to the question who has {asked.address}"
         return Observation(station=ADDRESS, finding="clear", direction=direction, reason=clear)  # type: ignore[arg-type]
     others = " and ".join(asked.hardware)
     what = f"{others} has {asked.address}, the overlay address of this node, too" if own else f"{others} both have it"
@@ -88,6 +89,7 @@ def observe_two(asked: Asked, tunnel: TunnelSide, *, own: bool = False) -> Obser
         message=what if own else f"{asked.address}, the overlay address of {tunnel.peer}: {what}",
         facts=DeathFacts(address=asked.address, interface=asked.interface),
         remedies=look(f"bridge fdb show dev {asked.interface}"),
+        later=True,  # packets leave, and come to the wrong one of them
     )
     return Observation(station=ADDRESS, finding="killed", direction=direction, death=death)  # type: ignore[arg-type]
 

@@ -114,8 +114,9 @@ def _ends(own: Trace, fresh: Trace, echo: Trace) -> str:
 def observe_private(state: NetworkState, flow: Flow, tunnel: TunnelSide, traces: Traces, *, never: bool) -> Observation:
     """Whether the endpoint is a private address of another place, which this node's networks do not hold.
 
-    never: the tunnel never had a session. It fits and is not proven: a company's routers may lead there, so an endpoint
-    of the same private block as this node's uplink, or one whose host answers, is not suspected.
+    never: the tunnel never had a session. A company's routers may lead there, so an endpoint of the same private block
+    as this node's uplink, or one whose host answers, is not suspected. It is proven only where no hop of any flow
+    answers, not even the gateway, whose kernel answers for what expires on a way that it has; else it fits.
     """
     block = _block(flow.destination)
     lookup = state.lookup(flow)
@@ -132,7 +133,7 @@ def observe_private(state: NetworkState, flow: Flow, tunnel: TunnelSide, traces:
         f"nobody there answers: it is sent to {gateway}, the default gateway",
         facts=DeathFacts(endpoint=endpoint, gateway=gateway),
         remedies=look(f"wg show {tunnel.interface} endpoints", root=True),
-        certain=False,
+        certain=not any(map(last_hop, (traces.own, traces.fresh, traces.echo))),
         later=True,  # the packets leave, for a place that the default gateway does not lead to
     )
     return Observation(station=ROUTE_OUTER, finding="killed", packets="handshake", death=death)

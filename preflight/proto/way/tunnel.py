@@ -6,6 +6,7 @@ from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.remedy import look
 from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.own_policy import observe_policy
 from preflight.proto.way.owners import observe_owner
 from preflight.proto.way.ports import observe_port
 from preflight.proto.way.refusals import observe_refusals
@@ -32,7 +33,16 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
     if view.product == "wireguard" and not view.after.unreadable and observe_owner(view) is not None:
         # What leaves is for another peer, so it says nothing of the way to this one.
         wire = tuple(each for each in wire if each.station not in (WIRE_OUT, WIRE_IN))
-    return (*wire, *observe_port(view), *observe_refusals(view), *session, *word, *_wrong_end(view), *_elsewhere(view))
+    return (
+        *wire,
+        *observe_port(view),
+        *observe_policy(view),
+        *observe_refusals(view),
+        *session,
+        *word,
+        *_wrong_end(view),
+        *_elsewhere(view),
+    )
 
 
 def mirrored(observations: tuple[Observation, ...], by: str) -> tuple[Observation, ...]:

@@ -56,7 +56,7 @@ class TunnelView:
     tunnels of the product. others: overlay addresses of the other targets. frame_errors: by how much the tunnel
     device's counter of frame errors grew: kernel WireGuard counts there what its allowed-ips drop. answers_sent: how
     many packets the peer says that it sent to this node meanwhile; 0 if it says nothing. carrier: whose packets carry
-    the tunnel (`carrier_of`).
+    the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
     """
 
     target: str
@@ -75,6 +75,7 @@ class TunnelView:
     frame_errors: int = 0
     answers_sent: int = 0
     carrier: str | None = None
+    remote: tuple[str, int] | None = None
 
     @property
     def product(self) -> str:
@@ -147,6 +148,8 @@ class TunnelView:
         """Where the peer is, before and after the burst; of VXLAN and OpenVPN, where packets for it go."""
         if self.product in ("openvpn", "vxlan") and (sent := self._sent_to()):
             return sent
+        if self.remote is not None:
+            return frozenset((self.remote,))
         peers: Iterable[OverlayPeer | None] = (self.peer_before, self.peer)
         if self.after.product == "vxlan":
             peers = self.after.peers

@@ -58,10 +58,11 @@ class Verdict:
     proven: bool = False
 
 
-def conclude(peer: str, observations: Iterable[Observation]) -> tuple[Verdict, ...]:
+def conclude(peer: str, observations: Iterable[Observation], *, echoed: bool = False) -> tuple[Verdict, ...]:
     """What is known of each direction of which anything was observed. peer: its name, for the sentences.
 
-    Where nobody saw why packets die in either direction, it is one silence, and not two faults.
+    Where nobody saw why packets die in either direction, it is one silence, and not two faults. echoed: the peer
+    answers echoes, so that only UDP dies.
     """
     said = tuple(observations)
     known: list[Verdict] = []
@@ -69,7 +70,14 @@ def conclude(peer: str, observations: Iterable[Observation]) -> tuple[Verdict, .
         own = tuple(each for each in said if each.direction == direction)
         if own:
             known.append(_verdict(peer, direction, own, heard=_heard(said)))
-    return _as_one(known)
+    together = _as_one(known)
+    return tuple(map(_only_udp, together)) if echoed else together
+
+
+def _only_udp(each: Verdict) -> Verdict:
+    """The same where echoes pass, and nothing has shown what kills the rest."""
+    silent = not each.proven and each.code in _SILENT
+    return replace(each, code=codes.UDP_BLOCKED, message=f"{each.message}; ICMP echo passes") if silent else each
 
 
 def _heard(said: Iterable[Observation]) -> bool:
@@ -89,9 +97,15 @@ def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
     silent = [each for each in known if not each.proven and each.code in _SILENT]
     if len(silent) == len(_NOBODY):
         return (_both(silent),)
-    if any(each.proven and each.code in _BOTH_WAYS for each in known):
+    if any(each.proven and _stops_both(each) for each in known):
         return tuple(replace(each, code=None, station=None, remedies=()) if each in silent else each for each in known)
     return tuple(known)
+
+
+def _stops_both(each: Verdict) -> bool:
+    """Whether nothing can pass in the other direction either: without a session, or to an address that is wrong."""
+    wrong_source = each.code == codes.OVERLAY_WRONG_SOURCE and each.direction == "forward"
+    return wrong_source or each.code in _BOTH_WAYS
 
 
 def _both(silent: Sequence[Verdict]) -> Verdict:

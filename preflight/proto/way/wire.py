@@ -7,6 +7,7 @@ from preflight.proto.way.observation import Finding, Observation, PacketClass
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_packets import PRODUCTS
 from preflight.proto.way.tunnel_view import OnTheWire, TunnelView, inside, messages, on_the_wire, settled
+from preflight.proto.way.words import counted
 
 TUNNEL_OUT, TUNNEL_IN = Station("tunnel", "sender"), Station("tunnel", "receiver")
 WIRE_OUT, WIRE_IN = Station("wire", "sender"), Station("wire", "receiver")
@@ -47,7 +48,7 @@ def _nothing(view: TunnelView) -> tuple[Finding, str]:
         return "absent", ""
     if view.tapped.cut:
         return "blind", "the tap was full before the end: the tunnel carries too much other traffic"
-    return "blind", f"{view.tapped.dropped} packets passed the tap unread"
+    return "blind", f"{counted(view.tapped.dropped, 'packet')} passed the tap unread"
 
 
 def _inside(view: TunnelView) -> Iterator[Observation]:
@@ -88,7 +89,9 @@ def _nothing_leaves(view: TunnelView) -> Observation:
     elif _elsewhere(view):
         finding, reason = "blind", f"{view.name}'s own packets leave in another network namespace"
     elif finding == "absent":
-        reason = f"{view.name} took {len(inside(view, outgoing=True))} packets of the burst, and sent none itself"
+        reason = (
+            f"{view.name} took {counted(len(inside(view, outgoing=True)), 'packet')} of the burst, and sent none itself"
+        )
     return Observation(station=WIRE_OUT, finding=finding, reason=reason, packets=packets, sent=view.burst.sent)
 
 
@@ -119,8 +122,8 @@ def _arriving(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
 
 def _unanswered(view: TunnelView, wire: OnTheWire) -> str:
     initiations, keepalives = messages(wire.out, "initiation"), messages(wire.into, "keepalive")
-    left = "data" if not initiations else _counted(initiations, "handshake initiation")
-    came = f"only {_counted(keepalives, 'keepalive')}" if keepalives else "nothing"
+    left = "data" if not initiations else counted(initiations, "handshake initiation")
+    came = f"only {counted(keepalives, 'keepalive')}" if keepalives else "nothing"
     return f"{left} left for {view.endpoint}, and {came} came from there in {view.watched_s:.1f} s"
 
 
@@ -159,7 +162,3 @@ def _sessions(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
             sent=1,
             seen=1,
         )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -271,6 +271,25 @@ def test_the_peer_tells_by_mailbox_that_forward_is_dead(
     assert result.report.refused == result.report.send_errors == {}
 
 
+@pytest.mark.parametrize(("again", "answered"), [(0, 0), (2, 1)])
+def test_an_answer_to_the_peer_s_probes_opens_no_new_flow(
+    again: int, answered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stateful filter lets this node's packets pass as answers to the peer's probes: a fresh flow decides."""
+
+    async def inquired(self: object) -> AskResult:
+        return AskResult(sent=10, answered=1, probes_received=10)
+
+    async def fresh(self: object, peer: Peer, **values: object) -> StampStats:
+        return StampStats(sent=3, answered=again)
+
+    monkeypatch.setattr(path._Inquiry, "run", inquired)
+    monkeypatch.setattr(PathProbes, "stamp", fresh)
+    with silent() as port:
+        result = asyncio.run(inquire(probes(), Peer("127.0.0.1", "b", port)))
+    assert (result.answered, result.probes_received) == (answered, 10)
+
+
 def test_the_mailbox_is_left_empty(run_responder: RunResponder, start_control_plane: "StartControlPlane") -> None:
     """Requests and results are acknowledged by their receivers."""
     url = start_control_plane().url

@@ -5,6 +5,7 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 
+from preflight.model.complaint import Complaint
 from preflight.model.kernel import Route
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.model.remedy import as_text
@@ -132,9 +133,9 @@ def test_one_tunnel_for_each_peer() -> None:
 
 def test_a_subnet_that_this_node_does_not_take() -> None:
     """Protects a bearer from a stranger: a peer announces the subnet, and the kernel sends to a host of the LAN."""
-    said = "Some peers are advertising routes but --accept-routes is false"
+    said = Complaint("overlay.routes-not-accepted", "some peers are advertising routes")
     peer = OverlayPeer("nb", addresses=(ip_network("100.64.0.2/32"), ip_network("10.50.0.0/24")))
-    state = OverlayState("tailscale", "tailscale0", up=True, mtu=1280, peers=(peer,), health=(said,))
+    state = OverlayState("tailscale", "tailscale0", up=True, mtu=1280, peers=(peer,), complaints=(said,))
     state = routed(state, outside=["10.50.0.7"])
     assert placement("10.50.0.7", state) == "leak"
     message, remedies = leak("10.50.0.7", state)

@@ -25,6 +25,12 @@ def asked(**facts: object) -> AskResult:
         # A full receive queue may have lost what reached its host.
         (asked(report=PeerReport(received=0, sent=5, overflowed=1)), Way.UNKNOWN),
         (asked(on_interface=1), Way.OPEN),
+        # Its probes show that it read the port in its mailbox: they prove nothing of this node's packets.
+        (asked(on_interface=10, probes_received=10), Way.UNKNOWN),
+        (
+            asked(on_interface=10, probes_received=10, hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())),
+            Way.DEAD,
+        ),
         (asked(hello=HelloReport(after_s=2.0, up_s=60.0, heard=HEARD)), Way.OPEN),
         (asked(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.DEAD),
         # The hello may have crossed the first packet, or its sender came up after that packet had passed.

@@ -5,14 +5,15 @@ from ipaddress import ip_network
 
 import pytest
 
+from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.remedy import as_text
 from preflight.proto.tunnel.route_advice import into_the_overlay
 
-SAID = ("Some peers are advertising routes but --accept-routes is false",)
+SAID = (Complaint("overlay.routes-not-accepted", "some peers are advertising routes"),)
 PEER = OverlayPeer("k", addresses=(ip_network("10.66.0.2/32"), ip_network("10.50.0.0/24")))
 WG = OverlayState("wireguard", "wg0", True, 1420, peers=(PEER,))
-TAILSCALE = replace(WG, product="tailscale", interface="tailscale0", health=SAID)
+TAILSCALE = replace(WG, product="tailscale", interface="tailscale0", complaints=SAID)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ TAILSCALE = replace(WG, product="tailscale", interface="tailscale0", health=SAID
         (TAILSCALE, "10.50.0.7", 254, "tailscale set --accept-routes"),
         # For a member's own address the setting changes nothing.
         (TAILSCALE, "10.66.0.2", 254, "ip rule; ip route get 10.66.0.2"),
-        (replace(TAILSCALE, health=()), "10.50.0.7", 254, "ip rule; ip route get 10.50.0.7"),
+        (replace(TAILSCALE, complaints=()), "10.50.0.7", 254, "ip rule; ip route get 10.50.0.7"),
         (replace(WG, product="zerotier"), "10.66.0.2", 254, "ip rule; ip route get 10.66.0.2"),
     ],
 )

@@ -19,6 +19,7 @@ from preflight.proto.way.observers import (
     Record,
     filter_bursts,
     observe,
+    openvpn_flow,
     outer_answer,
     outer_seen,
     tunnel_side,
@@ -127,6 +128,23 @@ def test_only_what_a_peer_sends_while_the_tap_looks_can_be_missed(received: int,
     made = record(seeing.inner(out=True), data, stats=stats, asked=asked(received=received), asked_meanwhile=meanwhile)
     (wire,) = [each for each in said(made, "wire", "receiver") if each.packets == "data"]
     assert wire.finding == finding
+
+
+def test_a_peer_answers_no_more_than_what_comes_to_it() -> None:
+    """Ten probes of before are not missed among the six answers of now: these came to this node's wire."""
+    data = [seeing.outer("data", out=out, inner_bytes=(LENGTH - 15, LENGTH)) for out in (True, False)] * SENT
+    stats = StampStats(sent=SENT, answered=0, local=(OWN, PROBE), payload_bytes=LENGTH - 28)
+    made = record(seeing.inner(out=True), *data, stats=stats, asked=asked(received=10))
+    (wire,) = [each for each in said(made, "wire", "receiver") if each.packets == "data"]
+    assert (wire.finding, wire.seen, wire.sent) == ("seen", SENT, SENT)
+
+
+def test_openvpn_sends_to_its_remote_end() -> None:
+    """The flow by which the kernel is asked for the way: from the daemon's own port, if it has one."""
+    ports = (UdpPort(port=40001, address="0.0.0.0", program="openvpn"), UdpPort(port=53, address="0.0.0.0"))
+    flow = openvpn_flow(("192.0.2.1", 1194), ports)
+    assert (flow.destination, flow.destination_port, flow.source_port) == ("192.0.2.1", 1194, 40001)
+    assert openvpn_flow(("192.0.2.1", 1194), ()).source_port is None
 
 
 def test_what_came_out_of_the_tunnel_while_the_peer_was_asked() -> None:

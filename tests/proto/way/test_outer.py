@@ -14,7 +14,7 @@ from preflight.model.routing import Neighbour, Rule
 from preflight.proto.way.observation import Death
 from preflight.proto.way.outer import dead_uplinks, observe_route_outer
 from tests.proto.way.test_routing import killed
-from tests.proto.way.world import ENDPOINT, ENTRIES, LINKS, OUTER, ROUTER, RULES, TUNNEL, changed, entry, state
+from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, LINKS, OUTER, ROUTER, RULES, TUNNEL, changed, entry, state
 
 HOST = f"{ENDPOINT}/32"
 SILENT = "ip -4 rule"
@@ -147,6 +147,15 @@ def test_without_the_endpoint_a_missing_default_route_fits_and_is_not_certain() 
     assert observe_route_outer(incomplete, None, TUNNEL).finding == "blind"
     in_another_table = state(entries=(*ENTRIES[:2], entry("0.0.0.0/0", "eth0", table=101)))
     assert observe_route_outer(in_another_table, None, TUNNEL).finding == "blind"
+
+
+def test_a_tunnel_that_the_default_route_leads_by_is_an_uplink() -> None:
+    """Protects from a false sentence where one tunnel runs in another: its network leads outside."""
+    below = replace(LINKS[1], name="vx0", index=9, kind="vxlan")
+    out = entry("0.0.0.0/0", "vx0", gateway=GATEWAY)
+    found = observe_route_outer(state(links=(*LINKS, below), entries=(*ENTRIES[:2], out)), None, TUNNEL)
+    assert (found.finding, found.reason) == ("blind", "the tunnel's endpoint is not known")
+    assert observe_route_outer(state(links=(*LINKS, below), entries=ENTRIES[:2]), None, TUNNEL).finding == "killed"
 
 
 def test_packets_that_the_kernel_had_no_route_for_prove_it() -> None:

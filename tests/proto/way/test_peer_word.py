@@ -113,6 +113,15 @@ def test_what_a_report_without_observers_explains(
     assert death_of(report, direction) == expected
 
 
+def test_a_route_by_its_loopback_is_no_leak() -> None:
+    """It fits an address that both have, and heals by no route: it is said, and is not the place."""
+    report = PeerReport(received=0, sent=10, way=ReturnPath("wg0", "lo", None, rp_filter=0))
+    words = peer_word(AskResult(sent=10, answered=0, report=report, local=HERE), "b")
+    (death,) = [each.death for each in words if each.death is not None]
+    assert (death.code, death.certain) == (codes.OVERLAY_DUPLICATE_ADDRESS, False)
+    assert {remedy.kind for remedy in death.remedies} == {"next"}
+
+
 def test_a_refusal_of_its_firewall_leaves_three_hooks() -> None:
     """EPERM says that a filter of the peer refused, and not at which of its hooks."""
     asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=0, send_errors={"EPERM": 10}), local=HERE)

@@ -95,6 +95,13 @@ def test_a_private_endpoint_that_no_network_holds() -> None:
     assert "192.168.77.2:51820" in death.message
 
 
+def test_a_private_endpoint_that_no_gateway_passes_on_is_proven() -> None:
+    """A gateway that has a way to it answers for what expires there: none answered on any flow."""
+    made = state(flows=(PRIVATE,))
+    death = killed(observe_private(made, PRIVATE, ELSEWHERE, traces(SILENT, SILENT, SILENT), never=True))
+    assert (death.certain, death.later) == (True, True)
+
+
 def test_a_private_endpoint_that_may_be_reached_is_not_suspected() -> None:
     """A company's routers lead to private addresses too; and a session, or an answer, is proof that it is there."""
     made = state(flows=(PRIVATE, OUTER))

@@ -120,6 +120,23 @@ def test_two_silent_directions_are_one_cause() -> None:
     assert [each.code for each in both] == [RULE.code, codes.REACH_NO_REVERSE]
 
 
+def test_to_a_wrong_source_no_answer_comes() -> None:
+    """That the peer's packets to it die is the same fault."""
+    wrong = Death(code=codes.OVERLAY_WRONG_SOURCE, message="the source is 192.0.2.7")
+    forward, reverse = conclude("b", [said("route", "killed", death=wrong), MISSED_BACK])
+    assert (forward.code, reverse.code) == (codes.OVERLAY_WRONG_SOURCE, None)
+
+
+def test_where_echoes_pass_only_udp_dies() -> None:
+    """A silent direction has the code of a filter then; a place that is proven keeps its own."""
+    (both,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK], echoed=True)
+    assert (both.code, both.direction, both.message.endswith("ICMP echo passes")) == (
+        codes.UDP_BLOCKED, "round-trip", True,
+    )  # fmt: skip
+    rule, _ = conclude("b", [said("filter-out", "killed", death=RULE), MISSED_BACK], echoed=True)
+    assert rule.code == RULE.code
+
+
 def test_a_tunnel_that_is_dead_one_way_explains_the_silence_of_the_other() -> None:
     """Without a session nothing comes back either, so its silence is not a second fault."""
     down = Death(code=codes.HOST_UPLINK_DOWN, message="eth0 is down")

@@ -71,12 +71,12 @@ def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[
 
 def _states(snapshot: FilterSnapshot, burst: Burst) -> list[tuple[State, Tri]]:
     """The states, and whether rules that translate are asked for the flow in them."""
-    if burst.flow not in snapshot.tracked:
+    if not snapshot.asked(burst.flow):
         unknown: list[tuple[State, Tri]] = [("new", Tri.YES), ("established", Tri.MAYBE)]
         if not burst.leaves and burst.flow.protocol != "udp":
             unknown.append(("invalid", Tri.NO))
         return unknown
-    held = snapshot.tracked[burst.flow]
+    held = snapshot.held(burst.flow)
     if held is None:
         # Without an entry nothing has left, so no answer can come; one that does come begins a flow.
         answers: list[tuple[State, Tri]] = [] if burst.leaves or burst.sent else [("established", Tri.NO)]
@@ -115,7 +115,7 @@ def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: St
 
 def _deadly(snapshot: FilterSnapshot, burst: Burst, hook: Hook, change: Change) -> Change | None:
     """The change, with what is known of its result, if the packets cannot do their work behind it."""
-    held = snapshot.tracked.get(burst.flow)
+    held = snapshot.held(burst.flow)
     action = change.action
     flow = burst.flow
     if action.kind in ("snat", "masquerade"):
@@ -156,7 +156,7 @@ def _to(action: Action, address: str | None, port: int | None) -> Action:
 
 def none_came(snapshot: FilterSnapshot, burst: Burst, verdicts: Verdicts) -> bool:
     """Whether what may stop the flow depends on whether its packets are answers, and none was seen coming."""
-    unasked = burst.flow in snapshot.tracked and snapshot.tracked[burst.flow] is None
+    unasked = snapshot.asked(burst.flow) and snapshot.held(burst.flow) is None
     counted = any(event.what.counted for event in verdicts.possible)
     return verdicts.depends and unasked and not (burst.leaves or burst.sent or counted)
 

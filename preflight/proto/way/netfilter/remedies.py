@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from preflight.model.fix import FilterPass, IptablesPass
-from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.model.fix import FilterPass, FlowForget, IptablesPass
+from preflight.model.remedy import Remedies, heal, look
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.ruleset import Chain, Hook, Rule
 from preflight.proto.way.netfilter.walk import Change, Kill
@@ -28,12 +28,9 @@ def let_pass(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:
 def _forgotten(burst: Burst) -> Remedies:
     """A tunnel's flow never ends, and connection tracking translates it as before for as long as it lives."""
     flow = burst.flow
-    end, port, number = (
-        ("-d", "--dport", flow.destination_port) if burst.leaves else ("-s", "--sport", flow.source_port)
-    )
-    ports = f" {port} {number}" if number else ""
-    family = " -f ipv6" if flow.is_ipv6 else ""
-    return by_hand(f"conntrack -D{family} -p udp {end} {_other(burst)}{ports}", root=True)
+    if burst.leaves:
+        return heal(lambda: FlowForget(destination=flow.destination, destination_port=flow.destination_port))
+    return heal(lambda: FlowForget(source=flow.source, source_port=flow.source_port))
 
 
 def _passing(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:

@@ -145,3 +145,11 @@ class FilterSnapshot:
     unreadable: str | None = None
     tracked: Mapping[Flow, Tracked | None] = field(default_factory=dict)
     addresses: frozenset[str] = frozenset()
+
+    def asked(self, flow: Flow) -> bool:
+        """Whether connection tracking was asked for a flow."""
+        return any(each.connection == flow.connection for each in self.tracked)
+
+    def held(self, flow: Flow) -> Tracked | None:
+        """What it holds of the flow; None if it holds nothing, or was not asked."""
+        return next((held for each, held in self.tracked.items() if each.connection == flow.connection), None)

@@ -99,8 +99,11 @@ def test_an_established_flow_passes_what_a_new_one_does_not() -> None:
     held = Tracked(
         established=True, source="10.66.0.1", source_port=40000, destination="10.66.0.2", destination_port=950
     )
-    for tracked, findings in (({sent: held}, {"clear"}), ({}, {"killed", "clear"})):
-        found = snapshot(rules, tracked)  # type: ignore[arg-type]
+    # The question is about the connection, whatever the size and the device of these packets are.
+    other_size = replace(sent, length_bytes=sent.length_bytes + 60, interface_out=None, mark=7)
+    known: tuple[dict[Flow, Tracked | None], ...] = ({sent: held}, {other_size: held}, {})
+    for tracked, findings in zip(known, ({"clear"}, {"clear"}, {"killed", "clear"}), strict=True):
+        found = snapshot(rules, tracked)
         observations = observe_filters(found, found, [Burst(flow=sent)])
         assert {each.finding for each in observations} == findings
         assert not any(each.death.certain for each in observations if each.death)

@@ -1,0 +1,106 @@
+"""What does the overlay's daemon itself say is wrong with this node?"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from preflight.api import (
+    CONTROL,
+    NODE,
+    Context,
+    Direction,
+    Remedies,
+    Result,
+    Station,
+    by_hand,
+    check,
+    codes,
+    facts,
+    failed,
+    heal,
+    look,
+    passed,
+    warned,
+)
+from preflight.model.complaint import Complaint
+from preflight.model.fix import TailscaleTakes
+from preflight.model.overlay import OverlayState
+from preflight.proto.tunnel.silence import only_silence
+
+SERVERS = {
+    "tailscale": "tailscale netcheck   # is UDP open here, and does the control server answer?",
+    "zerotier": "zerotier-cli peers   # the roots are PLANET and MOON; UDP 9993 must get out to them",
+    "nebula": "journalctl -u nebula -n 30   # handshakes with the lighthouse",
+}
+
+
+@check(
+    "overlay.health",
+    title="The overlay's daemon has no complaint",
+    subject="node",
+    needs=("overlay.interface",),
+    after=("reach.udp", "reach.icmp", "control.dns"),
+    reads=(facts.AnswerFacts, facts.EchoFacts, facts.NameFacts),
+    timeout=5,
+    codes=(
+        codes.OVERLAY_OFFLINE,
+        codes.OVERLAY_RELAY_UNREACHABLE,
+        codes.OVERLAY_DNS_OVERWRITTEN,
+        codes.OVERLAY_ROUTES_NOT_ACCEPTED,
+        codes.OVERLAY_EXIT_NODE_GONE,
+        codes.OVERLAY_UNHEALTHY,
+    ),
+)
+async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Reads the complaints in the state of the run's tunnels; it sends nothing.
+
+    A complaint is about the past. It is a warning, and a failure where this run bears it out: no peer of that tunnel
+    answered anything, or the control plane's name was not found while name resolution is what the complaint is about.
+    """
+    nameless = any(not each.addresses for each in ctx.facts(facts.NameFacts, CONTROL))
+    for state in ctx.tunnels:
+        if not state.complaints:
+            yield replace(_calm(state), aspect=state.interface or "")
+        for complaint in state.complaints:
+            result = judge(state, complaint, silent=_silent(ctx, state), nameless=nameless)
+            yield replace(result, aspect=f"{state.interface} {complaint.code}")
+
+
+def _calm(state: OverlayState) -> Result:
+    return passed(NODE, Direction.LOCAL, f"{state.product} says nothing of {state.interface} that is wrong")
+
+
+def _silent(ctx: Context, state: OverlayState) -> bool:
+    """Whether this run asked peers of the tunnel, and none of them answered anything."""
+    peers = [peer.target for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
+    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer))
+    return only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer)))
+
+
+def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: bool = False) -> Result:
+    """One complaint as a finding; silent: no peer of the tunnel answered; nameless: the control plane's name failed."""
+    code = codes.ALL[complaint.code]
+    message, remedies = f"{state.product} on {state.interface}: {complaint.said}", _remedies(state, complaint)
+    borne_out = ""
+    if silent and complaint.cuts:
+        borne_out = "no peer answers in this run"
+    elif nameless and code == codes.OVERLAY_DNS_OVERWRITTEN:
+        borne_out = "the control plane's name is not found"
+    if not borne_out:
+        return warned(code, NODE, Direction.LOCAL, message, remedies=remedies)
+    told, place = f"{message}; {borne_out}", Station("session") if silent else None
+    return failed(code, NODE, Direction.LOCAL, told, remedies=remedies, station=place)
+
+
+def _remedies(state: OverlayState, complaint: Complaint) -> Remedies:
+    """The product's own lever; where the daemon only says that it is cut off, what shows more."""
+    if complaint.code == "overlay.routes-not-accepted":
+        return heal(lambda: TailscaleTakes(option="accept-routes"))
+    if complaint.code == "overlay.exit-node-gone":
+        return by_hand("tailscale set --exit-node=   # or name a node that offers to be one", root=True)
+    if complaint.code == "overlay.dns-overwritten":
+        return look(
+            "ls -l /etc/resolv.conf; head -n 3 /etc/resolv.conf   # which program writes it? systemd-resolved lets "
+            "several share it",
+        )
+    command = SERVERS.get(state.product)
+    return look(command, root=True) if command is not None and complaint.code == "overlay.offline" else ()

@@ -1,0 +1,15 @@
+"""What the daemon of an overlay says is wrong with this node: a hint, until traffic bears it out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One complaint: the code of the finding that it would be, and its words as a part of a sentence.
+
+    cuts: whether it would account for peers that do not answer.
+    """
+
+    code: str
+    said: str
+    cuts: bool = False

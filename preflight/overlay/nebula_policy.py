@@ -1,0 +1,60 @@
+"""Nebula's own firewall: what its configuration lets this node send. Pure.
+
+A rule without a condition that can be read here counts as one that lets everything out, so that nothing is claimed.
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+from typing import Any, Literal
+
+from preflight.model.kernel import IPNetwork
+from preflight.model.product_policy import OutPolicy, Permit
+from preflight.overlay.json_types import table, text, texts
+
+_PROTOCOLS: tuple[Literal["udp", "tcp", "icmp"], ...] = ("udp", "tcp", "icmp")
+_ANY = "any"
+
+
+def out_policy(config: Mapping[str, Any], file: str) -> OutPolicy | None:
+    """What may leave; None where the configuration has no such part, or one that is not understood."""
+    rules = table(config.get("firewall")).get("outbound")
+    if not isinstance(rules, Sequence) or isinstance(rules, str):
+        return None
+    try:
+        return OutPolicy(file, tuple(_permit(table(rule)) for rule in rules))
+    except (TypeError, ValueError):
+        return None
+
+
+def _permit(rule: Mapping[str, Any]) -> Permit:
+    """Its conditions for the other side are alternatives: any of them is enough."""
+    named = {"host": _words(rule, "host"), "group": [*_words(rule, "group"), *_words(rule, "groups")]}
+    everybody = any(_ANY in words for words in named.values())
+    networks = () if everybody or not rule.get("cidr") else _networks(text(rule["cidr"]))
+    names = () if everybody else tuple(f"{what} {word}" for what, words in named.items() for word in words)
+    return Permit(protocol=_protocol(rule), ports=_ports(rule), to=networks, named=names)
+
+
+def _words(rule: Mapping[str, Any], key: str) -> list[str]:
+    value = rule.get(key)
+    return [value] if isinstance(value, str) else list(texts(value))
+
+
+def _networks(cidr: str) -> tuple[IPNetwork, ...]:
+    return () if cidr == _ANY else (ip_network(cidr, strict=False),)
+
+
+def _protocol(rule: Mapping[str, Any]) -> Literal["udp", "tcp", "icmp"] | None:
+    word = str(rule.get("proto", _ANY))
+    return next((protocol for protocol in _PROTOCOLS if protocol == word), None)
+
+
+def _ports(rule: Mapping[str, Any]) -> tuple[int, int] | None:
+    """A number, a range, any, or the later fragments of packets, which have no port."""
+    word = str(rule.get("port", rule.get("code", _ANY)))
+    if word in (_ANY, "0"):
+        return None
+    if word == "fragment":
+        return (-1, -1)
+    first, _, last = word.partition("-")
+    return int(first), int(last or first)

@@ -1,0 +1,78 @@
+"""Whether the product's own rules let a burst leave: the station `session` of a sender. Pure."""
+
+from ipaddress import ip_address
+
+from preflight import codes
+from preflight.model.facts import DeathFacts
+from preflight.model.product_policy import Permit
+from preflight.model.remedy import by_hand
+from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.stations import Station
+from preflight.proto.way.tunnel_view import TunnelView, inside
+
+SESSION = Station("session")
+
+
+def observe_policy(view: TunnelView) -> tuple[Observation, ...]:
+    """The product's rules, if none of them lets the burst out; empty otherwise.
+
+    A rule may be for names or groups of certificates, which show no address: one for another host than the peer does
+    not let it out. Only where the tunnel took the burst and nothing of its size left by any device, this is proven.
+    """
+    policy = view.after.policy
+    if policy is None or view.burst.answered or any(_lets_out(view, each) for each in policy.permits):
+        return ()
+    taken = inside(view, outgoing=True)
+    permits = "; ".join(map(_shown, policy.permits)) or "nothing"
+    message = (
+        f"the rules of {view.after.product} on this node do not let its packets to {view.target} ({view.address} UDP "
+        f"port {view.burst.flow.destination_port}) out: in {policy.file}, firewall.outbound lets out {permits}"
+    )
+    remedies = by_hand(
+        f"Add a rule for {view.target} to firewall.outbound in {policy.file}, and let {view.after.product} read it "
+        "again."
+    )
+    death = Death(
+        code=codes.REACH_NO_FORWARD,
+        message=message,
+        facts=DeathFacts(file=policy.file),
+        remedies=remedies,
+        certain=bool(taken) and view.tapped.complete and not _left(view),
+    )
+    found = Observation(station=SESSION, finding="killed", packets="inner", sent=view.burst.sent, death=death)
+    return (found,)
+
+
+def _lets_out(view: TunnelView, permit: Permit) -> bool:
+    port, address = view.burst.flow.destination_port, ip_address(view.address)
+    if permit.protocol not in (None, "udp"):
+        return False
+    if permit.ports is not None and port is not None and not permit.ports[0] <= port <= permit.ports[1]:
+        return False
+    if not permit.to and not permit.named:
+        return True
+    in_network = any(address.version == each.version and address in each for each in permit.to)
+    return in_network or f"host {view.target}" in permit.named or any(not _is_host(each) for each in permit.named)
+
+
+def _is_host(name: str) -> bool:
+    return name.startswith("host ")
+
+
+def _left(view: TunnelView) -> bool:
+    """Whether any of the tunnel's own packets that may hold one of the burst left this node."""
+    return any(
+        packet.outgoing
+        and packet.tunnel is not None
+        and packet.tunnel.kind == "data"
+        and packet.tunnel.carries(view.burst.flow.length_bytes)
+        for packet in view.tapped.packets
+    )
+
+
+def _shown(permit: Permit) -> str:
+    ports = "" if permit.ports is None else f" port {permit.ports[0]}" if len(set(permit.ports)) == 1 else (
+        f" ports {permit.ports[0]} to {permit.ports[1]}"
+    )  # fmt: skip
+    whom = " or ".join((*map(str, permit.to), *permit.named)) or "anybody"
+    return f"{permit.protocol or 'anything'}{ports} for {whom}"

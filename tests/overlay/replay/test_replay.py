@@ -1,0 +1,108 @@
+"""Whole runs on recorded words of daemons, with real traffic at the same time."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.overlay.replay.world import SAMPLES, World, world
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+TAILNET = ("100.64.0.1/32", "fd7a:115c:a1e0:ab12:4843:cd96:6240:1/128")
+THEIRS = ("100.64.0.2/32", "fd7a:115c:a1e0:ab12:4843:cd96:6240:2/128")
+PEERS = {"tailscale": "100.64.0.2", "zerotier": "10.88.0.31"}
+Replayed = AbstractContextManager[World]
+
+
+def tailscale(tmp_path: Path, name: str, device: str = "tailscale0", **more: Any) -> Replayed:
+    """A node of a tailnet whose daemon says what it said in a recorded state."""
+    folder = SAMPLES / "tailscale"
+    recorded = next(
+        path for path in (folder / f"live2/status-{name}.json", folder / f"status-{name}.json") if path.exists()
+    )
+    answers = {"status": recorded, "prefs": folder / "live2/prefs-noroutes.json"}
+    return world(tmp_path, "tailscale", answers, device, TAILNET, THEIRS, **more)
+
+
+def zerotier(tmp_path: Path, name: str, device: str = "ztnbllj34q", **more: Any) -> Replayed:
+    """A node of a ZeroTier network whose service says what it said in a recorded state."""
+    paths = {"status": "info", "network": "listnetworks", "peer": "listpeers"}
+    answers = {path: SAMPLES / f"zerotier/live2/{name}.{what}.json" for path, what in paths.items()}
+    return world(tmp_path, "zerotier", answers, device, ("10.88.0.30/24",), ("10.88.0.31/24",), **more)
+
+
+PRODUCTS = {"tailscale": tailscale, "zerotier": zerotier}
+
+
+def run(there: World, product: str) -> Mapping[str, Any]:
+    """A run towards the peer alone."""
+    return there.preflight("all", "--peer", f"{PEERS[product]}=nb")
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_healthy_node_is_silent(tmp_path: Path, product: str) -> None:
+    """Protects the replay itself: what it finds elsewhere is not made by it."""
+    with PRODUCTS[product](tmp_path, "healthy") as there:
+        report = run(there, product)
+    bad = [each for each in report["results"] if each["status"] in ("fail", "warn", "error", "inconclusive")]
+    assert (report["exit"], bad) == (0, [])
+
+
+DROPS = 'iifname "{device}" drop'
+"""At the peer, inside the tunnel: what a policy does, which no packet shows."""
+
+
+@pytest.mark.parametrize(
+    ("product", "state", "more", "dropping", "code", "words"),
+    [
+        ("tailscale", "aclnone", {}, True, "overlay.policy-drop", "tailscale reaches nb at 10.231.2.1:41641"),
+        ("tailscale", "clone", {}, True, "overlay.duplicate-key", "no handshake of the session is answered"),
+        ("tailscale", "derpdown_noudp", {}, True, "overlay.offline", "no peer answers in this run"),
+        (
+            "tailscale",
+            "userspace",
+            {"device": "pf0", "on_the_device": ()},
+            False,
+            "overlay.down",
+            "userspace networking",
+        ),
+        ("zerotier", "peerdenied", {}, True, "overlay.policy-drop", "zerotier heard bbbbbbbb02"),
+        ("zerotier", "rules_drop_all", {}, True, "overlay.policy-drop", "has sent nothing to bbbbbbbb02"),
+        ("zerotier", "peerdead", {}, True, "reach.unreachable", ""),
+        ("zerotier", "udpblock_restart", {}, True, "overlay.offline", "its own UDP does not get through"),
+        ("zerotier", "allowmanaged0", {"on_the_device": ()}, False, "overlay.no-address", "allowManaged is off"),
+        ("zerotier", "notjoined", {"device": "pf0", "on_the_device": ()}, False, "overlay.not-joined", "no network"),
+    ],
+)
+def test_the_cause(
+    tmp_path: Path, product: str, state: str, more: dict[str, Any], dropping: bool, code: str, words: str
+) -> None:
+    """One cause, the true one, although most of these states look healthy to the daemon itself."""
+    with PRODUCTS[product](tmp_path, state, **more) as there:
+        if dropping:
+            there.b.drop("input", DROPS.format(device=there.b.device))
+        report = run(there, product)
+    causes = [(cause["code"], cause["message"]) for cause in report["diagnosis"] if cause["code"] != "overlay.relayed"]
+    assert [each[0] for each in causes] == [code], report["text"]
+    assert words in causes[0][1]
+    assert report["exit"] == 1
+
+
+@pytest.mark.parametrize(
+    ("product", "state", "code"),
+    [
+        ("tailscale", "magic_overwritten", "overlay.dns-overwritten"),
+        ("tailscale", "exitnode_gone", "overlay.exit-node-gone"),
+        ("zerotier", "rootdown_restart", "overlay.offline"),
+    ],
+)
+def test_a_complaint_that_traffic_does_not_bear_out_is_a_warning(
+    tmp_path: Path, product: str, state: str, code: str
+) -> None:
+    """What works is not called broken, and the daemon's words do not stay in a line that passes."""
+    with PRODUCTS[product](tmp_path, state) as there:
+        report = run(there, product)
+    assert [cause["code"] for cause in report["diagnosis"]] == [code]
+    assert report["exit"] == 0

@@ -1,0 +1,58 @@
+"""What Tailscale says is wrong although it runs, from recorded states."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.overlay.tailscale_words import complaints
+
+SAMPLES = Path(__file__).parent / "samples" / "tailscale"
+
+
+def said(path: str, **change: Any) -> list[tuple[str, bool]]:
+    """The code of each complaint, and whether it would account for silence."""
+    status = json.loads((SAMPLES / f"{path}.json").read_text(encoding="utf-8")) | change
+    return [(each.code, each.cuts) for each in complaints(status)]
+
+
+@pytest.mark.parametrize(
+    ("path", "codes"),
+    [
+        ("live2/status-healthy", []),
+        ("live2/status-aclnone", []),
+        ("status-noroutes", [("overlay.routes-not-accepted", False)]),
+        ("status-acceptroutes", []),
+        ("status-exitnode", []),
+        ("live2/status-exitnode_gone", [("overlay.exit-node-gone", False)]),
+        ("live2/status-magic_overwritten", [("overlay.dns-overwritten", False)]),
+        ("status-derpdown", [("overlay.relay-unreachable", False)]),
+        ("live2/status-ctldown", [("overlay.relay-unreachable", False), ("overlay.offline", True)]),
+        ("status-controldown", [("overlay.offline", True)]),
+        ("status-deleted", [("overlay.offline", True)]),
+    ],
+)
+def test_each_complaint_has_its_finding(path: str, codes: list[tuple[str, bool]]) -> None:
+    """Protects that what decides does not stay in a line that passes; each kind is said once."""
+    assert said(path) == codes
+
+
+def test_words_of_a_later_version_are_kept() -> None:
+    """A warning that is not known is repeated in its own words, and one that is not a fault is left out."""
+    words = ["Something new is wrong.", "An update from version 1.78 to 1.80 is available."]
+    status = {"BackendState": "Running", "Self": {"Online": True}, "Health": words}
+    assert [(each.code, each.said) for each in complaints(status)] == [("overlay.unhealthy", "Something new is wrong")]
+
+
+def test_an_exit_node_that_is_offline() -> None:
+    """It offers to be one, and is not there."""
+    status = json.loads((SAMPLES / "status-exitnode.json").read_text(encoding="utf-8"))
+    status["ExitNodeStatus"]["Online"] = False
+    (complaint,) = complaints(status)
+    assert (complaint.code, complaint.said) == ("overlay.exit-node-gone", "nb is this node's exit node, and is offline")
+
+
+def test_a_daemon_that_is_not_running_says_only_its_state() -> None:
+    """What it says of its servers then is a consequence."""
+    assert said("live2/status-healthy", BackendState="Starting") == [("overlay.unhealthy", False)]

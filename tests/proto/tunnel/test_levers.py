@@ -1,0 +1,52 @@
+"""The lever of each product for what is wrong with this node's membership."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from preflight.model.complaint import Complaint
+from preflight.model.overlay import OverlayState
+from preflight.model.remedy import as_text
+from preflight.proto.tunnel import levers
+
+TAILNET = OverlayState("tailscale", "tailscale0", up=False, mtu=None)
+NETWORK = OverlayState("zerotier", "zt0", up=True, mtu=2800, network="cccccccc03cbed70")
+
+
+def test_a_login_goes_to_the_control_server_of_the_tailnet() -> None:
+    """`tailscale up` alone would log in at Tailscale's own server."""
+    own = replace(TAILNET, control_server="http://10.231.3.1:8080")
+    assert as_text(levers.tailscale(own, "overlay.logged-out")) == "tailscale up --login-server=http://10.231.3.1:8080"
+    assert as_text(levers.tailscale(own, "overlay.key-expired")) == (
+        "tailscale up --force-reauth --login-server=http://10.231.3.1:8080"
+    )
+    unknown = as_text(levers.tailscale(TAILNET, "overlay.logged-out"))
+    assert unknown == "tailscale up   # if the control server is not Tailscale's: add --login-server=URL"
+
+
+@pytest.mark.parametrize(
+    ("more", "slug", "line"),
+    [
+        ({"withheld": ("10.88.0.30/24",)}, "overlay.no-address", "zerotier-cli set cccccccc03cbed70 allowManaged=1"),
+        ({}, "overlay.no-address", "Give this node an address in the network cccccccc03cbed70 on its controller."),
+        (
+            {"complaints": (Complaint("overlay.offline", "x"),)},
+            "overlay.no-address",
+            "zerotier-cli listnetworks   # the status of the network must become OK",
+        ),
+        ({}, "overlay.not-authorized", "Authorise this node in the network cccccccc03cbed70 on its controller."),
+        ({"withheld": ("10.88.0.30/24",), "network": "x; reboot"}, "overlay.no-address", None),
+        ({}, "overlay.relayed", None),
+    ],
+)
+def test_zerotier(more: dict[str, Any], slug: str, line: str | None) -> None:
+    """What this node withholds it gives itself; the rest is the controller's."""
+    assert as_text(levers.zerotier(replace(NETWORK, **more), slug)) == line
+
+
+def test_no_network_and_no_device() -> None:
+    """Without a network one joins; without a device a restart alone may not help."""
+    assert "zerotier-cli join NETWORK" in (as_text(levers.zerotier(NETWORK, "overlay.not-joined")) or "")
+    device = levers.zerotier(NETWORK, "overlay.down")
+    assert [each.kind for each in device] == ["next", "fix"]

@@ -1,0 +1,66 @@
+"""The product's own rules as what kills a burst."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from preflight.model.product_policy import OutPolicy, Permit
+from preflight.proto.way.observation import Observation
+from preflight.proto.way.own_policy import observe_policy
+from tests.proto.way.seeing import LENGTH, B, inner, outer, state, view
+
+FILE = "/etc/nebula/config.yml"
+BURST = tuple(inner(out=True) for _ in range(6))
+LEFT = outer("data", out=True, product="nebula", inner_bytes=(LENGTH - 15, LENGTH))
+
+
+def found(*permits: Permit, left: bool = False, taken: bool = True) -> Observation | None:
+    """What is said of a burst to b."""
+    packets = (*(BURST if taken else ()), *((LEFT,) if left else ()))
+    tunnel = state(product="nebula", policy=OutPolicy(FILE, permits))
+    return next(iter(observe_policy(view(*packets, before=tunnel))), None)
+
+
+@pytest.mark.parametrize(
+    "permit",
+    [
+        Permit(),
+        Permit(protocol="udp"),
+        Permit(ports=(800, 900)),
+        Permit(to=(ip_network("10.66.0.0/24"),)),
+        Permit(named=("host b",)),
+        Permit(named=("host c", "group workers")),
+    ],
+)
+def test_what_may_let_it_out(permit: Permit) -> None:
+    """Nothing is said: a group may be the peer's."""
+    assert found(Permit(protocol="tcp"), permit) is None
+
+
+@pytest.mark.parametrize(
+    "permits",
+    [
+        (),
+        (Permit(protocol="icmp"), Permit(protocol="tcp")),
+        (Permit(ports=(1, 2)),),
+        (Permit(to=(ip_network("10.66.0.3/32"), ip_network("fd66::/64"))),),
+        (Permit(named=("host c",)),),
+    ],
+)
+def test_what_does_not(permits: tuple[Permit, ...]) -> None:
+    """The tunnel took the burst, and nothing left: the file is named, with what it lets out."""
+    said = found(*permits)
+    assert said is not None
+    assert said.death is not None
+    assert (said.death.code.slug, said.death.certain) == ("reach.no-forward", True)
+    assert said.death.facts is not None
+    assert said.death.facts.file == FILE
+    assert all(word in said.death.message for word in (FILE, B))
+
+
+def test_a_file_that_the_product_has_not_read() -> None:
+    """What is seen to leave was not stopped by rules that the product has not read yet."""
+    for said in (found(left=True), found(taken=False)):
+        assert said is not None
+        assert said.death is not None
+        assert not said.death.certain
