@@ -212,6 +212,7 @@ RUN_NEEDS_TOOL = Code("run.needs-tool", "A program is missing", Severity.INCONCL
 RUN_NEEDS_PLATFORM = Code("run.needs-platform", "This needs Linux", Severity.INCONCLUSIVE)
 RUN_INTERRUPTED = Code("run.interrupted", "The run was interrupted", Severity.INCONCLUSIVE)
 RUN_PLUGIN_BROKEN = Code("run.plugin-broken", "A plugin could not be loaded", Severity.WARN)
+RUN_VIA_SSH = Code("run.via-ssh", "ssh could not start a responder for the run", Severity.WARN)
 RUN_LEFT_BEHIND = Code("run.left-behind", "An earlier run left a node on the control plane", Severity.WARN)
 RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes to the cluster and was not requested", Severity.SKIP)
 RUN_NOT_APPLICABLE = Code("run.not-applicable", "This does not apply here", Severity.SKIP)
