@@ -71,7 +71,9 @@ def open_trap() -> OpenTrap:
     """`async with open_trap(respond) as trap`: None from `respond` never answers, b"" closes the connection."""
 
     @asynccontextmanager
-    async def opened(respond: Respond, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Trap]:
+    async def opened(
+        respond: Respond, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> AsyncIterator[Trap]:
         trap = Trap()
         writers: set[asyncio.StreamWriter] = set()
 
@@ -94,7 +96,7 @@ def open_trap() -> OpenTrap:
                 writers.discard(writer)
                 writer.transport.abort()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+        server = await asyncio.start_server(serve, host, 0, ssl=tls)
         trap.port = server.sockets[0].getsockname()[1]
         try:
             yield trap
