@@ -33,6 +33,10 @@ _STAGES = {
 """The trace events of httpcore that a timeline shows, by the stage of a request that each ends."""
 
 
+_KEPT = httpx.Limits(max_connections=100, max_keepalive_connections=50)
+"""Checks that ask at the same time find their connections open again: on a slow path a new one costs as much."""
+
+
 @dataclass(slots=True)
 class Moments:
     """How far a request got and when, from httpcore's trace events; 0.0: it did not get there.
@@ -108,8 +112,8 @@ def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -
     """
     context = _tls_context(ca_file) if url.scheme == "https" else None
     if proxy is None or asks_itself(url, proxy):
-        return httpx.AsyncHTTPTransport(verify=context or False, trust_env=False)
-    transport = httpx.AsyncHTTPTransport(verify=context or False, proxy=proxy.url, trust_env=False)
+        return httpx.AsyncHTTPTransport(verify=context or False, trust_env=False, limits=_KEPT)
+    transport = httpx.AsyncHTTPTransport(verify=context or False, proxy=proxy.url, trust_env=False, limits=_KEPT)
     if context is not None and ":" in url.host:
         # httpx has no argument for what opens its connections.
         transport._pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=ProxyTunnel(proxy))
