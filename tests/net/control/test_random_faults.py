@@ -127,4 +127,6 @@ def test_fifty_random_faults_lose_nothing(open_trap: "OpenTrap", server: Server,
             assert network.burnt
             assert "spent" in bootstrap.message
     assert sum(network.heard for network in networks) > COUNT // 2
-    assert sum(any(result.code is None and result.aspect == "leave" for result in each) for each in reports) > COUNT // 3
+    assert (
+        sum(any(result.code is None and result.aspect == "leave" for result in each) for each in reports) > COUNT // 3
+    )
