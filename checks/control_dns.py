@@ -134,7 +134,7 @@ _REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
     ),
 }
 """What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
-_EMPTY = "exists and has no address, or the resolver takes a private one out without a word, as unbound may"
+_EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
 _RESOLVED = "127.0.0.53"
 
 

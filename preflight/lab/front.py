@@ -1,4 +1,4 @@
-"""What stands in front of the control plane, whichever program it is: what it does with each request.
+"""What is in front of the control plane, whichever program it is: what it does with each request.
 
 The programs' own modules (`nginx`, `caddy`, `haproxy`) make their configuration of it.
 """
@@ -23,8 +23,8 @@ class Act:
     """What a gateway does with a request: it hands it on, unless another field is set.
 
     status: it answers itself, with `page` as HTML or its usual page, and with these headers. to: where a redirect with
-    that status leads; `<path>` stands for the path that was asked for, `<host>` for the host of the URL.
-    dead: it hands the request to a backend that is dead. password: it wants a user and a password first.
+    that status leads; `<path>` means the path that was asked for, `<host>` for the host of the URL.
+    dead: it hands the request to a backend that is dead. password: it needs a user and a password first.
     without: what it takes out of a request that it hands on.
     """
 
@@ -72,7 +72,7 @@ class Front:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Where a gateway stands. host: its address, in brackets if need be; folder: with its certificates, for its files.
+    """Where a gateway is. host: its address, in brackets if need be; folder: with its certificates, for its files.
 
     backend: the control plane's host and port. secure: the gateway's own port speaks TLS.
     """

@@ -139,7 +139,7 @@ def test_it_does_what_the_front_says(gateway: Gateway, tmp_path: Path, backend: 
 
 
 def test_it_takes_the_prefix_away(gateway: Gateway, tmp_path: Path, backend: str) -> None:
-    """Protects the set-up with a path: below it is the control plane, and beside it nothing. Long bodies stay out."""
+    """Protects the set-up with a path: below it is the control plane, and next to it nothing. Long bodies stay out."""
     front = Front(root=Act(404), prefix="/mesh", most_body=1024)
     with standing(gateway, front, tmp_path, backend, secure=True) as asked:
         assert handed_on(asked("/mesh/v1/x", b"x" * 100)) == ("/v1/x", "Bearer one", 100)

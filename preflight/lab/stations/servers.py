@@ -29,7 +29,7 @@ _LOGIN = "https://login.example/"
 _PAGE = "<!doctype html><title>Sign in</title><form>Sign in</form>"
 _PREFIX = "/mesh"
 _NAMED: Mapping[str, str] = {"nginx": "nginx", "caddy": "Caddy"}
-"""What a gateway calls itself in each answer of its own; HAProxy has its words in pages of errors only."""
+"""What a gateway calls itself in each answer that it gives itself; HAProxy has its words in pages of errors only."""
 _DEAD_BACKEND: Mapping[str, int] = {"nginx": 502, "caddy": 502, "haproxy": 503}
 
 

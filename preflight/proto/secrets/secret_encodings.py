@@ -40,7 +40,7 @@ _WRAPPING = b" \t\r\n\v\f\0"
 _QUOTING = b"\"'`\\"
 """What may separate the characters of a wrapped or quoted word."""
 _CUT = re.compile(rb"[\\%&][0-9A-Za-z#{\\]{0,9}[ \t\r\n\v\f\0]")
-"""What an escape looks like whose end stands behind white space, such as on the next line."""
+"""What an escape looks like whose end is behind white space, such as on the next line."""
 _NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
 _NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
 _STANDARD = bytes.maketrans(b"-_", b"+/")

@@ -37,7 +37,7 @@ async def refused(made: ControlClient) -> ControlError:
 
 @pytest.fixture
 def tinyproxy(tmp_path: Path) -> Iterator[str]:
-    """A real proxy, as the value of HTTPS_PROXY: it wants a password."""
+    """A real proxy, as the value of HTTPS_PROXY: it needs a password."""
     port = free_port("127.0.0.1", socket.SOCK_STREAM)
     config = tmp_path / "tinyproxy.conf"
     config.write_text(f"Port {port}\nListen 127.0.0.1\nMaxClients 8\nBasicAuth user hunter2-hunter2\nLogLevel Info\n")
@@ -81,7 +81,7 @@ def test_the_request_names_the_address_in_brackets(
     secure: bool,
     tmp_path: Path,
 ) -> None:
-    """Without them a proxy answers 400; what it answers is told with its status, also by a proxy that speaks TLS."""
+    """Without them a proxy answers 400; the report shows its status, also that of a proxy that speaks TLS."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     context: ssl.SSLContext | None = server_context(authority.issue_cert("127.0.0.1")) if secure else None
@@ -102,7 +102,7 @@ def test_the_request_names_the_address_in_brackets(
 
 
 def test_a_name_is_asked_for_as_before(open_trap: "OpenTrap") -> None:
-    """Only addresses in brackets need a tunnel of our own."""
+    """Only addresses in brackets need a separate tunnel."""
 
     async def talk() -> None:
         async with open_trap(lambda _: answer("403 Forbidden")) as proxy:

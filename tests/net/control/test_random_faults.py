@@ -39,12 +39,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @dataclass
 class BadNetwork:
-    """What one enrolment goes through. burnt: its one-time token was spent; heard: the credential reached the node."""
+    """What one enrolment goes through. spent: its token was exchanged; heard: the credential reached the node."""
 
     seed: int
     server: Server
     http: httpx.Client
-    burnt: bool = False
+    spent: bool = False
     heard: bool = False
     in_a_row: int = 0
     happened: list[str] = field(default_factory=list)
@@ -70,10 +70,10 @@ class BadNetwork:
         return {"lost": b"", "garbled": garbled}.get(fault, said)
 
     def _exchange(self) -> bytes:
-        """As upstream: each exchange burns the token, whatever becomes of its answer."""
-        spent, self.burnt = self.burnt, True
+        """As upstream: each exchange spends the token, whatever happens to its answer."""
+        before, self.spent = self.spent, True
         features = {"x_populi_feature": "exec-lease-v1"}
-        if spent:
+        if before:
             return answer("410 Gone", b'{"error": "consumed"}', **features)
         return answer("200 OK", f'{{"mesh_token": "{MESH}", "scope_id": "lab"}}'.encode(), **features)
 
@@ -124,7 +124,7 @@ def test_fifty_random_faults_lose_nothing(open_trap: "OpenTrap", server: Server,
         assert (MESH in out.read_text() if out.exists() else False) is network.heard, network.happened
         assert (bootstrap.code is None) is network.heard, bootstrap.message
         if not network.heard:
-            assert network.burnt
+            assert network.spent
             assert "spent" in bootstrap.message
     assert sum(network.heard for network in networks) > COUNT // 2
     left = [any(result.code is None and result.aspect == "leave" for result in each) for each in reports]
