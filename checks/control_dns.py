@@ -88,7 +88,7 @@ def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None,
         return _bad(
             codes.CONTROL_DNS_NXDOMAIN,
             resolution,
-            f"{said} {name} " + ("exists and has no address" if empty else "does not exist"),
+            f"{said} {name} " + (_EMPTY if empty else "does not exist"),
             by_hand(
                 f"Give {name} the control plane's overlay address in DNS or {HOSTS_FILE}, "
                 f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}"
@@ -134,8 +134,8 @@ _REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
     ),
 }
 """What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
+_EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
 _RESOLVED = "127.0.0.53"
-"""Where systemd's resolver listens."""
 
 
 def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lookup: Lookup) -> Result:

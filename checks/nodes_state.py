@@ -106,8 +106,8 @@ async def measure(client: "ControlClient") -> Registry | ControlError:
     """The list and the server's time: `last_seen_unix_ms` is by its clock, which may differ from this node's."""
     answers: Sequence[HttpAnswer] = ()
     try:
-        answers = [await client.health(timeout_s=CLOCK_TIMEOUT_S)]
-        listed = await client.nodes(patient=True, recall=True)
+        answers = [await client.health(timeout_s=CLOCK_TIMEOUT_S, recall="any")]
+        listed = await client.nodes(patient=True, recall="unchanged")
     except ControlError as error:
         return error
     offset = clock_offset(answers)

@@ -17,6 +17,7 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import DeathFacts
 from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, OverlayPeer, OverlayState
 
 SHOWN = 4
@@ -70,7 +71,7 @@ def judge(state: OverlayState | None) -> Result:
             "   # if the file is right; else write the live values into it",
             root=True,
         ),
-        measurements={"differences": len(found)},
+        measurements={"differences": len(found), **DeathFacts(file=file.path).measurements()},
         evidence=(Evidence("differences", "live values compared with the file", found),),
     )
 

@@ -117,7 +117,7 @@ async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken
             bearer=token.value,
             timeout_s=ASKED_S,
             most_bytes=BODY_BYTES,
-            recall=attempt == 1,
+            recall="any" if attempt == 1 else "nothing",
         )
         if answer.status != THROTTLED or attempt == ATTEMPTS:
             break

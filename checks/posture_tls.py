@@ -47,7 +47,8 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[OldTls]:
 
 
 def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
-    """One address that accepts is a finding; silence proves nothing."""
+    """One address that accepts is a finding; silence proves nothing. One that takes no connection has no TLS here."""
+    hellos = [hello for hello in hellos if hello.connected] or hellos
     where = (CONTROL, Direction.ROUND_TRIP)
     accepting = next((hello for hello in hellos if hello.version is not None), None)
     if accepting is not None:

@@ -104,6 +104,14 @@ OVERLAY_TRANSLATED = Code("overlay.translated", "Something inside the overlay tr
 OVERLAY_DUPLICATE_ADDRESS = Code("overlay.duplicate-address", "Two nodes use one overlay address")
 OVERLAY_DUPLICATE_KEY = Code("overlay.duplicate-key", "Two nodes use one overlay key")
 
+FLEET_UNREACHABLE = Code("fleet.unreachable", "The node cannot be reached by SSH", Severity.INCONCLUSIVE)
+FLEET_AUTH = Code("fleet.auth", "The node does not let the fleet's user in", Severity.INCONCLUSIVE)
+FLEET_HOST_KEY = Code("fleet.host-key", "The node's SSH host key is not the known one", Severity.INCONCLUSIVE)
+FLEET_PYTHON = Code("fleet.python", "The node has no Python that fits", Severity.INCONCLUSIVE)
+FLEET_INSTALL = Code("fleet.install", "The program could not be put on the node", Severity.INCONCLUSIVE)
+FLEET_RESPONDER = Code("fleet.responder", "The responder does not start on the node", Severity.INCONCLUSIVE)
+FLEET_TIMEOUT = Code("fleet.timeout", "The node gave no report in time", Severity.INCONCLUSIVE)
+
 REACH_UNREACHABLE = Code("reach.unreachable", "The peer does not answer")
 REACH_NO_FORWARD = Code("reach.no-forward", "Packets from this node do not reach the peer")
 REACH_NO_REVERSE = Code("reach.no-reverse", "Packets from the peer do not reach this node")
@@ -207,6 +215,7 @@ RUN_NEEDS_TOOL = Code("run.needs-tool", "A program is missing", Severity.INCONCL
 RUN_NEEDS_PLATFORM = Code("run.needs-platform", "This needs Linux", Severity.INCONCLUSIVE)
 RUN_INTERRUPTED = Code("run.interrupted", "The run was interrupted", Severity.INCONCLUSIVE)
 RUN_PLUGIN_BROKEN = Code("run.plugin-broken", "A plugin could not be loaded", Severity.WARN)
+RUN_VIA_SSH = Code("run.via-ssh", "ssh could not start a responder for the run", Severity.WARN)
 RUN_LEFT_BEHIND = Code("run.left-behind", "An earlier run left a node on the control plane", Severity.WARN)
 RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes to the cluster and was not requested", Severity.SKIP)
 RUN_NOT_APPLICABLE = Code("run.not-applicable", "This does not apply here", Severity.SKIP)

@@ -43,6 +43,8 @@ def _named_in(*folders: str) -> set[str]:
 BY_OTHERS = _named_in("model", "proto", "overlay")
 """What checks are handed as data: a table of answers, the condition of an overlay."""
 BY_THE_RUNNER = {slug for slug in _named_in("engine", "cli") if slug.startswith("run.")}
+BY_THE_FLEET = {slug for slug in _named_in("fleet") if slug.startswith("fleet.")}
+"""Why a node of a fleet gave no report: no check runs there."""
 DECLARED = {check.id: {code.slug for code in check.codes} for check in load_catalog(third_party=False).checks}
 GIVEN = {
     check.id: given_in((ROOT / "checks" / f"{check.module.rpartition('.')[2]}.py").read_text()) | BY_OTHERS
@@ -54,7 +56,7 @@ def without_a_check(declared: Mapping[str, set[str]], given: Mapping[str, set[st
     """The codes that no check both declares and gives. Codes of a run need no declaration."""
     of_checks = {slug for id, slugs in declared.items() for slug in slugs & given[id]}
     of_runs = {slug for slugs in given.values() for slug in slugs if slug.startswith("run.")}
-    return set(codes.ALL) - of_checks - of_runs - BY_THE_RUNNER
+    return set(codes.ALL) - of_checks - of_runs - BY_THE_RUNNER - BY_THE_FLEET
 
 
 def never_given(declared: Mapping[str, set[str]], given: Mapping[str, set[str]]) -> set[tuple[str, str]]:

@@ -37,6 +37,8 @@ SLOW = {
     "prometheus_client": 48,  # reports other than OpenMetrics
     "aioice": 96,  # runs that ask no STUN server
     "dns": 59,  # runs that ask no resolver
+    "ansible_runner": 148,  # whatever is not about a fleet; an extra, so it may be missing
+    "packaging": 103,  # the same
     "detect_secrets": 117,  # runs that find no line which may hold a secret
 }
 """Milliseconds that a first import takes (`python -X importtime`, a virtual machine of two cores), and who would pay

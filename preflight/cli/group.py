@@ -25,6 +25,7 @@ COMMANDS = {
     "exporter": "preflight.cli.exporter:exporter",
     "responder": "preflight.cli.responder:responder",
     "control-plane": "preflight.cli.control_plane:control_plane",
+    "fleet": "preflight.cli.fleet:fleet",
     "lab": "preflight.cli.lab:lab",
 }
 

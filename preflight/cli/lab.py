@@ -32,17 +32,21 @@ def lab() -> None:
 
 @lab.command()
 @click.argument("name", required=False)
-@click.option("--topology", metavar="T", help="pair, hub, solo or loopback; the default follows from NAME, else pair.")
+@click.option("--topology", metavar="T", help="pair, hub, solo, loopback, fleet-N; follows from NAME, else pair.")
 @click.option("--scenario", metavar="S", help="Build it with this fault: a scenario's name or file.")
 def up(name: str | None, topology: str | None, scenario: str | None) -> None:
-    """Make sure that the lab NAME is up; rebuild it if it is broken."""
+    """Make sure that the lab NAME is up; rebuild it if it is broken.
+
+    fleet-6 is six nodes with sshd and a WireGuard mesh, and an inventory for `preflight fleet`: 2 to 12 nodes, as root.
+    """
     with explaining():
         from preflight.lab.labs import take_up
 
         made, built = take_up(name or scenario or topology or "pair", topology, scenario)
         _explain_kind(made, topology)
         click.echo(f"lab {made.name} is up ({made.state.scenario}, {made.kind}){'' if built else ', as it was before'}")
-        click.echo(f"try: preflight all --lab {made.name}")
+        measured = f"fleet run --inventory {made.inventory}" if made.is_fleet else f"all --lab {made.name}"
+        click.echo(f"try: preflight {measured}")
 
 
 def _explain_kind(made: "Lab", topology: str | None) -> None:
@@ -176,7 +180,7 @@ def list_labs(as_json: bool) -> None:
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, metavar="-- CMD...")
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
-    """Run a program in NODE (a, b, c, or the router r) of the running lab NAME."""
+    """Run a program in NODE (a, b, c, the router r; n1, n2 and so on of a fleet) of the running lab NAME."""
     with explaining():
         from preflight.lab.labs import running_lab
 

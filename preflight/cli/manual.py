@@ -13,6 +13,7 @@ EXIT_CODES: Mapping[int, str] = {
 EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "all": (
         ("preflight all --peer 10.66.0.2=b", "the way to one peer"),
+        ("preflight all --peer 10.66.0.2=b --via ssh", "both directions, where the peer has nothing installed"),
         ("preflight all --output html=report.html", "with the settings file of this folder, as a page"),
         ("preflight all --wait 60 --fail-on warn -q", "in CI, on an overlay that is still starting"),
     ),

@@ -12,9 +12,14 @@ from preflight.files import beginning
 from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from preflight.cli.outputs import Output
+    from preflight.report.matrix import Matrix
     from preflight.report.model import Report
 
 EXIT_WORSE = 1
+MATRIX_FORMATS = ("text", "html", "json")
 
 
 @click.group(short_help="Convert, compare or join JSON reports.")
@@ -62,22 +67,28 @@ def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
     Of several reports of a node the later counts for each check and peer. Exit code 1 when a direction failed, or a
     node by itself. Join before you redact addresses: they identify the nodes.
     """
-    from preflight.report import matrix_text
     from preflight.report.merge import merge as join
 
-    wanted = parse_outputs(outputs, formats=("text", "html", "json"))
+    wanted = parse_outputs(outputs, formats=MATRIX_FORMATS)
     try:
         joined = join([read_report(file) for file in files])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    write_matrix(joined, wanted)
+    sys.exit(EXIT_WORSE if joined.failed else 0)
+
+
+def write_matrix(matrix: "Matrix", wanted: "Sequence[Output]") -> None:
+    """Write a matrix in each of the formats that are wanted. Raises WriteError when all were tried."""
+    from preflight.report import matrix_text
+
     width = width_of(sys.stdout)
     render = {
-        "text": lambda: matrix_text.render_text(joined, width),
-        "html": lambda: matrix_text.render_html(joined),
-        "json": lambda: joined.model_dump_json(indent=2) + "\n",
+        "text": lambda: matrix_text.render_text(matrix, width),
+        "html": lambda: matrix_text.render_html(matrix),
+        "json": lambda: matrix.model_dump_json(indent=2) + "\n",
     }
     write_texts([(output, render[output.format]()) for output in wanted])
-    sys.exit(EXIT_WORSE if joined.failed else 0)
 
 
 def print_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:

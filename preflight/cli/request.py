@@ -27,6 +27,8 @@ class Request:
     enroll: bool = False
     intrusive: bool = False
     trace: bool = False
+    via: Literal["ssh"] | None = None
+    ssh_config: Path | None = None
     bootstrap_token_file: Path | None = None
     credentials_out: Path | None = None
     lab: str | None = None

@@ -1,27 +1,42 @@
 """`preflight responder`: answers the probes of peers, and sends probes on request."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from preflight.proto.responder.admission import SOURCE_PER_S, Admission, Limits
+from preflight.cli.commandline import Seconds
+from preflight.files import WriteError
+from preflight.proto.responder.admission import SOURCE_PER_S
 
 if TYPE_CHECKING:
     from preflight.model.overlay import IPNetwork, OverlayState
-    from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
     from preflight.responder.places import Place
     from preflight.responder.serve import Companion, ServedSocket
-    from preflight.responder.tracer import Tracer
     from preflight.settings.load import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The command line of a responder that is to start."""
+
+    binds: tuple[str, ...]
+    key_file: Path | None
+    control_url: str | None
+    config: Path | None
+    allow: tuple[str, ...]
+    max_rate: int
+    stateless: bool
+    observe: bool
+    life: float | None
 
 
 @click.command("responder")
@@ -59,16 +74,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also report to a peer that has the key and asks by mailbox where its packets die here: station, rule, route.",
 )
-def responder(
-    binds: tuple[str, ...],
-    key_file: Path | None,
-    control_url: str | None,
-    config: Path | None,
-    allow: tuple[str, ...],
-    max_rate: int,
-    stateless: bool,
-    observe: bool,
-) -> None:
+@click.option("--life", type=Seconds(min_open=True), metavar="SECONDS", help="End by itself after this time.")
+@click.option(
+    "--pack",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the responder as one file instead, for a host that has only Python 3.9 or newer.",
+)
+def responder(pack: Path | None, **options: Any) -> None:
     """Answer the probes of peers until SIGTERM or Ctrl-C.
 
     Serves the prefixes of --allow, the peers of the settings file, the overlay's prefixes where it listens on the
@@ -83,86 +96,73 @@ def responder(
     With --observe, or `responder: {observe: true}`, it also looks at the packets of a peer whose signed request comes
     by mailbox, and reports which station of this host drops them or its own answers: a firewall's rule by its handle
     and comment, a route, a filter. It does so for the asker's own packets only.
+
+    With --pack FILE it starts nothing and writes FILE: `python3 FILE --bind ADDRESS` is the same responder for a host
+    that has Python 3.9 or newer and nothing else. It runs for an hour, or as long as --life says, without mailbox,
+    settings file and observers. `preflight all --via ssh` starts it on the peers by itself.
     """
+    if pack is None:
+        _start(_Request(**options))
+    else:
+        _write(pack)
+
+
+def _start(request: _Request) -> None:
     from preflight.responder.places import ResponderError
     from preflight.settings.load import Options, load
     from preflight.settings.reading import SettingsError, read_key
 
     try:
-        settings = load(Options(config=config, control_url=control_url))
-        key = read_key(key_file) if key_file else settings.secrets.responder_key
-        observe = observe or settings.responder.observe
-        _run(settings, key, binds, allow, max_rate=max_rate, stateless=stateless, observe=observe)
+        settings = load(Options(config=request.config, control_url=request.control_url))
+        key = read_key(request.key_file) if request.key_file else settings.secrets.responder_key
+        _run(request, settings, key, observe=request.observe or settings.responder.observe)
     except (ResponderError, SettingsError) as error:
         click.echo(f"preflight responder: {error}", err=True)
         sys.exit(2)
 
 
-def _run(
-    settings: "Settings",
-    key: bytes | None,
-    binds: tuple[str, ...],
-    allow: tuple[str, ...],
-    *,
-    max_rate: int,
-    stateless: bool,
-    observe: bool,
-) -> None:
-    from preflight.net.responder.return_path import preload
-    from preflight.net.stamp.path import clock_estimate
-    from preflight.proto.stamp.reflector import SessionReflector
+def _write(file: Path) -> None:
+    """Write the responder as one file."""
+    from preflight.responder.pack import write_pack
+
+    try:
+        write_pack(file)
+    except WriteError as error:
+        click.echo(f"preflight responder: {error}", err=True)
+        sys.exit(2)
+
+
+def _run(request: _Request, settings: "Settings", key: bytes | None, *, observe: bool) -> None:
+    from preflight.overlay.read import read_overlay
     from preflight.responder import places
-    from preflight.responder.serve import keep_clock, serve
+    from preflight.responder.assembly import Order, assemble
+    from preflight.responder.lifetime import limit
+    from preflight.responder.nat import Endpoints
+    from preflight.responder.serve import serve
 
     if observe and key is None:
         raise places.ResponderError("--observe reports only to those who have the shared key: give --key-file FILE")
-    where, prefixes = _provision(settings, binds, allow, keyed=key is not None)
-    reflector = SessionReflector(key=key, stateful=not stateless, error=clock_estimate())
-    core, tracer = _core(settings, key, prefixes, reflector, max_rate)
-    preload()
+    where, prefixes = _provision(settings, request.binds, request.allow, keyed=key is not None)
+    peers = settings.peers if settings.responder.hellos else ()
+    endpoints = Endpoints(partial(read_overlay, settings.overlay, [peer.address for peer in settings.peers]))
+    core, companions = assemble(Order(key, prefixes, peers, request.max_rate, request.stateless), _log, endpoints)
+    companions += [endpoints.run, *_mailboxes(settings, key, core, observe)]
+    companions += [limit(request.life)] if request.life else []
     sockets = places.open_all(where)
     asyncio.run(
         serve(
             sockets,
             core,
-            (tracer.run, lambda _: keep_clock(reflector), *_companions(settings, key, core, observe)),
+            (
+                *companions,
+                endpoints.run,
+                *_mailboxes(settings, key, core, observe),
+                *([limit(request.life)] if request.life else []),
+            ),
             announce=lambda place: click.echo(f"listening on udp://{place}"),
             log=_log,
         )
     )
-
-
-def _core(
-    settings: "Settings",
-    key: bytes | None,
-    prefixes: "tuple[IPNetwork, ...]",
-    reflector: "SessionReflector",
-    max_rate: int,
-) -> "tuple[ResponderCore, Tracer]":
-    """The core with everything that answers at once, and the tracer, which may also send later."""
-    from preflight.net.pmtu.host import HostPath
-    from preflight.proto.pmtu.wire import ProbeServer
-    from preflight.proto.responder.reverse_trace import MAGIC as TRACE
-    from preflight.proto.responder.reverse_trace import TraceServer
-    from preflight.responder.core import ResponderCore
-    from preflight.responder.tracer import Tracer
-
-    now = time.monotonic()
-
-    def refused(address: str, reason: str, at: float) -> None:
-        core.refused(address, reason, at)
-
-    tracer = Tracer(TraceServer(key, os.urandom(32), now), refused)
-    core = ResponderCore(
-        admission=Admission(prefixes, Limits(max_rate), now),
-        reflector=reflector,
-        probes=ProbeServer(key, os.urandom(32), HostPath()),
-        key=key,
-        agent_id=settings.responder.agent_id,
-        now=now,
-        services={TRACE: tracer.serve},
-    )
-    return core, tracer
 
 
 def _provision(
@@ -183,33 +183,8 @@ def _provision(
     return where, places.provisioned(prefixes, peers, places.overlay_prefixes(state), keyed=keyed)
 
 
-def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore", observe: bool) -> "Iterator[Companion]":
-    """What runs in parallel with the listeners.
-
-    Delayed packets for NAT tests; hellos, if there are peers and a key; the mailbox, if one is set, with observers if
-    they are wanted.
-    """
-    from preflight.overlay.read import read_overlay
-    from preflight.proto.stun import binding as stun
-    from preflight.proto.stun import nat
-    from preflight.responder.nat import Endpoints, NatService
-    from preflight.responder.stun import StunService
-
-    for magic in stun.magics():
-        core.serve(magic, StunService(core, key).handle)
-    endpoints = Endpoints(partial(read_overlay, settings.overlay, [peer.address for peer in settings.peers]))
-    promises = nat.NatServer(key, endpoints)
-    service = NatService(core, promises)
-    core.serve(nat.MAGIC, service.handle)
-    yield endpoints.run
-    yield service.run
-    if key is not None and settings.peers and settings.responder.hellos:
-        from preflight.proto.responder import hello
-        from preflight.responder.hellos import Hellos
-
-        hellos = Hellos(core, key, settings.peers, promises.wants_silence, _log)
-        core.serve(hello.MAGIC, hellos.handle)
-        yield hellos.run
+def _mailboxes(settings: "Settings", key: bytes | None, core: "ResponderCore", observe: bool) -> "Iterator[Companion]":
+    """The mailbox, if one is set, with observers if they are wanted."""
     agent_id = settings.responder.agent_id
     if settings.control.url is not None and agent_id is not None:
         yield _mailbox(settings, agent_id, key, core, observe)
@@ -223,8 +198,7 @@ def _mailbox(
     """The companion that polls the mailbox."""
     from preflight.net.control.client import ControlClient
     from preflight.overlay.read import read_overlay
-    from preflight.responder.mailbox import Mailbox, blind
-    from preflight.responder.serve import send_probes
+    from preflight.responder.mailbox import Mailbox, blind, send_probes
 
     mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
     if not observe:

@@ -64,6 +64,15 @@ _OPTIONS = (
         is_flag=True,
         help="Trace packets in trouble through this node's firewall: adds a table for a second (root).",
     ),
+    click.option(
+        "--via", type=click.Choice(["ssh"]), help="Start a responder for the run on every peer that your ssh reaches."
+    ),
+    click.option(
+        "--ssh-config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="With --via ssh: another configuration of ssh than yours.",
+    ),
     click.option("--bootstrap-token-file", type=click.Path(path_type=Path), metavar="FILE", help="With --enroll."),
     click.option(
         "--credentials-out", type=click.Path(path_type=Path), metavar="FILE", help="Where the credential goes."

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from preflight.cli.progress import progress
 from preflight.cli.recording import control_addresses as filtered_addresses
 from preflight.cli.recording import start_recording
 from preflight.cli.request import Request
+from preflight.cli.via_ssh import Lent, lending, run_key
 from preflight.engine.catalog import broken_result, load_catalog
 from preflight.engine.control_host import control_addresses, control_host, sharing_its_way
 from preflight.engine.diagnosis import diagnose, tell_causes
@@ -93,6 +94,8 @@ class Session:
                 skip_in_file=settings.checks.skip,
                 file=str(settings.source),
             )
+            if request.via is not None:
+                settings = replace(settings, secrets=replace(settings.secrets, run_key=run_key()))
             return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken, lab_kind(os.environ))
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
@@ -148,19 +151,40 @@ class Session:
         before_s = own_age_s() if self.request.alone else 0.0
         started_at, began = datetime.now(UTC) - timedelta(seconds=before_s), perf_counter() - before_s
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
+        outcome = replace(outcome, interrupted=outcome.interrupted or interrupted.is_set())
+        report = self.reported(outcome, overlay, started_at, perf_counter() - began, timeline)
+        names = self.names(report, overlay)
+        if not packets:
+            return Measured(report, names)
+        return Measured(report, names, captures(report, packets, filtered_addresses(self.settings.control.usable_url)))
+
+    async def outcome(self, interrupted: asyncio.Event) -> "tuple[Outcome, OverlayState | None]":
+        """The results alone, and the overlay: for a report that is made of several runs."""
+        outcome, overlay, _ = await self._measure(lambda event: None, interrupted, None)
+        return outcome, overlay
+
+    def reported(
+        self,
+        outcome: Outcome,
+        overlay: OverlayState | None,
+        started_at: datetime,
+        took_s: float,
+        timeline: event.Listener | None = None,
+    ) -> Report:
+        """The report on what a run found, before it is redacted."""
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)
         known = (self.settings, overlay, peers, results)
         causes = diagnose(results, control_host(*known), sharing=sharing_its_way(*known))
         tell_causes(timeline, causes)
-        report = build_report(
+        return build_report(
             results,
             causes,
             placement=place(results, self.settings.thresholds),
             node=node_info(),
             overlay=overlay_info(overlay),
             started_at=started_at,
-            duration_ms=(perf_counter() - began) * 1000,
+            duration_ms=took_s * 1000,
             gate=Gate(
                 fail_on=cast("Literal['fail', 'warn']", self.request.fail_on),
                 allow_inconclusive=self.request.allow_inconclusive,
@@ -168,36 +192,40 @@ class Session:
             command=self.request.command,
             lab=self.lab,
             asked=self.plan.asked,
-            interrupted=outcome.interrupted or interrupted.is_set(),
+            interrupted=outcome.interrupted,
             peers=peers,
         )
-        names = self.names(report, overlay)
-        if not packets:
-            return Measured(report, names)
-        return Measured(report, names, captures(report, packets, filtered_addresses(self.settings.control.usable_url)))
 
     async def _measure(
         self, listener: ProgressListener, interrupted: asyncio.Event, timeline: event.Listener | None
     ) -> "tuple[Outcome, OverlayState | None, tuple[Packet, ...]]":
         net = Net(self.settings, timeline)
-        context = await self._context(net)
-        recorder = start_recording(context) if self.request.capture else None
-        try:
-            outcome = await self._repeat(context, listener, interrupted)
-            overlay = await net.with_routes(context.overlay, control_addresses(self.settings, outcome.results))
-        finally:
-            await net.aclose()
-            if recorder:
-                recorder.stop()
+        alone = await self._context(net, Lent())
+        async with lending(self.request, self.settings, alone.peers, timeline, interrupted) as lent:
+            settings = lent.known_to(self.settings)
+            net = net.lent(settings)
+            context = replace(alone, settings=settings, peers=lent.at(alone.peers), net=net)
+            recorder = start_recording(context) if self.request.capture else None
+            try:
+                outcome = await self._repeat(context, lent, listener, interrupted)
+                overlay = await net.with_routes(context.overlay, control_addresses(self.settings, outcome.results))
+            finally:
+                await net.aclose()
+                if recorder:
+                    recorder.stop()
+        outcome = replace(outcome, results=(*outcome.results, *lent.results))
         return outcome, overlay, tuple(recorder.packets) if recorder else ()
 
-    async def _context(self, net: Net) -> Context:
+    async def _context(self, net: Net, lent: Lent) -> Context:
         """What checks see: the overlay as it is now, with the kernel's ways to the peers."""
         overlay = await net.overlay()
         peers = overlay_peers(self.settings.peers, overlay)
-        return Context(self.settings, peers, await net.with_routes(overlay, [peer.address for peer in peers]), net)
+        routed = await net.with_routes(overlay, [peer.address for peer in peers])
+        return Context(lent.known_to(self.settings), lent.at(peers), routed, net)
 
-    async def _repeat(self, context: Context, listener: ProgressListener, interrupted: asyncio.Event) -> Outcome:
+    async def _repeat(
+        self, context: Context, lent: Lent, listener: ProgressListener, interrupted: asyncio.Event
+    ) -> Outcome:
         """Run once. With --wait, repeat what is not good, until it is good or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -218,7 +246,7 @@ class Session:
                 break
             # Not so often that waiting becomes load: from one second up to ten.
             pause, attempts = min(pause * 2, 10.0), attempts + 1
-            fresh = await self._context(context.net)
+            fresh = await self._context(context.net, lent)
             limit_s = max(left, 1.0)
             runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=limit_s, timeline=timeline)
             outcome = merge(outcome, await runner.run(), attempts)

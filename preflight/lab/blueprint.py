@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from preflight.lab.front import Front, GatewayName
 from preflight.lab.names import GATEWAY, HOST, SERVER
 from preflight.lab.topology import (
     CONTROL_PORT,
@@ -42,11 +43,10 @@ Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
 User = Literal["root", "ordinary"]
 Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
-HAND_ON = "<hand-on>"
-"""In the configuration of a `Front`: hand the request on to the control plane."""
 INTERMEDIATE = "Preflight lab intermediate CA"
 OTHER_NAME = "other.example"
 """The name in a certificate that is not for the control plane."""
+ForwarderName = Literal["", "dnsmasq", "unbound"]
 BACKEND_PORT = 19847
 """Where the control plane listens, on loopback, behind a `Front`."""
 
@@ -58,7 +58,7 @@ class ResolverPlan:
     answers: name to its addresses, with placeholders as in `Blueprint.etc`; `*.example` means every name below it.
     silent: it drops every query. absent: nobody has its address, or nobody listens there.
     truncated: it answers over UDP that the answer is too long, and TCP does not come through.
-    stripping: dnsmasq is in front of it, and takes private addresses out of answers.
+    stripping: a forwarder in front of it, dnsmasq by default, takes private addresses out of answers.
     """
 
     address: str
@@ -79,25 +79,6 @@ class Registered:
     quarantined: bool = False
     drained_for_s: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Front:
-    """What is at the control plane's address, in front of it: nginx, or a relay of the lab.
-
-    root: what nginx does with a request; more: further directives of its server; servers: further servers; whole: all
-    servers, instead of the usual one. `<hand-on>`, `<bind>`, `<host>`, `<certificate>` and `<folder>` are replaced.
-    plain: its port speaks plain HTTP although the plan has a certificate. relay: the name of one in `lab.relays`.
-    prefix: the path before the control plane's own, which it takes away.
-    """
-
-    root: str = HAND_ON
-    more: str = ""
-    servers: str = ""
-    whole: str = ""
-    plain: bool = False
-    relay: str = ""
-    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +107,8 @@ class Blueprint:
     server_behind: the member that forwards to the control host, which is in a LAN behind it; empty: it is a member.
     lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
     node: additional keys of a's settings file; control: of the control plane's.
-    front: what is between everyone and the control plane.
+    front: what is between everyone and the control plane; gate: which program it is, if it is a gateway.
+    forwarder: which program is in front of each resolver and asks it; empty: none.
     """
 
     topology: Topology
@@ -170,6 +152,8 @@ class Blueprint:
     node: Mapping[str, Any] = field(default_factory=dict)
     control: Mapping[str, Any] = field(default_factory=dict)
     front: Front | None = None
+    gate: GatewayName = "nginx"
+    forwarder: ForwarderName = ""
 
     @property
     def secure(self) -> bool:

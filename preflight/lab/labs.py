@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from preflight.lab import build, processes, state, users
+from preflight.lab import build, fleet, processes, state, users
 from preflight.lab.blueprint import Kind
 from preflight.lab.names import KIND_VARIABLE, LabError, LabNames, UnknownLabError, state_root
-from preflight.lab.network import Network
+from preflight.lab.network import Network, may_make_namespaces
 from preflight.lab.scenario_file import parse_scenario, read_scenario
 from preflight.lab.scenarios import SCENARIOS, Scenario, scenario_called
 from preflight.lab.signals import interruptible
@@ -44,6 +44,16 @@ class Lab:
         return self.state.kind
 
     @property
+    def is_fleet(self) -> bool:
+        """Whether it is nodes that are managed by SSH, without a control plane: for `preflight fleet`."""
+        return fleet.is_fleet(self.state.scenario)
+
+    @property
+    def inventory(self) -> Path:
+        """The inventory of a fleet."""
+        return fleet.FleetPlan.of(self.names, self.state.scenario).inventory
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """Its nodes, the router among them."""
         return _nodes(self.state)
@@ -59,6 +69,8 @@ class Lab:
 
     def command(self, argv: Sequence[str], node: str = "a") -> list[str]:
         """The command line that runs a program in a node; run it with `environment()`."""
+        if self.is_fleet:
+            return fleet.FleetPlan.of(self.names, self.state.scenario).command(node, argv)
         return _site(self.names, self.state).command(node, list(argv))
 
     def users_command(self, argv: Sequence[str]) -> list[str]:
@@ -73,7 +85,7 @@ class Lab:
 
     def environment(self) -> dict[str, str]:
         """The environment of a program in a node: ours, without proxies and settings of the caller's cluster."""
-        own = _site(self.names, self.state).node_variables()
+        own = {} if self.is_fleet else _site(self.names, self.state).node_variables()
         # Joins in a lab are recorded in the lab, and removed with it.
         state = {"XDG_STATE_HOME": str(self.names.directory / "state")}
         return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | state | own
@@ -102,6 +114,8 @@ def lab_for(name: str) -> Iterator[Lab]:
         names = None if _is_file(name) else LabNames.of(name)
         if names is not None and state.load(names) is not None:
             with state.locked(names):
+                if fleet.is_fleet(running_lab(name).state.scenario):
+                    raise LabError(f"the lab {name} is a fleet: `preflight fleet run` measures it")
                 yield Lab(names, _with_fresh_token(names))
         else:
             scenario = scenario_for(name)
@@ -217,6 +231,8 @@ def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab,
 
     Raises UnknownLabError for an unknown topology or scenario, LabError if the lab cannot be built.
     """
+    if fleet.is_fleet(topology or name) and scenario is None:
+        return _fleet_up(name, topology or name)
     if topology is not None and topology not in TOPOLOGIES:
         raise UnknownLabError(_no_such(f"there is no topology {topology!r}", topology, list(TOPOLOGIES)))
     if scenario is not None and scenario not in SCENARIOS and not _is_file(scenario):
@@ -227,6 +243,18 @@ def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab,
     names = LabNames.of(name)
     with interruptible(), state.locked(names):
         built = build.up(names, wanted)
+        found = state.load(names)
+    if found is None:
+        raise LabError(f"the lab {name} was taken down by another command")
+    return Lab(names, found), built
+
+
+def _fleet_up(name: str, wanted: str) -> tuple[Lab, bool]:
+    if not may_make_namespaces():
+        raise LabError("a fleet needs root: each of its nodes has a network")
+    names = LabNames.of(name)
+    with interruptible(), state.locked(names):
+        built = fleet.up(names, wanted)
         found = state.load(names)
     if found is None:
         raise LabError(f"the lab {name} was taken down by another command")

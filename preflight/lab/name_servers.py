@@ -1,15 +1,40 @@
 """The name servers of a lab, and a's own files in /etc that say whom to ask."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from preflight.lab import processes
-from preflight.lab.blueprint import Blueprint, Places, ResolverPlan
+from preflight.lab.blueprint import Blueprint, ForwarderName, Places, ResolverPlan
 from preflight.lab.names import ROUTER, LabNames
 from preflight.programs import python_module
 
 DNS_PORT = 53
-_BEHIND_DNSMASQ = 5300
+_BEHIND = 5300
+"""The port of a resolver on loopback, behind the program that forwards to it."""
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fd00::/8", "fe80::/10")
+_UNBOUND = """
+server:
+  interface: {address}
+  access-control: 0.0.0.0/0 allow
+  access-control: ::/0 allow
+  chroot: ""
+  username: ""
+  directory: ""
+  pidfile: ""
+  use-syslog: no
+  verbosity: 1
+  num-threads: 1
+  module-config: "iterator"
+  do-not-query-localhost: no
+  qname-minimisation: no
+  local-zone: "test." nodefault
+  cache-max-ttl: 0
+{private}remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-addr: 127.0.0.1@{port}
+"""
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 _SWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 """What any node has, so that a's own files are not this machine's."""
@@ -39,34 +64,58 @@ def resolv_conf(plan: Blueprint) -> str:
 def start(names: LabNames, plan: Blueprint, places: Places, command: Command) -> list[Waiting]:
     """Start all of them; call what is returned, with a deadline, to wait until they serve.
 
-    command: runs a program in a node. Raises LabError if dnsmasq is missing and wanted.
+    command: runs a program in a node. Raises LabError if a program is missing and wanted.
     """
     serving = [resolver for resolver in plan.resolvers if not (resolver.silent or resolver.absent)]
     if not serving:
         return []
-    zones = [_zone(resolver, places, number) for number, resolver in enumerate(serving)]
+    zones = [_zone(plan, resolver, places, number) for number, resolver in enumerate(serving)]
     words = python_module("preflight.lab.fake_servers", "resolver", json.dumps(zones))
     waiting = [_started(names, "resolver", command(ROUTER, words), "listening on ", len(zones))]
     for number, resolver in enumerate(serving):
-        if resolver.stripping:
-            words = command(ROUTER, _dnsmasq(resolver.address, _BEHIND_DNSMASQ + number))
-            waiting.append(_started(names, f"dnsmasq-{number}", words, "started, version", 1))
+        name = _forwarder(plan, resolver)
+        if name:
+            words = _FORWARDERS[name](names, resolver, _BEHIND + number)
+            waiting.append(_started(names, f"{name}-{number}", command(ROUTER, words), _READY[name], 1))
     return waiting
 
 
-def _zone(resolver: ResolverPlan, places: Places, number: int) -> dict[str, object]:
+def _forwarder(plan: Blueprint, resolver: ResolverPlan) -> ForwarderName:
+    """Which program is in front of a resolver. A forwarder hides that an answer is too long: it asks again over TCP."""
+    if resolver.truncated:
+        return ""
+    return plan.forwarder or ("dnsmasq" if resolver.stripping else "")
+
+
+def _zone(plan: Blueprint, resolver: ResolverPlan, places: Places, number: int) -> dict[str, object]:
     answers = {name: [places.text(each) for each in addresses] for name, addresses in resolver.answers.items()}
     zone: dict[str, object] = {"answers": answers, "truncated": resolver.truncated}
-    if resolver.stripping:
-        return {**zone, "address": "127.0.0.1", "port": _BEHIND_DNSMASQ + number}
+    if _forwarder(plan, resolver):
+        return {**zone, "address": "127.0.0.1", "port": _BEHIND + number}
     return {**zone, "address": resolver.address, "port": DNS_PORT}
 
 
-def _dnsmasq(address: str, upstream_port: int) -> list[str]:
-    """dnsmasq as home routers run it: it refuses private addresses from upstream (rebind protection)."""
+def _dnsmasq(names: LabNames, resolver: ResolverPlan, upstream_port: int) -> list[str]:
+    """dnsmasq as home routers run it. stripping: it refuses private addresses from upstream (rebind protection)."""
     words = [processes.program("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
-    words += ["--pid-file=", "--user=root", "--log-facility=-", "--bind-interfaces", f"--listen-address={address}"]
-    return [*words, f"--server=127.0.0.1#{upstream_port}", "--stop-dns-rebind", "--cache-size=0"]
+    words += ["--pid-file=", "--user=root", "--log-facility=-", "--bind-interfaces"]
+    words += [f"--listen-address={resolver.address}", f"--server=127.0.0.1#{upstream_port}", "--cache-size=0"]
+    return [*words, "--stop-dns-rebind"] if resolver.stripping else words
+
+
+def _unbound(names: LabNames, resolver: ResolverPlan, upstream_port: int) -> list[str]:
+    """unbound as firewalls run it: it asks others, and validates nothing. stripping: as its manual advises."""
+    private = "".join(f"  private-address: {prefix}\n" for prefix in _PRIVATE) if resolver.stripping else ""
+    config = names.directory / f"unbound-{upstream_port}.conf"
+    config.write_text(_UNBOUND.format(address=resolver.address, port=upstream_port, private=private), encoding="ascii")
+    return [processes.program("unbound"), "-d", "-c", str(config)]
+
+
+_FORWARDERS: Mapping[str, Callable[[LabNames, ResolverPlan, int], list[str]]] = {
+    "dnsmasq": _dnsmasq,
+    "unbound": _unbound,
+}
+_READY: Mapping[str, str] = {"dnsmasq": "started, version", "unbound": "start of service"}
 
 
 def _started(names: LabNames, name: str, words: list[str], ready: str, times: int) -> Waiting:

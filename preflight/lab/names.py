@@ -21,7 +21,11 @@ SERVER = "s"
 """The control host in some set-ups: not a member, but on a LAN behind one."""
 KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
 """Passes the kind of the lab to a run in it, for its report."""
-EVERYWHERE = (*MEMBERS, ROUTER, GATEWAY, HOST, CARRIER, SERVER)
+FLEET_NODES = tuple(f"n{number}" for number in range(1, 13))
+"""The nodes that a fleet may have."""
+MANAGEMENT = "m"
+"""The network by which the nodes of a fleet are managed: a switch, and the way in from outside."""
+EVERYWHERE = (*MEMBERS, ROUTER, GATEWAY, HOST, CARRIER, SERVER, *FLEET_NODES, MANAGEMENT)
 
 _VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 

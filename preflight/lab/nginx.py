@@ -3,16 +3,8 @@
 Each is one process that stays in the foreground, so that it keeps the mark of its lab.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-
-from preflight.lab.blueprint import HAND_ON, Front
-from preflight.lab.processes import program, start, wait_for_words
-
-READY_S = 10.0
+from preflight.lab.front import NOBODY, OTHER_PAGE, SECURE_PORT, SITE, Act, Front, Route, Stand
+from preflight.lab.gateways import Gateway
 
 _MAIN = """
 daemon off;
@@ -35,41 +27,60 @@ http {{
 {servers}
 }}
 """
+_OLD_TLS = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;"
+_WITHOUT = {
+    "": "",
+    "bearer": 'proxy_set_header Authorization ""; proxy_set_header Connection ""; ',
+    "body": 'proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection ""; ',
+}
+"""A location that sets a header has to set them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nginx:
-    """One nginx. folder: for its files; command: runs a program at its place in the lab."""
+def servers(front: Front, stand: Stand) -> str:
+    """The `server` blocks of a gateway."""
+    certificate = _certificate(stand, "tls")
+    if front.sites:
+        listen = f"listen {stand.bind} ssl"
+        first = f"{_certificate(stand, 'other')} location / {{ {_act(Act(200, OTHER_PAGE), stand)} }}"
+        first = first if front.sites == "two" else "ssl_reject_handshake on;"
+        other = f"server {{ {listen} default_server; {first} }}\n"
+        own = f"server_name {SITE}; {certificate} {_location(Route('/', Act()), stand)}"
+        return f"{other}server {{ {listen}; {own} }}\n"
+    root = Act(301, to="https://<host><path>") if front.upgrades else front.root
+    lines = [f"listen {stand.bind}{' ssl' if stand.secure else ''};", certificate if stand.secure else ""]
+    lines += [_OLD_TLS] if front.old_tls else []
+    lines += [f"ssl_client_certificate {stand.folder}/ca.pem; ssl_verify_client on;"] if front.certificates else []
+    lines += [f"client_max_body_size {front.most_body};"] if front.most_body else []
+    lines += [_location(route, stand) for route in (*front.routes, Route("/", root))]
+    if front.prefix:
+        lines.append(f"location {front.prefix}/ {{ rewrite ^{front.prefix}(/.*)$ $1 break; {_act(Act(), stand)} }}")
+    own = "server {\n" + "".join(f"  {line}\n" for line in lines if line) + "}\n"
+    if not front.upgrades:
+        return own
+    there = f"listen {stand.host}:{SECURE_PORT} ssl; {certificate}"
+    return own + f"server {{ {there} {_location(Route('/', Act()), stand)} }}\n"
 
-    name: str
-    folder: Path
-    mark: str
-    command: Callable[[Sequence[str]], list[str]]
 
-    def start(self, servers: str) -> Callable[[float], None]:
-        """Start it with these `server` blocks; call what is returned, with a deadline, to wait until it listens.
-
-        Raises LabError if nginx is missing.
-        """
-        config, log = self.folder / f"{self.name}.conf", self.folder / f"{self.name}.log"
-        config.write_text(_MAIN.format(folder=self.folder, name=self.name, servers=servers), encoding="utf-8")
-        words = self.command([program("nginx"), "-c", str(config), "-e", str(log)])
-        daemon = start(self.name, words, mark=self.mark, log=log)
-        # It prints its version when all of its sockets listen.
-        return partial(wait_for_words, daemon, "nginx/", 1)
-
-    def start_now(self, servers: str) -> None:
-        """Start it and wait."""
-        self.start(servers)(time.monotonic() + READY_S)
+def _certificate(stand: Stand, name: str) -> str:
+    return f"ssl_certificate {stand.folder}/{name}.pem; ssl_certificate_key {stand.folder}/{name}.key;"
 
 
-def front_servers(front: Front, *, bind: str, host: str, backend: str, folder: Path, secure: bool) -> str:
-    """The `server` blocks of the gateway. folder: with `tls.pem` and `tls.key`; secure: its own port speaks TLS."""
-    certificate = f"ssl_certificate {folder}/tls.pem; ssl_certificate_key {folder}/tls.key;"
-    own = f"server {{ listen {bind}{' ssl' if secure else ''}; {certificate if secure else ''}\n"
-    own += f"location / {{ {front.root} }}\n{front.more} }}\n"
-    text = front.whole or own + front.servers
-    values = {HAND_ON: f"proxy_pass http://{backend};", "<bind>": bind, "<host>": host, "<folder>": str(folder)}
-    for word, value in {"<certificate>": certificate, **values}.items():
-        text = text.replace(word, value)
-    return text
+def _location(route: Route, stand: Stand) -> str:
+    return f"location {'= ' if route.exact else ''}{route.path} {{ {_act(route.act, stand)} }}"
+
+
+def _act(act: Act, stand: Stand) -> str:
+    headers = "".join(f"add_header {name} {value} always; " for name, value in act.headers.items())
+    if act.to:
+        to = act.to.replace("<host>", "$host").replace("<path>", "$request_uri")
+        return f"{headers}return {act.status} {to};"
+    if act.page:
+        return f"{headers}default_type text/html; return {act.status} '{act.page}';"
+    if act.status:
+        return f"{headers}return {act.status};"
+    password = 'auth_basic "Staff"; auth_basic_user_file /dev/null; ' if act.password else ""
+    return f"{password}{_WITHOUT[act.without]}proxy_pass http://{NOBODY if act.dead else stand.backend};"
+
+
+# It prints its version when all of its sockets listen.
+NGINX = Gateway("nginx", ("-c", "{config}", "-e", "{log}"), ready="nginx/", main=_MAIN, servers=servers)

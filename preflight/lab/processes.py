@@ -35,6 +35,10 @@ PACKAGES = {
     "wg-quick": "wireguard-tools",
     "wireguard-go": "wireguard-go",
     "git": "git",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "sshd": "openssh-server",
+    "ssh-keygen": "openssh-client",
 }
 _LOOK_AGAIN_MS = 5
 

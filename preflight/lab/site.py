@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,15 @@ from typing import Any
 import yaml
 
 from preflight.lab import name_servers, processes, settings, users
-from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, Places
+from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Kind, Places
+from preflight.lab.caddy import CADDY
 from preflight.lab.cluster import register
+from preflight.lab.front import Front, GatewayName, Stand
+from preflight.lab.gateways import Gateway, Running
+from preflight.lab.haproxy import HAPROXY
 from preflight.lab.names import LabError, LabNames
 from preflight.lab.network import inside
-from preflight.lab.nginx import Nginx, front_servers
+from preflight.lab.nginx import NGINX
 from preflight.lab.processes import Daemon
 from preflight.lab.settings import LabSecrets
 from preflight.lab.signals import give_way
@@ -39,6 +43,7 @@ _FAKE_SERVERS = "preflight.lab.fake_servers"
 FRONT = "front"
 _RELAYS = "preflight.lab.relays"
 _LOOPBACK = "127.0.0.1"
+_GATEWAYS: Mapping[GatewayName, Gateway] = {"nginx": NGINX, "caddy": CADDY, "haproxy": HAPROXY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +153,10 @@ class Site:
         if front.relay:
             words = [front.relay, bind, backend, *([str(files)] if self.plan.secure else [])]
             return self._start(FRONT, node, python_module(_RELAYS, *words), 1)
-        host = bracketed(self.places.control)
-        servers = front_servers(front, bind=bind, host=host, backend=backend, folder=files, secure=self.plan.secure)
-        command = partial(self.command, node)
-        return Nginx(FRONT, files, self.names.mark(FRONT), lambda words: command(list(words))).start(servers)
+        stand = Stand(bracketed(self.places.control), self.places.control_port, backend, files, self.plan.secure)
+        gateway = _GATEWAYS[self.plan.gate]
+        running = Running(gateway, FRONT, files, self.names.mark(FRONT), lambda words: self.command(node, list(words)))
+        return running.start(gateway.servers(front, stand))
 
     def restart_control_plane(self, deadline: float) -> None:
         """Stop the control plane and restart it with its database."""

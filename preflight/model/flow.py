@@ -1,7 +1,7 @@
 """The packets that a burst sends, as every observer needs them: addresses, ports, mark and devices."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 Protocol = Literal["udp", "tcp", "icmp"]
 """`icmp` is ICMPv6 where the addresses are of IPv6."""
@@ -37,7 +37,7 @@ class Flow:
         """What connection tracking knows it by, whatever its packets' size, mark and devices are."""
         return self.protocol, self.source, self.source_port, self.destination, self.destination_port
 
-    def answer(self) -> Self:
+    def answer(self) -> "Flow":
         """The packets that answer it, as they are on the same machine: they come in by the device that it left by."""
         return replace(
             self,

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
+from typing import Union
 
-IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
+IPInterface = Union[IPv4Interface, IPv6Interface]  # noqa: UP007 - Python 3.9 has no `|` here
+IPNetwork = Union[IPv4Network, IPv6Network]  # noqa: UP007 - Python 3.9 has no `|` here
 
 MAIN_TABLE = 254
 VRF = "vrf"

@@ -6,6 +6,7 @@ A product's own state is a hint about the past; only traffic through the tunnel 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Union
 
 from preflight.model.complaint import Complaint
 from preflight.model.host_port import split_host_port
@@ -14,7 +15,7 @@ from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
 from preflight.model.product_policy import OutPolicy
 
-Fact = bool | int | float | str | tuple[str, ...]
+Fact = Union[bool, int, float, str, tuple[str, ...]]  # noqa: UP007 - Python 3.9 has no `|` here
 
 PRIVILEGE = "privilege"
 """`OverlayState.unreadable` if only a privilege is missing."""

@@ -10,12 +10,13 @@ RESPONDER_PORT = 862
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another member of the overlay, by its overlay address."""
+    """Another member of the overlay, by its overlay address. ssh: where `--via ssh` reaches it, if not by its name."""
 
     address: str
     name: str = ""
     responder_port: int = RESPONDER_PORT
     agent_id: str | None = None
+    ssh: str = ""
 
     @property
     def target(self) -> str:

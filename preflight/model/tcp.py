@@ -177,13 +177,15 @@ class Transfer:
 class OldTls:
     """The answer to a ClientHello that offers at most TLS 1.1. version: the accepted one; None: none.
 
-    refused: the server refused or hung up; False with `version` None: it was silent or unreachable.
+    refused: the server refused or hung up; False with `version` None: it was silent or unreachable. connected: whether
+    it took the connection.
     """
 
     address: str
     version: str | None = None
     refused: bool = False
     detail: str = ""
+    connected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

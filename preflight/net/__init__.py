@@ -81,7 +81,7 @@ class Net:
         """What STUN servers see of this node."""
         from preflight.net.stun.servers import Stun
 
-        return Stun(self._settings.secrets.responder_key, listener=self.listener)
+        return Stun(self._settings.secrets.key_for, listener=self.listener)
 
     @cached_property
     def kernel(self) -> "Kernel":
@@ -103,6 +103,12 @@ class Net:
         from preflight.net.tcp.connect import Tcp
 
         return Tcp(self.listener)
+
+    def lent(self, settings: "Settings") -> "Net":
+        """The same for settings that also name the responders which this run has started; it has used no shell yet."""
+        other = Net(settings, self.listener)
+        other._overlay = self._overlay
+        return other
 
     async def aclose(self) -> None:
         """Close what was opened; this creates no client that nobody used."""

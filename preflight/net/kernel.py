@@ -1,31 +1,23 @@
 """Interfaces, routes, reverse-path filter and clock, as the kernel reports them."""
 
-import ctypes
 import errno
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import Any
 
 from preflight.model.event import Listener, telling
-from preflight.model.kernel import MAIN_TABLE, VRF, ClockState, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.model.kernel import MAIN_TABLE, VRF, ClockState, Link, ReversePathFilter, Route
 from preflight.model.overlay import IPNetwork
+from preflight.net import host_state
 from preflight.overlay.links import read_links
 
 RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel reports every table as the main one
 RTM_F_FIB_MATCH = 0x2000
 RTN_UNICAST, RTN_LOCAL = 1, 2
 RTN_REFUSING = {6: "blackhole route", 7: "unreachable route", 8: "prohibit route"}
-
-SYSCTL = Path("/proc/sys/net/ipv4/conf")
-NETSTAT = Path("/proc/thread-self/net/netstat")  # of this thread's namespace, where `/proc/net` is the process's
-
-STA_UNSYNC = 0x0040
-TIME_ERROR = 5
 
 
 class Kernel:
@@ -51,7 +43,7 @@ class Kernel:
         self, addresses: Iterable[str], *, mark: int = 0, source: str | None = None
     ) -> dict[str, Route]:
         """`route_to` for many addresses through one netlink socket."""
-        _needs_linux()
+        host_state.needs_linux()
         from pyroute2 import AsyncIPRoute
 
         about = {name: value for name, value in (("mark", mark), ("src", source)) if value}
@@ -67,7 +59,7 @@ class Kernel:
         That is the reverse-path filter's verdict if the filter is on; the kernel gives it without a packet. Raises
         OSError if there is no such interface.
         """
-        _needs_linux()
+        host_state.needs_linux()
         from pyroute2 import AsyncIPRoute, NetlinkError
 
         refused = False
@@ -84,63 +76,16 @@ class Kernel:
 
     def reverse_path_filter(self) -> ReversePathFilter:
         """The IPv4 reverse-path filter: per interface `max(all, interface)`, the rule of ip-sysctl."""
-        _needs_linux()
-        modes = {path.parent.name: _number(path) for path in SYSCTL.glob("*/rp_filter")}
-        common = modes.pop("all", 0)
-        modes.pop("default", None)
-        try:
-            dropped = parse_netstat(NETSTAT.read_text(encoding="ascii")).get("IPReversePathFilter")
-        except OSError:
-            dropped = None
-        found = ReversePathFilter({name: max(common, mode) for name, mode in modes.items()}, dropped)
-        self._tell(time.monotonic(), "reverse-path-filter-read", strict_on=found.strict, dropped_packets=dropped)
+        found = host_state.reverse_path_filter()
+        self._tell(time.monotonic(), "reverse-path-filter-read", strict_on=found.strict, dropped_packets=found.dropped)
         return found
 
     def clock(self) -> ClockState:
         """Whether something synchronises the kernel's clock (adjtimex, read-only: needs no privilege)."""
-        _needs_linux()
-        timex = _Timex()
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
-        if state < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        synchronised = state != TIME_ERROR and not timex.status & STA_UNSYNC
-        self._tell(time.monotonic(), "clock-read", synchronised=synchronised, estimated_error_us=timex.esterror)
-        return ClockState(synchronised, timex.esterror / 1000)
-
-
-class _Timex(ctypes.Structure):
-    """The head of `struct timex` (adjtimex(2)); the kernel writes the rest into `rest`."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_char * 256),
-    )
-
-
-def parse_netstat(text: str) -> dict[str, int]:
-    """The counters of `/proc/net/netstat`: pairs of lines, names above values. Unknown shapes give no counters."""
-    lines = text.splitlines()
-    counters: dict[str, int] = {}
-    for names, values in zip(lines[::2], lines[1::2], strict=False):
-        counters.update((n, int(v)) for n, v in zip(names.split()[1:], values.split()[1:], strict=False))
-    return counters
-
-
-def _needs_linux() -> None:
-    if sys.platform != "linux":
-        raise NeedsPlatform("this question to the kernel needs Linux")
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # an interface that has just gone
-        return 0
+        found = host_state.clock()
+        estimated_us = round(found.estimated_error_ms * 1000)
+        self._tell(time.monotonic(), "clock-read", synchronised=found.synchronised, estimated_error_us=estimated_us)
+        return found
 
 
 async def ask_route(netlink: Any, address: str, about: Mapping[str, Any]) -> Route:

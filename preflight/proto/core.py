@@ -7,9 +7,9 @@ seconds of one steady clock.
 import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar, Union
 
-Address = tuple[str, int] | tuple[str, int, int, int]
+Address = Union[tuple[str, int], tuple[str, int, int, int]]  # noqa: UP007 - Python 3.9 has no `|` here
 """What `socket` calls an address of AF_INET or AF_INET6."""
 
 ORIGIN_LOCAL: Final = 1

@@ -76,6 +76,14 @@ class Node(Part):
     causes: tuple[OwnCause, ...] = ()
 
 
+class Hole(Part):
+    """A node that gave no report although it was asked for one, and why."""
+
+    node: str
+    code: str
+    message: str
+
+
 Scope = Literal["node", "to", "from", "pair", "way", "control"]
 """What a finding is about: all ways of a node, all ways to or from it, both ways of a pair, one way, or the control
 plane.
@@ -116,6 +124,7 @@ class Matrix(Part):
     """All directions between the nodes with a report, and from them to peers without one.
 
     left_out: sentences about what was in the reports and is not in the matrix. Findings: what explains most first.
+    holes: nodes that were asked and gave no report; what the others saw of them is in the ways.
     """
 
     schema_version: str = "2"
@@ -124,6 +133,7 @@ class Matrix(Part):
     ways: tuple[Way, ...]
     findings: tuple[Finding, ...] = ()
     left_out: tuple[str, ...] = ()
+    holes: tuple[Hole, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -135,7 +145,18 @@ class Matrix(Part):
     @property
     def names(self) -> tuple[str, ...]:
         """Every node's name: those with a report, then those without one."""
-        return (*(node.name for node in self.nodes), *self.silent)
+        known = (*(node.name for node in self.nodes), *self.silent)
+        return tuple(dict.fromkeys((*known, *(hole.node for hole in self.holes))))
+
+    @cached_property
+    def undecided(self) -> bool:
+        """Whether a node gave no report, or a direction could not be decided."""
+        return bool(self.holes) or any(way.status == "inconclusive" for way in self.ways)
+
+    def unknown(self, source: str, target: str) -> bool:
+        """Whether nothing is known of a direction because one of its ends is a hole."""
+        ends = {hole.node for hole in self.holes} & {source, target}
+        return bool(ends) and source != target and self.way(source, target) is None
 
     @cached_property
     def by_ends(self) -> dict[tuple[str, str], Way]:

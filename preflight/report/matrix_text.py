@@ -26,6 +26,7 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
     console.print(Text(summary(matrix)))
     for number, finding in enumerate(matrix.findings, start=1):
         _print_finding(console, number, finding)
+    _print_holes(console, matrix)
     _print_table(console, matrix, width)
     for node in matrix.nodes:
         _print_own(console, node)
@@ -54,7 +55,8 @@ def summary(matrix: Matrix) -> str:
     totals = ", ".join(f"{counts[status]} {WORDS[status]}" for status in WORST_FIRST if counts[status])
     contradictions = sum(way.contradiction for way in matrix.ways)
     more = f"; {contradictions} described differently by the two ends" if contradictions else ""
-    silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
+    without = len(matrix.names) - len(matrix.nodes)
+    silent = f" (and {without} without a report)" if without else ""
     nodes, ways = number_of("nodes", len(matrix.nodes)), number_of("ways", len(matrix.ways))
     return f"{nodes}{silent}, {ways}: {totals or 'none was measured'}{more}"
 
@@ -87,6 +89,13 @@ def _print_table(console: Console, matrix: Matrix, width: int) -> None:
     console.print(table)
 
 
+def _print_holes(console: Console, matrix: Matrix) -> None:
+    for hole in matrix.holes:
+        console.print()
+        hanging(console, Text(f"? {hole.node} gave no report  {hole.code}"))
+        console.print(Padding(Text(hole.message), (0, 0, 0, 4)))
+
+
 def _print_own(console: Console, node: Node) -> None:
     for cause in node.causes:
         console.print()
@@ -107,5 +116,5 @@ def _print_way(console: Console, way: Way) -> None:
 def _mark(matrix: Matrix, source: str, target: str) -> str:
     way = matrix.way(source, target)
     if way is None:
-        return "·" if source == target else " "
+        return "?" if matrix.unknown(source, target) else "·" if source == target else " "
     return MARKS[way.status] + ("≠" if way.contradiction else "")

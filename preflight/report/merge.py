@@ -11,11 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
+from types import MappingProxyType
 
 from preflight.model.printable import number_of
 from preflight.report.common import by_id, labelled, status_of
 from preflight.report.fields import DirectionName, StatusName
-from preflight.report.matrix import BROKEN, WORST_FIRST, Matrix, Node, OwnCause, View, Way, worst
+from preflight.report.matrix import BROKEN, WORST_FIRST, Hole, Matrix, Node, OwnCause, View, Way, worst
 from preflight.report.matrix_findings import Told, find_causes
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
@@ -57,13 +58,16 @@ class _Member:
     replaced: int = 0
 
 
-def merge(reports: Sequence[Report]) -> Matrix:
+def merge(
+    reports: Sequence[Report], names: Mapping[str, str] = MappingProxyType({}), holes: Sequence[Hole] = ()
+) -> Matrix:
     """Combine the reports of many nodes.
 
     Overlay addresses identify a node; its name is the one that the others use. Of several reports of a node the later
-    counts for each check and peer. Raises ValueError for two nodes that cannot be distinguished.
+    counts for each check and peer. names: of nodes by their addresses, if they are known. holes: nodes that were asked
+    and gave no report. Raises ValueError for two nodes that cannot be distinguished.
     """
-    members = _members(reports)
+    members = _members(reports, names)
     views: dict[tuple[str, str], list[View]] = defaultdict(list)
     for member in members:
         for peer, called in member.peers.items():
@@ -80,14 +84,16 @@ def merge(reports: Sequence[Report]) -> Matrix:
         ways=ways,
         findings=find_causes(ways, told, {node.name: node.causes for node in nodes}),
         left_out=tuple(_left_out(member) for member in members if member.replaced),
+        holes=tuple(holes),
     )
 
 
-def _members(reports: Iterable[Report]) -> list[_Member]:
+def _members(reports: Iterable[Report], known: Mapping[str, str]) -> list[_Member]:
     own: dict[str, list[Report]] = defaultdict(list)
     for report in sorted(reports, key=lambda report: report.run.started_at, reverse=True):
         own[_identity(report)].append(report)
     names = _names({identity: several[0] for identity, several in own.items()}, own)
+    names |= {identity: known[address] for identity in own for address in identity.split() if address in known}
     by_address = {address: name for identity, name in names.items() for address in identity.split()}
     members = [_Member(names[identity], several) for identity, several in own.items()]
     if twice := [name for name, count in Counter(member.name for member in members).items() if count > 1]:

@@ -50,6 +50,27 @@ class NodeInfo(Part):
     )
 
 
+class TunnelPeerInfo(Part):
+    """A peer in a tunnel's configuration: its public key, never a secret one. handshaken: whether one ever came."""
+
+    public_key: Line
+    endpoint: Line | None = None
+    allowed_ips: tuple[Line, ...] = ()
+    keepalive_s: Count | None = Field(None, description="0 is off.")
+    handshaken: bool | None = None
+
+
+class TunnelInfo(Part):
+    """A tunnel of this node, as its peers must know it."""
+
+    interface: Line | None
+    public_key: Line | None
+    mtu: Count | None = Field(description="Bytes.")
+    listen_port: Count | None = None
+    addresses: tuple[Line, ...] = ()
+    peers: tuple[TunnelPeerInfo, ...] = ()
+
+
 class OverlayInfo(Part):
     """The overlay that was found, null if there is none."""
 
@@ -57,6 +78,8 @@ class OverlayInfo(Part):
     interface: Line | None
     mtu: Count | None = Field(description="Bytes.")
     addresses: tuple[Line, ...] = ()
+    tunnels: tuple[TunnelInfo, ...] = Field((), description="With their peers; in reports of a fleet only.")
+    outside: tuple[Line, ...] = Field((), description="This node's other addresses; in reports of a fleet only.")
 
 
 class PeerInfo(Part):

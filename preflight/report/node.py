@@ -3,10 +3,12 @@
 import os
 import platform
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
+from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
-from preflight.report.model import NodeInfo, OverlayInfo
+from preflight.report.model import NodeInfo, OverlayInfo, TunnelInfo, TunnelPeerInfo
 
 # Bit numbers of include/uapi/linux/capability.h: those that checks can use.
 _CAPABILITIES = {"net_bind_service": 10, "net_admin": 12, "net_raw": 13, "sys_admin": 21}
@@ -51,4 +53,33 @@ def overlay_info(state: OverlayState | None) -> OverlayInfo | None:
         interface=state.interface,
         mtu=state.mtu,
         addresses=tuple(str(address) for address in state.addresses),
+    )
+
+
+def with_tunnels(info: OverlayInfo, state: OverlayState, links: Iterable[Link]) -> OverlayInfo:
+    """The same with what other nodes can compare: the tunnels with their peers, and this node's other addresses."""
+    own = {tunnel.interface for tunnel in state.tunnels}
+    outside = (
+        str(address.ip) for link in links if not link.loopback and link.name not in own for address in link.addresses
+    )
+    return info.model_copy(update={"tunnels": tuple(map(_tunnel, state.own_tunnels)), "outside": tuple(outside)})
+
+
+def _tunnel(state: OverlayState) -> TunnelInfo:
+    return TunnelInfo(
+        interface=state.interface,
+        public_key=state.public_key,
+        mtu=state.mtu,
+        listen_port=state.listen_port,
+        addresses=tuple(map(str, state.addresses)),
+        peers=tuple(
+            TunnelPeerInfo(
+                public_key=peer.key,
+                endpoint=peer.endpoint,
+                allowed_ips=tuple(map(str, peer.addresses)),
+                keepalive_s=peer.keepalive_s,
+                handshaken=None if peer.last_handshake_unix_s is None else peer.last_handshake_unix_s > 0,
+            )
+            for peer in state.peers
+        ),
     )

@@ -125,6 +125,8 @@ def _advices(group: CauseGroup, telling: Telling) -> Iterable[common.Advice]:
         _, *words = telling.report.run.command or ("preflight", "all")
         yield common.Advice("fix", (f'sudo "$(command -v preflight)" {shlex.join(words)}',))
         return
+    if group.first.code == "run.needs-responder":
+        yield from _by_ssh(telling.report.run.command)
     entries = group.causes if group.said_once else (group.first,)
     for each in common.advice(*entries, sudo=telling.sudo):
         if len(each.lines) <= SHOWN or not group.said_once:
@@ -132,6 +134,12 @@ def _advices(group: CauseGroup, telling: Telling) -> Iterable[common.Advice]:
         else:
             more = f"# and {len(each.lines) - SHOWN} more lines: -v shows all"
             yield common.Advice(each.label, (*each.lines[:SHOWN], more))
+
+
+def _by_ssh(command: Sequence[str]) -> Iterable[common.Advice]:
+    """The same run, which then starts responders itself: nothing has to be installed for it."""
+    if tuple(command[1:2]) in (("all",), ("run",)) and not {"--via", "--lab"} & set(command):
+        yield common.Advice("next", (f"{shlex.join(command)} --via ssh   # by your own ssh",))
 
 
 def _print_advice(console: Console, lines: Iterable[str]) -> None:

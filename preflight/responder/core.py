@@ -1,20 +1,17 @@
-"""What the responder does with a datagram and with a request from its mailbox, without I/O."""
+"""What the responder does with a datagram, and what it remembers of each source, without I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from preflight.model.path import Heard, PeerReport
+from preflight.model.heard import Heard
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.pmtu.wire import ProbeServer
-from preflight.proto.responder.admission import Admission, Ledger, TokenBucket, Verdict
-from preflight.proto.responder.mailbox_probe import PayloadError, ProbeRequest, ReplayGuard, decode_request
+from preflight.proto.responder.admission import Admission, Ledger, Verdict
 from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.wire import StampError
 
 MAGIC_BYTES = 4
-REQUESTS_PER_S = 2.0
-REQUEST_BURST = 10.0
 EVERYBODY = ""
 """The source of datagrams that the receive queue had no room for: nobody read where they came from."""
 OVERFLOW = "overflow"
@@ -46,15 +43,14 @@ Service = Callable[[bytes, Arrival], Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A request from the mailbox that was read: send probes, then report; or only say why not.
+class Witnessed:
+    """What a responder knows of one session, by this host's counters; see `preflight.model.path.PeerReport`."""
 
-    signed: with the shared key, so that the asker may also get what is only for those who have it.
-    """
-
-    request: ProbeRequest
-    refusal: str = ""
-    signed: bool = False
+    received: int
+    elsewhere: int
+    refused: Mapping[str, int]
+    unsent: Mapping[str, int]
+    overflowed: int
 
 
 class ResponderCore:
@@ -71,8 +67,6 @@ class ResponderCore:
         reflector: SessionReflector,
         probes: ProbeServer,
         key: bytes | None,
-        agent_id: str | None,
-        now: float,
         services: Mapping[bytes, Service] | None = None,
     ) -> None:
         self._services: dict[bytes, Service] = {probe.MAGIC: self._probe, **(services or {})}
@@ -80,9 +74,6 @@ class ResponderCore:
         self._reflector = reflector
         self._probes = probes
         self._key = key
-        self._agent_id = agent_id
-        self._freshness = ReplayGuard()
-        self._requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now)
         self._refused = Ledger()
         self._unsent = Ledger()
         self._received = 0
@@ -159,45 +150,18 @@ class ResponderCore:
         """An answer to `address` did not leave, because of this errno name."""
         self._unsent.note(address, error, now)
 
-    def ready(self, now: float) -> bool:
-        """Whether another request from the mailbox may be taken now; the rest waits there."""
-        return self._requests.take(now)
+    def provisioned(self, address: str) -> bool:
+        """Whether an address may ask without the key."""
+        return self._admission.allows(address)
 
-    def order(self, payload: str, sender: str, now_unix_ms: int) -> Order | None:
-        """What to do about a request from the mailbox; None if it is malformed, replayed or for another responder.
-
-        Probes go only to a provisioned address, or when the request is signed with the key.
-        """
-        try:
-            request, signed = decode_request(payload, self._key)
-            if request.receiver != self._agent_id or request.sender != sender:
-                return None
-            if not signed and not self._admission.allows(request.address):
-                return Order(request, self._stranger(request))
-            return Order(request, self._freshness.refusal(request, now_unix_ms), signed)
-        except PayloadError:
-            return None
-
-    def _stranger(self, request: ProbeRequest) -> str:
-        key = "the request is not signed with its key" if self._key else "it has no key by which to know a peer"
-        return f"{request.address} is not provisioned at this responder, and {key}"
-
-    def report(
-        self, request: ProbeRequest, sent: int, errors: dict[str, int], *, now: float, now_ns: int
-    ) -> PeerReport:
-        """What this responder knows of the session that the request names. sent, errors: of the probes sent for it."""
+    def witnessed(self, address: str, port: int, ssid: int, *, now: float, now_ns: int) -> Witnessed:
+        """What came of one session from an address and a port, what of it was dropped, and what did not leave."""
         since = now - SESSION_MEMORY_S
-        unsent = dict(self._unsent.recent(request.address, since))
-        for error, count in errors.items():
-            unsent[error] = unsent.get(error, 0) + count
-        return PeerReport(
-            received=self._reflector.received(request.address, request.port, request.ssid),
-            elsewhere=self._reflector.received_elsewhere(
-                request.address, request.ssid, now_ns - int(SESSION_MEMORY_S * 1e9)
-            ),
-            refused=self._refused.recent(request.address, since),
-            sent=sent,
-            send_errors=unsent,
+        return Witnessed(
+            received=self._reflector.received(address, port, ssid),
+            elsewhere=self._reflector.received_elsewhere(address, ssid, now_ns - int(SESSION_MEMORY_S * 1e9)),
+            refused=self._refused.recent(address, since),
+            unsent=self._unsent.recent(address, since),
             overflowed=self._lately_overflowed(now),
         )
 

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
@@ -11,11 +12,21 @@ from typing import Protocol
 from preflight.model.control import ControlError, MailboxRow
 from preflight.model.observed import PeerSight
 from preflight.model.path import PeerReport
+from preflight.net import udp
 from preflight.net.control.client import ControlClient
 from preflight.net.responder.return_path import ReturnPathView
 from preflight.proto.control import backoff
-from preflight.proto.responder.mailbox_probe import REQUEST_TYPE, RESULT_TYPE, ProbeRequest, ProbeResult, encode_result
-from preflight.responder.core import Order, ResponderCore
+from preflight.proto.responder.mailbox_probe import (
+    REQUEST_TYPE,
+    RESULT_TYPE,
+    ProbeRequest,
+    ProbeResult,
+    encode_result,
+    probe,
+)
+from preflight.responder.core import ResponderCore
+from preflight.responder.requests import Order, Requests
+from preflight.responder.serve import ServedSocket, listener_towards
 
 POLL_S = 1.0
 DROPS_WITHIN_S = 1.5
@@ -54,7 +65,7 @@ class Mailbox:
         self._control = control
         self._agent_id = agent_id
         self._key = key
-        self._core = core
+        self._requests = Requests(core, key, agent_id, time.monotonic())
         self._log = log
         self._trouble = ""
         self._undelivered: dict[int, tuple[str, ProbeResult]] = {}
@@ -84,14 +95,14 @@ class Mailbox:
         for row in sorted(rows, key=lambda row: row.id):
             if row.message_type != REQUEST_TYPE:
                 continue
-            if not self._core.ready(time.monotonic()):
+            if not self._requests.ready(time.monotonic()):
                 return
             await self._serve(row, send_probes)
 
     async def _serve(self, row: MailboxRow, send_probes: SendProbes) -> None:
         """Answer one request. If load delays its result, the request stays in the mailbox, the result here."""
         if (waiting := self._undelivered.get(row.id)) is None:
-            order = self._core.order(row.payload, row.sender, time.time_ns() // 1_000_000)
+            order = self._requests.order(row.payload, row.sender, time.time_ns() // 1_000_000)
             waiting = (order.request.sender, await self._result(order, send_probes)) if order else None
         if waiting is not None:
             self._undelivered[row.id] = waiting
@@ -107,7 +118,7 @@ class Mailbox:
         async with (self._look if order.signed else blind)(request) as looking:
             sent, errors = await send_probes(request)
             sight = await looking.finish(sent) if looking else PeerSight()
-        report = self._core.report(request, sent, errors, now=time.monotonic(), now_ns=time.time_ns())
+        report = self._requests.report(request, sent, errors, now=time.monotonic(), now_ns=time.time_ns())
         report = replace(report, observed=sight.observed, tunnel=sight.tunnel)
         return ProbeResult(request.nonce, await _with_way(report, view) if view else report)
 
@@ -131,7 +142,22 @@ class Mailbox:
         self._trouble = trouble
 
 
+async def send_probes(listeners: Sequence[ServedSocket], request: ProbeRequest) -> tuple[int, dict[str, int]]:
+    """Send the probes that a request asks for; how many left, and why the others did not."""
+    listener = listener_towards(listeners, request.address, request.port)
+    if listener is None:
+        return 0, {"EAFNOSUPPORT": request.count}
+    errors: Counter[str] = Counter()
+    for number in range(request.count):
+        if number:
+            await asyncio.sleep(request.interval_ms / 1000)
+        code = udp.send(listener.socket, probe(request.nonce, number), (request.address, request.port))
+        if code:
+            errors[udp.error_name(code)] += 1
+    return request.count - errors.total(), dict(errors)
+
+
 async def _with_way(report: PeerReport, view: ReturnPathView) -> PeerReport:
     """Wait for drops only where the asker's packets do not arrive."""
     arrives = report.received or report.elsewhere or report.refused
-    return replace(report, way=await (view.look() if arrives else view.look_for_drops(DROPS_WITHIN_S)))
+    return replace(report, way=view.look() if arrives else await view.look_for_drops(DROPS_WITHIN_S))

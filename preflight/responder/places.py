@@ -4,7 +4,7 @@ import errno
 import socket
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from preflight.model.host_port import join_host_port, split_host_port
@@ -14,7 +14,11 @@ from preflight.net import udp
 
 
 class ResponderError(Exception):
-    """The responder cannot start; the text names the thing and says what to do."""
+    """The responder cannot start; the text names the thing and says what to do. number: the system's error, if any."""
+
+    def __init__(self, text: str, number: int = 0) -> None:
+        super().__init__(text)
+        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +77,24 @@ def provisioned(
     return prefixes
 
 
-def open_all(places: Sequence[Place]) -> list[socket.socket]:
-    """A socket for each place, or none at all. Raises ResponderError."""
+def open_all(places: Sequence[Place], *, free_port: bool = False) -> list[socket.socket]:
+    """A socket for each place, or none at all. Raises ResponderError.
+
+    free_port: where this user may not open a port, take one that the kernel chooses.
+    """
     with ExitStack() as stack:
-        opened = [stack.enter_context(_open(place)) for place in dict.fromkeys(places)]
+        opened = [stack.enter_context(_open(place, free_port=free_port)) for place in dict.fromkeys(places)]
         stack.pop_all()
     return opened
 
 
-def _open(place: Place) -> socket.socket:
+def _open(place: Place, *, free_port: bool) -> socket.socket:
     try:
         return udp.open_udp(str(place.address), place.port)
     except OSError as error:
-        raise ResponderError(_explain(place, error)) from None
+        if free_port and place.port and error.errno in (errno.EACCES, errno.EPERM):
+            return _open(replace(place, port=0), free_port=False)
+        raise ResponderError(_explain(place, error), error.errno or 0) from None
 
 
 def _explain(place: Place, error: OSError) -> str:

@@ -9,18 +9,15 @@ import errno
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
 from preflight.model.host_port import join_host_port
 from preflight.net import ancillary, udp
-from preflight.net.stamp.path import clock_estimate
+from preflight.net.host_state import clock_estimate
 from preflight.proto.core import Address
 from preflight.proto.responder.admission import Verdict
-from preflight.proto.responder.mailbox_probe import ProbeRequest
-from preflight.proto.responder.mailbox_probe import probe as probe_datagram
 from preflight.proto.stamp.reflector import Marked, SessionReflector
 from preflight.responder.core import Arrival, ResponderCore
 
@@ -79,11 +76,6 @@ class ServedSocket:
             self._core.overflowed((overflowed - self._overflowed) % 2**32, time.monotonic())
             self._overflowed = overflowed
 
-    def probe(self, request: ProbeRequest, number: int) -> str:
-        """Send one probe to the socket that a request names; the errno name if it did not leave."""
-        code = udp.send(self.socket, probe_datagram(request.nonce, number), (request.address, request.port))
-        return udp.error_name(code) if code else ""
-
     def send(self, data: bytes, destination: Address, local: str) -> None:
         """Send something later; from `local`, the address that the request came to, where this is a wildcard."""
         self._answer(data, destination, ancillary.source_control(local))
@@ -95,20 +87,6 @@ class ServedSocket:
             control = [*control, *ancillary.class_control(self.socket.family, answer.traffic_class)]
         if code := udp.send(self.socket, answer, source, control):
             self._core.unsent(source[0], udp.error_name(code), time.monotonic())
-
-
-async def send_probes(listeners: Sequence[ServedSocket], request: ProbeRequest) -> tuple[int, dict[str, int]]:
-    """Send the probes that a request asks for; how many left, and why the others did not."""
-    listener = listener_towards(listeners, request.address, request.port)
-    if listener is None:
-        return 0, {"EAFNOSUPPORT": request.count}
-    errors: Counter[str] = Counter()
-    for number in range(request.count):
-        if number:
-            await asyncio.sleep(request.interval_ms / 1000)
-        if error := listener.probe(request, number):
-            errors[error] += 1
-    return request.count - errors.total(), dict(errors)
 
 
 def listener_towards(listeners: Sequence[ServedSocket], address: str, port: int) -> ServedSocket | None:

@@ -61,7 +61,7 @@ class Tracer:
             hops = await trace(address, max_hops=MAX_HOPS, timeout_s=HOP_TIMEOUT_S, source=order.local)
         except (NeedsPlatform, OSError):  # a failed trace must not end the responder
             hops = Trace(())
-        report = self._server.report(order, hops, await view.look())
+        report = self._server.report(order, hops, view.look())
         _listener_on(listeners, order.local).send(report, order.source, order.local)
 
 

@@ -44,7 +44,8 @@ class Secrets:
     token: the bearer of workers; None also if its text cannot be right, or if each request with it costs one. bearers:
     every place of it, the one that won first. once: a bearer that the control plane accepts in one request only, which
     no check sends without need. submitter: where that token was found. only_for_workers: the variable of a token for
-    workers, where there is no bearer: workers do not send it.
+    workers, where there is no bearer: workers do not send it. run_key: of the responders that this run starts itself,
+    at the addresses in `lent`.
     """
 
     token: SecretStr | None = None
@@ -54,6 +55,12 @@ class Secrets:
     submitter: HeldToken | None = None
     only_for_workers: str | None = None
     responder_key: bytes | None = field(default=None, repr=False)
+    run_key: bytes | None = field(default=None, repr=False)
+    lent: frozenset[str] = frozenset()
+
+    def key_for(self, address: str) -> bytes | None:
+        """The key that this node shares with the responder at an address."""
+        return self.run_key if address in self.lent else self.responder_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from preflight.files import beginning
 from preflight.proto.control.url import without_secrets
+from preflight.proto.responder.frame import shared_key
 
-MINIMUM_KEY_BYTES = 16
 LARGEST_FILE = 1 << 20
 """Bytes of a settings, token or key file."""
 
@@ -65,13 +65,12 @@ def secret_text(path: Path) -> str:
 
 def read_key(path: Path) -> bytes:
     """The shared key of the responders: the file's bytes without the trailing newline, at least 16 of them."""
-    key = _content(path, "responder key").removesuffix(b"\n").removesuffix(b"\r")
-    if len(key) < MINIMUM_KEY_BYTES:
+    try:
+        return shared_key(_content(path, "responder key"))
+    except ValueError as error:
         raise SettingsError(
-            f"responder key: {path} holds {len(key)} bytes, at least {MINIMUM_KEY_BYTES} are needed; "
-            f"make one with: umask 077; head -c 32 /dev/urandom | base64 > {path}"
-        )
-    return key
+            f"responder key: {path} {error}; make one with: umask 077; head -c 32 /dev/urandom | base64 > {path}"
+        ) from None
 
 
 def _content(path: Path, what: str) -> bytes:

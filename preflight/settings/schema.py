@@ -64,10 +64,16 @@ class PeerSettings(Model):
         None, pattern=r"^\d+$", description="Mailbox of its responder on the control plane (decimal digits)."
     )
 
+    ssh: str = Field(
+        "",
+        pattern=r"^[^-\s]\S*$|^$",
+        description="Where `--via ssh` reaches it: a host of ssh_config, or USER@HOST; its name or address if empty.",
+    )
+
     @property
     def peer(self) -> Peer:
         """The peer as every part of a run knows it."""
-        return Peer(address=self.address, name=self.name, responder_port=self.responder, agent_id=self.agent_id)
+        return Peer(self.address, self.name, self.responder, self.agent_id, self.ssh)
 
 
 class ControlSettings(Model):

@@ -44,6 +44,7 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, 
     known = (
         *(bearer.get_secret_value() for bearer in bearers if bearer),
         _key_text(secrets.responder_key or b""),
+        _key_text(secrets.run_key or b""),
         *texts,
         # What is left of a token when its quotes or its name are taken away: a report may show neither.
         *(read_token(text.encode("utf-8", "surrogateescape"))[0] for text in texts),

@@ -69,43 +69,45 @@ def healthy(_request: Request) -> bytes:
 @pytest.fixture
 def open_trap() -> OpenTrap:
     """`async with open_trap(respond) as trap`: None from `respond` never answers, b"" closes the connection."""
+    return _opened
 
-    @asynccontextmanager
-    async def opened(respond: Respond, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Trap]:
-        trap = Trap()
-        writers: set[asyncio.StreamWriter] = set()
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            trap.connections += 1
-            writers.add(writer)
-            try:
-                while (request := await _read(reader)) is not None:
-                    trap.requests.append(request)
-                    said = respond(request)
-                    if said is None:
-                        continue
-                    if not said:
-                        break
-                    writer.write(said)
-                    await writer.drain()
-            except OSError:
-                pass
-            finally:
-                writers.discard(writer)
-                writer.transport.abort()
+@asynccontextmanager
+async def _opened(
+    respond: Respond, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Trap]:
+    trap = Trap()
+    writers: set[asyncio.StreamWriter] = set()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-        trap.port = server.sockets[0].getsockname()[1]
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        trap.connections += 1
+        writers.add(writer)
         try:
-            yield trap
+            while (request := await _read(reader)) is not None:
+                trap.requests.append(request)
+                said = respond(request)
+                if said is None:
+                    continue
+                if not said:
+                    break
+                writer.write(said)
+                await writer.drain()
+        except OSError:
+            pass
         finally:
-            server.close()
-            for writer in list(writers):
-                writer.transport.abort()
-            await server.wait_closed()
-            await asyncio.sleep(0)
+            writers.discard(writer)
+            writer.transport.abort()
 
-    return opened
+    server = await asyncio.start_server(serve, host, 0, ssl=tls)
+    trap.port = server.sockets[0].getsockname()[1]
+    try:
+        yield trap
+    finally:
+        server.close()
+        for writer in list(writers):
+            writer.transport.abort()
+        await server.wait_closed()
+        await asyncio.sleep(0)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

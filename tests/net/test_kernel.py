@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from preflight.model.kernel import Link, NeedsPlatform, ReversePathFilter, Route
-from preflight.net.kernel import Kernel, ask_route, parse_netstat
+from preflight.net.host_state import parse_netstat
+from preflight.net.kernel import Kernel, ask_route
 
 _serial = count()
 

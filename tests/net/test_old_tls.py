@@ -95,6 +95,8 @@ def test_one_that_hangs_up_and_one_that_is_silent(open_trap: "OpenTrap") -> None
         ([OldTls("a", refused=True, detail="protocol_version")], "pass"),
         ([OldTls("a", refused=True), OldTls("b", "TLS 1.0")], "posture.tls-old"),
         ([OldTls("a", refused=True), OldTls("b", detail="no answer")], "run.no-answer"),
+        ([OldTls("a", refused=True), OldTls("b", detail="no answer", connected=False)], "pass"),
+        ([OldTls("a", detail="no answer", connected=False)], "run.no-answer"),
         ([], "run.no-answer"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.report.matrix import Finding, Matrix, Node, OwnCause, Scope, View, Way, worst
+from preflight.report.matrix import Finding, Hole, Matrix, Node, OwnCause, Scope, View, Way, worst
 
 
 def test_the_worst_status_counts() -> None:
@@ -41,3 +41,16 @@ def test_a_node_with_a_failure_of_its_own_fails_the_matrix() -> None:
     node = Node(name="a", hostname="a", addresses=(), reports=1, latest="", causes=(cause,))
     assert Matrix(nodes=(node,), silent=(), ways=()).failed
     assert not Matrix(nodes=(node.model_copy(update={"causes": ()}),), silent=("b",), ways=()).failed
+
+
+def test_a_hole_is_neither_good_nor_bad() -> None:
+    """A node that gave no report must not look good, and what the others saw of it stays."""
+    view = View(by="a", direction="forward", status="pass", code=None, message="", result="1")
+    seen = Way(source="a", target="c", status="pass", contradiction=False, views=(view,))
+    nodes = tuple(Node(name=name, hostname=name, addresses=(), reports=1, latest="") for name in "ab")
+    hole = Hole(node="c", code="fleet.unreachable", message="Connection refused")
+    matrix = Matrix(nodes=nodes, silent=(), ways=(seen,), holes=(hole,))
+    assert matrix.names == ("a", "b", "c")
+    assert (matrix.failed, matrix.undecided) == (False, True)
+    unknown = [f"{a}{b}" for a in matrix.names for b in matrix.names if matrix.unknown(a, b)]
+    assert unknown == ["bc", "ca", "cb"]

@@ -4,7 +4,7 @@ import pytest
 
 from preflight import codes
 from preflight.api import Direction, inconclusive
-from preflight.report.matrix import Finding, Matrix
+from preflight.report.matrix import Finding, Hole, Matrix
 from preflight.report.matrix_text import heading, render_html, render_text
 from preflight.report.merge import merge
 from tests.report.test_merge import good, seen_by
@@ -59,3 +59,14 @@ def test_the_page_shows_the_root_causes() -> None:
     page = render_html(Matrix(nodes=(), silent=(), ways=(), findings=(FOUND,)))
     assert "everything to and from c" in page
     assert "2 ways behind it" in page
+
+
+def test_a_hole_has_its_reason_on_the_page_and_in_the_text() -> None:
+    """A `?` without a reason sends nobody anywhere."""
+    hole = Hole(node="c", code="fleet.auth", message="Permission denied <publickey>")
+    matrix = merge([seen_by("a", *good("b"), peers=("b",)), seen_by("b", *good("a"), peers=("a",))], holes=[hole])
+    text, page = render_text(matrix), render_html(matrix)
+    assert "? c gave no report  fleet.auth\n    Permission denied <publickey>\n" in text
+    assert "2 nodes (and 1 without a report)" in text
+    assert "c           ?  ?  ·" in text
+    assert "Permission denied &lt;publickey&gt;" in page

@@ -133,6 +133,17 @@ def test_the_first_contact_is_one_screen() -> None:
     assert lines[-1].endswith("exit code 3")
 
 
+@pytest.mark.parametrize("more", [(), ("--via", "ssh"), ("--lab", "pair")])
+def test_the_first_contact_offers_ssh_first(more: tuple[str, ...]) -> None:
+    """The line that closes the gap needs nothing installed; it is not offered where it was tried or cannot work."""
+    report = made(*GOOD, *without_responder("b", "10.66.0.2"))
+    command = ("preflight", "all", "--peer", "10.66.0.2=b", *more)
+    report = report.model_copy(update={"run": report.run.model_copy(update={"command": command})})
+    rendered = text.render(report)
+    offered = "    next: preflight all --peer 10.66.0.2=b --via ssh   # by your own ssh\n    fix: preflight"
+    assert (offered in rendered) is not bool(more)
+
+
 def test_a_missing_privilege_is_said_once() -> None:
     """Protects an ordinary user from the same sentence for every peer and check."""
     missing = [

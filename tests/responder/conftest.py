@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,12 @@ class Running:
         return self.process.returncode, errors
 
 
+INSTALLED = (sys.executable, "-m", "preflight", "responder")
+
+
 def command(*words: str) -> list[str]:
     """The program's command line."""
-    return [sys.executable, "-m", "preflight", "responder", *words]
+    return [*INSTALLED, *words]
 
 
 def environment() -> dict[str, str]:
@@ -49,14 +52,14 @@ Start = Callable[..., Running]
 
 
 @contextmanager
-def starting(folder: Path) -> Iterator[Start]:
-    """Starts responders on loopback addresses, in a folder; they end with it."""
+def starting(folder: Path, program: Sequence[str] = INSTALLED) -> Iterator[Start]:
+    """Starts responders on loopback addresses, in a folder; they end with it. program: a responder's command."""
     running: list[Running] = []
 
     def run(*words: str, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Running:
         binds = [word for address in addresses for word in ("--bind", address)]
         process = subprocess.Popen(
-            command(*(f"{word}:0" if word in addresses else word for word in binds), *words),
+            [*program, *(f"{word}:0" if word in addresses else word for word in binds), *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

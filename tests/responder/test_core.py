@@ -1,4 +1,4 @@
-"""The responder's core: whom it serves, what it never does, and what it reports about a session."""
+"""The responder's core: whom it serves, what it never does, and what it has heard."""
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
@@ -7,30 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflight.model.path import Heard
+from preflight.model.heard import Heard
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.pmtu.wire import Kind, Message, ProbeServer
 from preflight.proto.responder.admission import Admission, Limits, Verdict
-from preflight.proto.responder.mailbox_probe import FRESH_S, ProbeRequest, encode_request
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
-from preflight.responder.core import REQUEST_BURST, Arrival, ResponderCore, Service
+from preflight.responder.core import Arrival, ResponderCore, Service
 
 KEY = b"0123456789abcdef"
 NOW_MS = 1_795_479_667_927
 NOW_NS = NOW_MS * 1_000_000
 NODE, STRANGER = ("10.66.0.1", 40000), ("198.51.100.1", 40000)
-REQUEST = ProbeRequest(
-    nonce=bytes(16),
-    created_unix_ms=NOW_MS,
-    sender="1",
-    receiver="2",
-    address=NODE[0],
-    port=NODE[1],
-    ssid=7,
-    count=10,
-    interval_ms=10,
-)
 
 
 def core(
@@ -42,8 +30,6 @@ def core(
         reflector=SessionReflector(key=key),
         probes=ProbeServer(key, b"secret" * 4),
         key=key,
-        agent_id="2",
-        now=0.0,
         services=services,
     )
 
@@ -161,65 +147,6 @@ def test_everything_dropped_is_counted_by_reason() -> None:
     assert responder.summary() == (
         "received 5, answered 1, bad-hmac 1, bad-probe 1, not-allowed 1, short 1, unsent EPERM 1"
     )
-
-
-def test_report() -> None:
-    """The peer learns what came, what was refused and what could not be sent, of its own address only."""
-    responder = core(KEY)
-    for _ in range(3):
-        send(responder, stamp_packet())
-    send(responder, stamp_packet(b"another key of 16"))
-    send(responder, stamp_packet(b"another key of 16"), ("10.66.0.9", 1))
-    send(responder, stamp_packet(), ("10.66.0.8", 1))
-    responder.unsent(NODE[0], "EPERM", 0.0)
-    report = responder.report(REQUEST, 8, {"EPERM": 2}, now=1.0, now_ns=NOW_NS)
-    assert (report.received, report.elsewhere, report.sent) == (3, 1, 8)
-    assert (report.refused, report.send_errors) == ({"bad-hmac": 1}, {"EPERM": 3})
-    later = responder.report(REQUEST, 0, {}, now=1000.0, now_ns=NOW_NS)
-    assert (later.refused, later.send_errors) == ({}, {})
-
-
-@pytest.mark.parametrize(
-    ("key", "signed", "change", "refusal"),
-    [
-        (None, None, {}, ""),
-        (None, None, {"address": "198.51.100.1"}, "198.51.100.1 is not provisioned at this responder, and it has no"),
-        (KEY, None, {"address": "198.51.100.1"}, "198.51.100.1 is not provisioned at this responder, and the request"),
-        (KEY, KEY, {"address": "198.51.100.1"}, ""),
-        (KEY, None, {}, ""),
-        (None, None, {"created_unix_ms": NOW_MS - 600_000}, "the request is 600 s old"),
-        (None, None, {"receiver": "3"}, None),
-        (None, None, {"sender": "9"}, None),
-    ],
-)
-def test_orders(key: bytes | None, signed: bytes | None, change: dict[str, object], refusal: str | None) -> None:
-    """Probes go only to provisioned addresses or on a signed request; other mailboxes' requests are not ours."""
-    from dataclasses import replace
-
-    request = replace(REQUEST, **change)  # type: ignore[arg-type]
-    order = core(key).order(encode_request(request, signed), "1", NOW_MS)
-    if refusal is None:
-        assert order is None
-    else:
-        assert order is not None
-        assert order.refusal.startswith(refusal)
-        assert bool(order.refusal) == bool(refusal)
-
-
-def test_a_replayed_order_is_ignored() -> None:
-    """A host that replays a request learns nothing and makes nobody send."""
-    responder = core(KEY)
-    payload = encode_request(REQUEST, KEY)
-    assert responder.order(payload, "1", NOW_MS) is not None
-    assert responder.order(payload, "1", NOW_MS + int(FRESH_S * 500)) is None
-    assert responder.order("not JSON", "1", NOW_MS) is None
-
-
-def test_requests_are_rate_limited() -> None:
-    """A mailbox full of requests cannot make the responder a sender."""
-    responder = core()
-    assert sum(responder.ready(0.0) for _ in range(100)) == REQUEST_BURST
-    assert sum(responder.ready(1.0) for _ in range(100)) == 2
 
 
 def test_heard() -> None:

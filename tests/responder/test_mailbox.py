@@ -105,8 +105,6 @@ def answered(look: Look, *, signed: bool = True, allowed: bool = True) -> ProbeR
         reflector=SessionReflector(key=KEY),
         probes=ProbeServer(KEY, b"secret" * 4),
         key=KEY,
-        agent_id="2",
-        now=time.monotonic(),
     )
     box = Box(encode_request(request, KEY if signed else None))
 

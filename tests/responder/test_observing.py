@@ -56,8 +56,6 @@ def listener() -> Iterator[ServedSocket]:
         reflector=SessionReflector(),
         probes=ProbeServer(None, b"secret" * 4),
         key=None,
-        agent_id=None,
-        now=0.0,
     )
     with udp.open_udp("127.0.0.1") as opened:
         yield ServedSocket(opened, core)

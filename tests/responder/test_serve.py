@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from preflight.net.stamp.path import clock_estimate
+from preflight.net.host_state import clock_estimate
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.wire import ErrorEstimate

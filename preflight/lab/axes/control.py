@@ -5,7 +5,8 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.axis import Axis, Value
-from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places, Registered, ResolverPlan
+from preflight.lab.blueprint import Blueprint, Places, Registered, ResolverPlan
+from preflight.lab.front import Act, Front
 from preflight.lab.names import SERVER
 from preflight.lab.network import UNDERLAY
 from preflight.lab.part import Part, planned
@@ -41,9 +42,8 @@ def _secured(url: str) -> str:
 
 
 def _prefixed(plan: Blueprint) -> Blueprint:
-    """nginx with TLS, and the control plane below a path of it."""
-    more = f"location {_PREFIX}/ {{ rewrite ^{_PREFIX}(/.*)$ $1 break; {HAND_ON} }}"
-    plan = replace(_tls(plan), front=Front(root="return 404;", more=more, prefix=_PREFIX))
+    """A gateway with TLS, and the control plane below a path of it."""
+    plan = replace(_tls(plan), front=Front(root=Act(404), prefix=_PREFIX))
     below = {name: url + _PREFIX for name, url in plan.url_variables.items()}
     return replace(plan, control_url=plan.control_url and plan.control_url + _PREFIX, url_variables=below)
 
@@ -142,7 +142,7 @@ AXES = {
         {
             "plain": Value("HTTP"),
             "tls": Value("TLS", (Part("the control plane speaks TLS", shape=_tls, loopback=True),)),
-            "prefix": Value("TLS, below a path of nginx", (Part("nginx is in front of it", shape=_prefixed),)),
+            "prefix": Value("TLS, below a path of a gateway", (Part("a gateway is in front of it", shape=_prefixed),)),
         },
     ),
     "home": Axis(
@@ -179,6 +179,22 @@ AXES = {
                 "three, which announce the control URL as their address, as real workers do",
                 (Part("nodes that announce the control URL", shape=_announce_url),),
             ),
+        },
+    ),
+    "gateway": Axis(
+        "Which program is the gateway in front of the control plane, if there is one?",
+        {
+            "nginx": Value("nginx"),
+            "caddy": Value("Caddy", (planned("the gateway is Caddy", gate="caddy"),)),
+            "haproxy": Value("HAProxy", (planned("the gateway is HAProxy", gate="haproxy"),)),
+        },
+    ),
+    "resolver": Axis(
+        "What are a's resolvers?",
+        {
+            "own": Value("they know the name themselves"),
+            "dnsmasq": Value("dnsmasq, which asks another", (planned("dnsmasq forwards", forwarder="dnsmasq"),)),
+            "unbound": Value("unbound, which asks another", (planned("unbound forwards", forwarder="unbound"),)),
         },
     ),
 }

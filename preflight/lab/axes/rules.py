@@ -27,6 +27,8 @@ RULES: tuple[Rule, ...] = (
     Rule("this Nebula has IPv4 addresses only", {"product": "nebula", "families": "!ipv4"}),
     Rule("what does not exist speaks no TLS", {"control": "none", "transport": "!plain"}),
     Rule("what does not exist is nowhere", {"control": "none", "home": "!third"}),
+    Rule("what does not exist has no gateway", {"control": "none", "gateway": "!nginx"}),
+    Rule("a asks no resolver for the control host", {"control": "!dns search", "resolver": "!own"}),
     Rule("what does not exist has no nodes", {"control": "none", "cluster": "!empty"}),
     Rule(
         "VXLAN has no hub, and Nebula's relays pass on what is outside the tunnel",

@@ -46,6 +46,8 @@ class Setup:
     home: str = "third"
     responder: str = "key"
     cluster: str = "empty"
+    gateway: str = "nginx"
+    resolver: str = "own"
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Self:

@@ -1,16 +1,18 @@
 """Faults of what a request carries, of the answer that comes back, and of a proxy between them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import HAND_ON, Front, Places
+from preflight.lab.blueprint import Places
+from preflight.lab.front import NOBODY, Act, Front, Route
+from preflight.lab.gateways import Running
 from preflight.lab.network import inside
-from preflight.lab.nginx import Nginx
+from preflight.lab.nginx import NGINX
 from preflight.lab.part import Part, planned
 from preflight.lab.site import write_private
 from preflight.lab.stations import asks
@@ -30,12 +32,14 @@ HEARTBEAT = "/v1/populi/heartbeat"
 _LABELS = [f"pool=inference-{number:04}" for number in range(120)]
 """A join with them is longer than two kilobytes."""
 _SMALLEST_CAP = 2048
+_GATEWAY_CAP = 1024
+_TOO_LARGE: Mapping[str, int] = {"nginx": 413, "caddy": 502, "haproxy": 413}
+"""What a gateway answers to a body beyond its limit; Caddy ends the request on its way to the control plane."""
 _LONG = asks.record("proof", capabilities={"labels": _LABELS})
 _SKEW_S = 600
 _SLOW_MS = 450
 _PROXY_PORT = 3128
 _PROXY_FILE = "proxy-url"
-_NO_BODY = f'proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection ""; {HAND_ON}'
 
 
 _LONG_JOIN = asks.labelled("a has many labels", _LABELS)
@@ -43,6 +47,22 @@ _LONG_JOIN = asks.labelled("a has many labels", _LABELS)
 
 def _status(place: Place, code: str, status: int, *, heals: Healer = "nothing") -> Callable[[Setup], Truth]:
     return at_control_host(place, code, Deciding("http_status", status), heals=heals)
+
+
+def _gateway_cap(network: "Network") -> None:
+    asks.answers(JOIN, _TOO_LARGE[network.plan.gate], populi=False, body=_LONG)(network)
+    asks.answers("/health", 200, populi=True)(network)
+
+
+def _gateway_cap_is(setup: Setup) -> Truth:
+    # A 502 says nothing of the body.
+    status = _TOO_LARGE[setup.gateway]
+    return _status(_BODY if status == asks.TOO_LARGE else _ANSWER, "enroll.join-failed", status)(setup)
+
+
+def _keeps_bodies(setup: Setup) -> str | None:
+    """Why nothing in front loses bodies."""
+    return "this gateway hands on whole requests only" if setup.gateway != "nginx" else asks.needs_direct(setup)
 
 
 def _cut(network: "Network") -> None:
@@ -115,7 +135,8 @@ def _proxied(answer: str | None, *, silent: bool = False) -> Callable[[Setup], t
             network.nft(node, f"input tcp dport {_PROXY_PORT} drop")
         if answer is not None:
             mark = network.names.mark("proxy")
-            nginx = Nginx("proxy", network.names.files("control"), mark, lambda words: network.command(node, *words))
+            files = network.names.files("control")
+            nginx = Running(NGINX, "proxy", files, mark, lambda words: network.command(node, *words))
             target = f"http://{host}:{Places.in_tunnel(network.plan).control_port}"
             nginx.start_now(
                 f"server {{ listen {host}:{_PROXY_PORT}; location / {{ {answer.replace('<target>', target)} }} }}"
@@ -210,7 +231,7 @@ FAULTS = (
     _proxy(
         name="proxy-cannot-reach",
         summary="the proxy that a's environment names does not reach the control plane, and answers 502",
-        made=_proxied("proxy_pass http://127.0.0.1:1;"),
+        made=_proxied(f"proxy_pass http://{NOBODY};"),
         expected=lambda setup: Truth(
             "host.proxy-env", "control", place=_PROXY, deciding=Deciding("http_status", 502), heals="file"
         ),
@@ -237,19 +258,20 @@ FAULTS = (
     _body(
         name="body-too-large-for-gateway",
         summary="a's join is longer than what the gateway takes",
-        made=lambda setup: (_LONG_JOIN, asks.in_front("a small cap", Front(more="client_max_body_size 1k;"))),
-        expected=_status(_BODY, "enroll.join-failed", 413),
-        proof=asks.answers(JOIN, 413, populi=False, body=_LONG),
+        made=lambda setup: (_LONG_JOIN, asks.in_front("a small cap", Front(most_body=_GATEWAY_CAP))),
+        expected=_gateway_cap_is,
+        proof=_gateway_cap,
     ),
     _body(
         name="body-lost",
         summary="a gateway hands requests on without their bodies",
         made=lambda setup: (
             planned("a has no bootstrap token", bootstrap="none"),
-            asks.in_front("a gateway that loses bodies", Front(root=_NO_BODY)),
+            asks.in_front("a gateway that loses bodies", Front(root=Act(without="body"))),
         ),
         expected=at_control_host(_BODY, "enroll.join-failed", Deciding("http_status", 400)),
         proof=each_of(asks.answers(JOIN, 400, populi=True, body=_LONG), asks.answers("/health", 200, populi=True)),
+        excluded=_keeps_bodies,
     ),
     _answer(
         name="answer-cut",
@@ -292,7 +314,7 @@ FAULTS = (
     _answer(
         name="answer-throttled",
         summary="a gateway answers 429 to every API route, for good",
-        made=asks.fronted("a limit", more="location /v1/ { add_header Retry-After 5 always; return 429; }"),
+        made=asks.fronted("a limit", routes=(Route("/v1/", Act(429, headers={"Retry-After": "5"})),)),
         expected=_status(_ANSWER, "control.throttled", 429),
         proof=_waits,
     ),

@@ -23,7 +23,8 @@ import dns.rcode
 import yaml
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import SCOPE, Blueprint, Front, Places
+from preflight.lab.blueprint import SCOPE, Blueprint, Places
+from preflight.lab.front import Front
 from preflight.lab.name_servers import DNS_PORT
 from preflight.lab.network import inside
 from preflight.lab.part import Part
@@ -47,6 +48,7 @@ _OUTCOMES: Mapping[type[OSError], str] = {
     TimeoutError: "silent",
     PermissionError: "forbidden",
 }
+TOO_LARGE = 413
 LIST = "/v1/populi/nodes"
 JOIN = "/v1/populi/join"
 EXCHANGE = "/v1/populi/bootstrap/exchange"

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import HAND_ON, SCOPE, Bearer, Blueprint, Front
+from preflight.lab.blueprint import SCOPE, Bearer, Blueprint
+from preflight.lab.front import Act, Front
 from preflight.lab.part import Part, planned
 from preflight.lab.site import CONTROL, write_private
 from preflight.lab.stations import asks
@@ -141,8 +142,7 @@ def _is_jwt(network: "Network") -> None:
 
 
 def _stripped(setup: Setup) -> tuple[Part, ...]:
-    root = f'proxy_set_header Authorization ""; proxy_set_header Connection ""; {HAND_ON}'
-    return (asks.in_front("a gateway that hands no bearer on", Front(root=root)),)
+    return (asks.in_front("a gateway that hands no bearer on", Front(root=Act(without="bearer"))),)
 
 
 def _stripped_is(setup: Setup) -> Truth:

@@ -49,7 +49,7 @@ def _inside(setup: Setup) -> str | None:
 
 def _not_stripped(setup: Setup) -> str | None:
     shared = setup.addresses == "shared" and setup.families != "ipv6" and setup.home != "behind"
-    return "dnsmasq counts carriers' addresses (RFC 6598) as public" if shared else None
+    return "resolvers count carriers' addresses (RFC 6598) as public" if shared else None
 
 
 def _both(*reasons: Callable[[Setup], str | None]) -> Callable[[Setup], str | None]:
@@ -88,6 +88,18 @@ def _nobody_knows(network: "Network") -> None:
 def _slow(network: "Network") -> None:
     asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent")(network)
     asks.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
+
+
+def _stripped(network: "Network") -> None:
+    silently = network.plan.forwarder == "unbound"
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "empty" if silently else "blocked")(network)
+
+
+def _stripped_is(setup: Setup) -> Truth:
+    # dnsmasq says so in its answer: the extended error "Blocked" (RFC 8914). unbound says nothing of it.
+    if setup.resolver == "unbound":
+        return _is("control.dns-nxdomain", Deciding("problem", "no address"))(setup)
+    return _is("control.dns-stripped", Deciding("problem", "rebind"), "control.dns-nxdomain")(setup)
 
 
 def _cut(network: "Network") -> None:
@@ -232,9 +244,8 @@ FAULTS = (
     _resolver(
         "name-stripped",
         "a's resolver takes private addresses out of answers",
-        # dnsmasq says so in its answer: the extended error "Blocked" (RFC 8914).
-        _is("control.dns-stripped", Deciding("problem", "rebind"), "control.dns-nxdomain"),
-        asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "blocked"),
+        _stripped_is,
+        _stripped,
         ResolverPlan(FIRST_RESOLVER, _KNOWN, stripping=True),
         excluded=_both(_unresolved, _not_stripped),
     ),

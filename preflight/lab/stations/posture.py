@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from preflight.lab import routes
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import Blueprint, Front, Registered
+from preflight.lab.blueprint import Blueprint, Registered
+from preflight.lab.front import Front
 from preflight.lab.names import LabError
 from preflight.lab.part import Part, planned
 from preflight.lab.processes import program, run
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _POSTURE, _NODES, _RUN = (Place("posture", station) for station in ("posture", "nodes", "run"))
 _ROLES = {"VOX_MESH_WORKER_TOKEN": "token", "VOX_MESH_ADMIN_TOKEN": "token"}
-_OLD_TLS = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;"
 _AT_WORK = {"listen_addr": "10.66.0.7:9900"}
 _PLUGIN = "lab_plugin"
 
@@ -246,7 +246,7 @@ FAULTS = (
         name="posture-old-tls",
         summary="the gateway accepts TLS 1.0 and 1.1",
         place=_POSTURE,
-        made=lambda setup: (asks.in_front("a gateway with old TLS", Front(more=_OLD_TLS)),),
+        made=lambda setup: (asks.in_front("a gateway with old TLS", Front(old_tls=True)),),
         expected=lambda setup: Truth("posture.tls-old", "control", where="control host", warns=True),
         proof=_speaks_old_tls,
         excluded=asks.needs_tls,

@@ -2,13 +2,13 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import HAND_ON, INTERMEDIATE, OTHER_NAME, Blueprint, Certificate
+from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, Blueprint, Certificate
 from preflight.lab.part import Part
 from preflight.lab.site import CONTROL
 from preflight.lab.stations import asks
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 _AT = Place("request", "tls")
 CLIENT_CERTIFICATE = "control.client-certificate"
-_SITE = "populi.internal"
-"""The only name that the gateway serves the control plane under, in some faults."""
+_NO_CERTIFICATE: Mapping[str, str] = {
+    "nginx": "No required SSL certificate",
+    "caddy": "BAD_CERTIFICATE",
+    "haproxy": "CERTIFICATE_REQUIRED",
+}
+"""What clients without a certificate get: nginx' page of a 400, or an alert."""
 _TWO_WEEKS_S = 14 * 24 * 3600
 _VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate": 20}
 """X509_V_ERR_CERT_HAS_EXPIRED, …_CERT_NOT_YET_VALID and …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY of OpenSSL."""
@@ -106,14 +110,25 @@ def _demands_certificate(network: "Network") -> None:
     must("CERTIFICATE_REQUIRED" in got.text.upper(), f"/health: {got.status} {got.text}")
 
 
-def _asks_certificate_by_400(network: "Network") -> None:
+def _gateway_asks_certificate(network: "Network") -> None:
     got = ask(network, "/health")
-    must(got.status == 400 and "No required SSL certificate" in got.text, f"/health: {got.status}")
+    must(_NO_CERTIFICATE[network.plan.gate] in got.text, f"/health: {got.status} {got.text}")
 
 
 def _rejects_name(network: "Network") -> None:
     error = _refusal(network)
-    must("UNRECOGNIZED_NAME" in str(error), f"the handshake ends with {error}")
+    alert = "INTERNAL_ERROR" if network.plan.gate == "caddy" else "UNRECOGNIZED_NAME"
+    must(alert in str(error), f"the handshake ends with {error}")
+
+
+def _rejected_is(setup: Setup) -> Truth:
+    # Caddy's alert says no more than that something is wrong with the server.
+    said = "internal error" if setup.gateway == "caddy" else "SNI"
+    return _is("control.tls-failed", Deciding("problem", said))(setup)
+
+
+def _no_default(setup: Setup) -> str | None:
+    return "Caddy shows no certificate of another site" if setup.gateway == "caddy" else asks.needs_tls(setup)
 
 
 def _lost_tls(plan: Blueprint) -> Blueprint:
@@ -140,18 +155,6 @@ def _gained_tls_is(setup: Setup) -> Truth:
         heals="file",
         vague=("control.bad-answer", "control.not-populi"),
     )
-
-
-_TWO_SITES = f"""
-server {{ listen <bind> ssl default_server; ssl_certificate <folder>/other.pem; ssl_certificate_key <folder>/other.key;
-  location / {{ default_type text/html; return 200 "<!doctype html><title>Shop</title>"; }} }}
-server {{ listen <bind> ssl; server_name {_SITE}; <certificate> location / {{ {HAND_ON} }} }}
-"""
-_REJECTS = f"""
-server {{ listen <bind> ssl default_server; ssl_reject_handshake on; }}
-server {{ listen <bind> ssl; server_name {_SITE}; <certificate> location / {{ {HAND_ON} }} }}
-"""
-_BY_400 = "ssl_client_certificate <folder>/ca.pem; ssl_verify_client on;"
 
 
 FAULTS = (
@@ -216,15 +219,16 @@ FAULTS = (
     _fault(
         name="tls-default-site",
         summary="the gateway knows the control plane by another name, and shows the certificate of its default site",
-        made=asks.fronted("a gateway with two sites", whole=_TWO_SITES),
+        made=asks.fronted("a gateway with two sites", sites="two"),
         expected=_is("control.tls-name", Deciding("certificate", OTHER_NAME)),
         proof=_other_name,
+        excluded=_no_default,
     ),
     _fault(
         name="tls-name-rejected",
         summary="the gateway ends the handshake, for it serves no site of this name",
-        made=asks.fronted("a gateway that rejects unknown names", whole=_REJECTS),
-        expected=_is("control.tls-failed", Deciding("problem", "SNI")),
+        made=asks.fronted("a gateway that rejects unknown names", sites="one"),
+        expected=_rejected_is,
         proof=_rejects_name,
     ),
     _fault(
@@ -235,12 +239,12 @@ FAULTS = (
         proof=_demands_certificate,
     ),
     _fault(
-        name="tls-client-certificate-400",
-        summary="the gateway answers 400 to clients without a certificate",
-        made=asks.fronted("a gateway that demands certificates", more=_BY_400),
+        name="tls-client-certificate-gateway",
+        summary="the gateway refuses clients without a certificate: nginx answers 400, the others end the handshake",
+        made=asks.fronted("a gateway that demands certificates", certificates=True),
         expected=_is(
             CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed", "control.not-populi"
         ),
-        proof=_asks_certificate_by_400,
+        proof=_gateway_asks_certificate,
     ),
 )

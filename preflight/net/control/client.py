@@ -25,7 +25,7 @@ from preflight.model.control import (
 from preflight.model.event import Listener, Tell, silent, telling
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
-from preflight.net.control.asked import Question, RequestLog
+from preflight.net.control.asked import Question, Recall, RequestLog
 from preflight.net.control.destination import Destination, LookUp, SecretWay
 from preflight.net.control.exchange import (
     Moments,
@@ -171,11 +171,11 @@ class ControlClient:
             await self._transport.aclose()
             self._transport = None
 
-    async def health(self, *, timeout_s: float | None = None) -> HttpAnswer:
+    async def health(self, *, timeout_s: float | None = None, recall: Recall = "nothing") -> HttpAnswer:
         """`GET /health`, whatever the answer is; without a bearer, so that a stranger never gets one."""
-        return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES)
+        return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES, recall=recall)
 
-    async def nodes(self, *, patient: bool = False, recall: bool = False) -> NodeList:
+    async def nodes(self, *, patient: bool = False, recall: Recall = "nothing") -> NodeList:
         """`GET nodes`. patient: repeat it a few times if the server says `later`. recall: as in `send`."""
 
         async def read() -> NodeList:
@@ -255,18 +255,19 @@ class ControlClient:
         bearer: SecretStr | None = None,
         timeout_s: float | None = None,
         most_bytes: int = ANSWER_BYTES,
-        recall: bool = False,
+        recall: Recall = "nothing",
     ) -> HttpAnswer:
         """One request; returns the answer whatever its status is. Raises ControlError if no answer came.
 
         most_bytes: how much of the body to read; the answer says whether there was more. recall: of a `GET`, take the
-        answer that this client got a moment ago, or is getting.
+        answer that this client got a moment ago, or is getting: `unchanged`, if it wrote nothing since; `any`, also if
+        it did.
         """
         question = Question(path, bearer.get_secret_value() if bearer else None)
         if method != "GET":
             return await self._send(method, path, body, bearer, timeout_s, most_bytes)
-        async with self._log.alone(question) if recall else nullcontext():
-            known = self._log.known(question, most_bytes) if recall else None
+        async with nullcontext() if recall == "nothing" else self._log.alone(question):
+            known = self._log.known(question, most_bytes, recall)
             answer = known or await self._send(method, path, body, bearer, timeout_s, most_bytes)
         if known is None:
             self._log.note(question, answer)
@@ -330,7 +331,7 @@ class ControlClient:
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
         *,
-        recall: bool = False,
+        recall: Recall = "nothing",
     ) -> T:
         """The answer's JSON as `read` gives it. Raises ControlError."""
         answer = await self._ok(method, route, body, bearer, most_bytes, recall=recall)
@@ -354,12 +355,12 @@ class ControlClient:
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
         *,
-        recall: bool = False,
+        recall: Recall = "nothing",
     ) -> HttpAnswer:
         """A control plane's own 2xx answer. Raises ControlError for anything else."""
         path = f"{API}/{route}"
         if method != "GET":
-            self._log.forget()
+            self._log.written()
         answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes, recall=recall)
         if answer.status // 100 != 2 or not is_populi(answer):
             raise self._refusal(method, path, answer, body)
@@ -381,8 +382,7 @@ class ControlClient:
                 raise ControlError("no-url", None, "no control URL is set")
 
     def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
-        if self._transport is None:
-            self._transport = open_transport(url, self.proxy, self._ca_file)
+        self._transport = self._transport or open_transport(url, self.proxy, self._ca_file)
         return self._transport
 
 

@@ -3,13 +3,12 @@
 import errno
 import ssl
 import time
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+import httpcore
 import httpx
 from pydantic import SecretStr
 
@@ -17,6 +16,7 @@ from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, 
 from preflight.model.event import Tell, silent
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
+from preflight.net.control.proxy_tunnel import ProxyTunnel, proxy_authorization
 from preflight.net.tcp.tls import client_context
 from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET
 from preflight.proto.control.gateways import server_name
@@ -31,6 +31,10 @@ _STAGES = {
     "http11.receive_response_headers.complete": "answer-began",
 }
 """The trace events of httpcore that a timeline shows, by the stage of a request that each ends."""
+
+
+_KEPT = httpx.Limits(max_connections=100, max_keepalive_connections=50)
+"""Checks that ask at the same time find their connections open again: on a slow path a new one costs as much."""
 
 
 @dataclass(slots=True)
@@ -106,11 +110,14 @@ def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -
 
     Raises ControlError("tls") for a CA file that cannot be used.
     """
-    return httpx.AsyncHTTPTransport(
-        verify=_tls_context(ca_file) if url.scheme == "https" else False,
-        proxy=proxy.url if proxy and not asks_itself(url, proxy) else None,
-        trust_env=False,
-    )
+    context = _tls_context(ca_file) if url.scheme == "https" else None
+    if proxy is None or asks_itself(url, proxy):
+        return httpx.AsyncHTTPTransport(verify=context or False, trust_env=False, limits=_KEPT)
+    transport = httpx.AsyncHTTPTransport(verify=context or False, proxy=proxy.url, trust_env=False, limits=_KEPT)
+    if context is not None and ":" in url.host:
+        # httpx has no argument for what opens its connections.
+        transport._pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=ProxyTunnel(proxy))
+    return transport
 
 
 async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments: Moments) -> HttpAnswer:
@@ -147,8 +154,8 @@ def _request(asked: Request, moments: Moments) -> httpx.Request:
         extensions["target"] = asked.url.encode()
         headers["host"] = url.netloc.decode()
         url = httpx.URL(asked.through.url)
-        if url.userinfo:
-            headers["proxy-authorization"] = f"Basic {b64encode(unquote_to_bytes(url.userinfo)).decode()}"
+        if password := proxy_authorization(url):
+            headers["proxy-authorization"] = password
         url = url.copy_with(username=None, password=None)
     return httpx.Request(asked.method, url, json=asked.body, headers=headers, extensions=extensions)
 

@@ -30,7 +30,7 @@ class PathMtuProbes:
 
     def __init__(self, settings: "Settings", *, listener: Listener | None = None) -> None:
         self._listener = listener
-        self._key = settings.secrets.responder_key
+        self._key_for = settings.secrets.key_for
         self._search = StrictPathMtuSearch if settings.checks.pmtu == "strict" else PathMtuSearch
 
     def _tell(self, source: str, subject: str) -> Tell:
@@ -58,7 +58,7 @@ class PathMtuProbes:
                 address=peer.address,
                 ceiling=ceiling_bytes or largest(host.device_mtu(peer.address), tunnel_bytes),
                 token=os.urandom(TOKEN_BYTES),
-                key=self._key,
+                key=self._key_for(peer.address),
                 reassembled=host.reassembled,
                 tell=tell,
             )

@@ -7,7 +7,7 @@ import socket
 from time import monotonic
 
 from preflight.model.event import Listener, telling
-from preflight.model.path import HelloReport
+from preflight.model.heard import HelloReport
 from preflight.net import udp
 from preflight.net.drive import Driving
 from preflight.proto.responder.hello import INTERVAL_S, NONCE_BYTES, Ends, HelloListener

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError
 from preflight.model.event import Listener, Tell, telling
-from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.peer import Peer
 from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
-from preflight.net.kernel import Kernel
+from preflight.net.host_state import clock_estimate
 from preflight.net.responder.hello import HelloWatch, UnheardError
 from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavailable
 from preflight.net.responder.reverse_trace import ask_for_trace
@@ -36,7 +35,6 @@ from preflight.proto.responder.mailbox_probe import (
     implausible,
 )
 from preflight.proto.stamp.sender import SessionPlan, SessionSender
-from preflight.proto.stamp.wire import ErrorEstimate
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -65,10 +63,10 @@ class PathProbes:
 
     def __init__(self, settings: "Settings", control: "ControlClient", *, listener: Listener | None = None) -> None:
         self._listener = listener
-        self._key = settings.secrets.responder_key
+        self._secrets = settings.secrets
         self._agent_id = settings.responder.agent_id
         self._control = control
-        self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
+        self._results = ResultBox(control, self._agent_id, settings.secrets.responder_key) if self._agent_id else None
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: dict[str, StampStats] = {}
@@ -132,7 +130,7 @@ class PathProbes:
             self._silent.pop(peer.address, None)
 
     def _key_for(self, peer: Peer) -> bytes | None:
-        return self._key if self._signed.get(peer.address, True) else None
+        return self._secrets.key_for(peer.address) if self._signed.get(peer.address, True) else None
 
     async def ask(self, peer: Peer, tunnel: OverlayState | None = None) -> AskResult:
         """Find out why a peer is silent: what it reports by mailbox and by hellos, what arrives here and is dropped.
@@ -159,7 +157,7 @@ class PathProbes:
             again = await self.stamp(peer, count=AGAIN_COUNT, interval_s=ASK_INTERVAL_S)
             result = result if again.answered else replace(result, answered=0)
         result = _about_the_tunnel(result, tunnel)
-        self._learn(peer, result.answered, signed=self._key is not None)
+        self._learn(peer, result.answered, signed=self._secrets.key_for(peer.address) is not None)
         self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
         return found
 
@@ -204,7 +202,7 @@ class PathProbes:
                     sender=request.sender,
                     receiver=request.receiver,
                     message_type=REQUEST_TYPE,
-                    payload=encode_request(request, self._key),
+                    payload=encode_request(request, self._secrets.responder_key),
                     idempotency_key=request.nonce.hex(),
                 )
         except TimeoutError:
@@ -217,14 +215,14 @@ class PathProbes:
     def hellos(self, peer: Peer, local: str) -> HelloWatch:
         """Listen for the peer's hellos from now on. Raises UnheardError."""
         ends = Ends(peer.address, peer.responder_port, local, self._port)
-        return HelloWatch(ends, self._key, monotonic(), self._listener)
+        return HelloWatch(ends, self._secrets.key_for(peer.address), monotonic(), self._listener)
 
     def session(
         self, peer: Peer, ssid: int, count: int, interval_s: float, *, sorter: Sorter, enough: int | None = None
     ) -> SessionSender:
         """A session with a silent peer: short patience, signed with this node's key."""
         to = (peer.address, peer.responder_port)
-        key, clock = self._key, self._clock
+        key, clock = self._secrets.key_for(peer.address), self._clock
         plan = SessionPlan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
         return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=tell)
@@ -376,15 +374,6 @@ def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[P
         yield watch, ""
     finally:
         watch.close()
-
-
-def clock_estimate() -> ErrorEstimate:
-    """What this node's kernel thinks of its clock; unsynchronised if the kernel cannot be asked."""
-    try:
-        clock = Kernel().clock()
-    except (NeedsPlatform, OSError):
-        return ErrorEstimate()
-    return ErrorEstimate(clock.synchronised, clock.estimated_error_ms / 1000)
 
 
 def _fresh_ssid() -> int:

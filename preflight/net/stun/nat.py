@@ -21,7 +21,7 @@ class NatProbes:
 
     def __init__(self, settings: "Settings", *, listener: Listener | None = None) -> None:
         self._listener = listener
-        self._key = settings.secrets.responder_key
+        self._key_for = settings.secrets.key_for
 
     async def seen_as(self, peer: Peer, public_key: str) -> str | None:
         """The endpoint `ADDRESS:PORT` by which the peer's tunnel reaches this node; None if the peer does not say.
@@ -30,7 +30,8 @@ class NatProbes:
         """
         tell = telling(self._listener, "stun.nat", peer.target)
         where = Message(Kind.WHERE, secrets.token_bytes(NONCE_BYTES), public_key=b64decode(public_key))
-        question = Question(where, Kind.SEEN, self._key, now=monotonic(), within_s=SEEN_WITHIN_S, tell=tell)
+        key = self._key_for(peer.address)
+        question = Question(where, Kind.SEEN, key, now=monotonic(), within_s=SEEN_WITHIN_S, tell=tell)
         try:
             with udp.open_towards(peer.address, peer.responder_port) as link:
                 answer = await drive(question, link, tell)
@@ -45,7 +46,8 @@ class NatProbes:
         """
         tell = telling(self._listener, "stun.nat", peer.target)
         nonce, delay_s = secrets.token_bytes(NONCE_BYTES), tail_s + step_s
-        test = SilenceTest(nonce, self._key, step_s=step_s, delay_s=delay_s, now=monotonic(), tell=tell)
+        key = self._key_for(peer.address)
+        test = SilenceTest(nonce, key, step_s=step_s, delay_s=delay_s, now=monotonic(), tell=tell)
         nothing = AfterSilence(step_s, arrived=False, agreed=False)
         try:
             with udp.open_towards(peer.address, peer.responder_port) as link:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from preflight.model.event import Listener, telling
@@ -17,15 +17,17 @@ from preflight.proto.stun.servers import Asked, StunQuestions
 
 
 class Stun:
-    """What STUN servers see of this node. key: shared with the responders of its peers."""
+    """What STUN servers see of this node. key_for: the key shared with the responder at an address."""
 
-    def __init__(self, key: bytes | None = None, *, listener: Listener | None = None) -> None:
+    def __init__(
+        self, key_for: Callable[[str], bytes | None] = lambda _: None, *, listener: Listener | None = None
+    ) -> None:
         self._listener = listener
-        self._key = key
+        self._key_for = key_for
 
     async def ask_peer(self, peer: Peer) -> StunAnswer:
         """Ask a peer's responder, inside the overlay; signed if this node has a key. Takes 3 s without an answer."""
-        (answer,) = await self.ask([join_host_port(peer.address, peer.responder_port)], self._key)
+        (answer,) = await self.ask([join_host_port(peer.address, peer.responder_port)], self._key_for(peer.address))
         return answer
 
     async def ask(self, servers: Sequence[str], key: bytes | None = None) -> tuple[StunAnswer, ...]:

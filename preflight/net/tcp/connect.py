@@ -152,10 +152,11 @@ class _Seen:
 
 
 async def _offer_old_tls(address: str, port: int, server_name: str, timeout_s: float) -> OldTls:
-    data = b""
+    data, connected = b"", False
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(address, port)
+            connected = True
             try:
                 writer.write(client_hello(server_name, os.urandom(RANDOM_BYTES)))
                 while (answer := answer_to(data)) is None and len(data) < REPLY_BYTES:
@@ -166,11 +167,11 @@ async def _offer_old_tls(address: str, port: int, server_name: str, timeout_s: f
             finally:
                 writer.transport.abort()
     except TimeoutError:
-        return OldTls(address, detail=f"no TLS answer within {timeout_s:g} s")
+        return OldTls(address, detail=f"no TLS answer within {timeout_s:g} s", connected=connected)
     except (ConnectionResetError, BrokenPipeError):
         return OldTls(address, refused=True, detail="the connection was reset")
     except OSError as error:
-        return OldTls(address, detail=_words(error))
+        return OldTls(address, detail=_words(error), connected=connected)
     if answer is None:
         return OldTls(address, refused=True, detail="the connection was closed")
     return OldTls(address, answer.version, answer.version is None, answer.detail)

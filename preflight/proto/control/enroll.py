@@ -26,7 +26,7 @@ LATER_S = 12.0
 ATTEMPT_S = 2.0
 """No call is repeated in less time than this: its end would be ours, and would hide what the server said."""
 HEARTBEAT_GAP_S = 0.5
-"""Between the two heartbeats, so that the second refreshes a row instead of arriving with the first."""
+"""Between the sending of two heartbeats, so that the second refreshes a row instead of arriving with the first."""
 
 
 class Step(StrEnum):
@@ -77,7 +77,7 @@ class Row:
     """One line of the table.
 
     verify: reads the answer and returns the problem with it, if any. fatal: an error here ends the enrolment.
-    last: the step ends with this state. pause_s: how long to wait before the call.
+    last: the step ends with this state. pause_s: how long to wait from the call before to this one.
     """
 
     step: Step
@@ -115,7 +115,7 @@ class Enrolment:
         self._table = table
         self._tell = tell
         self._may_list = False
-        self._began = self._not_before = now
+        self._began = self._called = self._not_before = now
         self._deadline = self._ends = deadline
         self._attempt = 0
         self._answered: ControlError | None = None
@@ -132,6 +132,7 @@ class Enrolment:
         if self.state is State.JOIN:
             self.row.joining()
         self._attempt += 1
+        self._called = now
         call = Call(self.state, max(0.1, self._deadline - now))
         self._tell(now, "call", state=call.state, attempt=self._attempt, timeout_s=call.timeout_s)
         return call
@@ -276,7 +277,7 @@ class Enrolment:
             return
         if self._table[state].step is not self._current.step:
             self._current = Outcome(self._table[state].step, began=now)
-        self._not_before = now + self._table[state].pause_s
+        self._not_before = max(now, self._called + self._table[state].pause_s)
         if state is State.LOOK and self.foreign_scope is not None:
             self._note(now, f"the credential is for the scope {self.foreign_scope}")
             self._end_step(now, State.DONE, "scope-mismatch")

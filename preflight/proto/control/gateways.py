@@ -30,7 +30,13 @@ GATEWAYS = (
     Gateway(
         "HAProxy",
         {"server": "HAProxy"},
-        r"No server is available to handle this request|Your browser sent an invalid request",
+        r"<html><body><h1>\d{3} [^<]{3,40}</h1>\s*("  # its pages of errors, which have no other mark
+        r"No server is available to handle this request|Your browser sent an invalid request"
+        r"|You need a valid user and password|Request forbidden by administrative rules"
+        r"|The resource (could not be found|is no longer available)|A request was made of a resource"
+        r"|Your browser didn't send a complete request|The request entity exceeds the maximum allowed"
+        r"|You have sent too many requests|An internal server error occurred"
+        r"|The server (returned an invalid or incomplete response|didn't respond in time))",
     ),
     Gateway("Traefik", {"server": "Traefik"}),
     Gateway("Apache", {"server": "Apache"}, r"<address>Apache"),

@@ -34,6 +34,7 @@ CODES: dict[str, Code] = {
     "refused": codes.CONTROL_REFUSED,
     "unreachable": codes.CONTROL_UNREACHABLE,
 }
+INTERNAL_ERROR = "internal error"
 _ASKS_FOR_ONE = (400, 403, 495, 496)
 """How gateways answer to a client that was asked for a certificate and has none."""
 
@@ -94,9 +95,15 @@ def _demanded(handshake: Handshake, place: str) -> Trouble:
 def _failed(url: ControlUrl, handshake: Handshake, place: str, shake: str) -> Trouble:
     detail, decided = handshake.detail, DeathFacts()
     message = f"the TLS handshake with {place} failed: {detail}"
-    if "UNRECOGNIZED_NAME" in detail:
+    asked = f"the name {url.host}" if url.address is None else "no name, for the URL has an address"
+    if "ALERT_INTERNAL_ERROR" in detail:
+        decided = DeathFacts(problem=INTERNAL_ERROR)
+        message += (
+            f". With this alert, {INTERNAL_ERROR}, servers written in Go such as Caddy and Traefik end a handshake for "
+            f"which they have no certificate; this one asks by SNI for {asked}"
+        )
+    elif "UNRECOGNIZED_NAME" in detail:
         decided = DeathFacts(problem="SNI")
-        asked = f"the name {url.host}" if url.address is None else "no name, for the URL has an address"
         message += f"; the server serves no site that the handshake asks for by SNI, which was {asked}"
     elif "WRONG_VERSION_NUMBER" in detail:
         message += "; the server there does not speak TLS"

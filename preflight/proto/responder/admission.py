@@ -181,4 +181,4 @@ def _number(address: str) -> tuple[int, int]:
     """Version and value of an address. `ip_address` takes ten times as long: too long for a flood of forged ones."""
     if ":" in address:
         return 6, int(IPv6Address(address.partition("%")[0]))
-    return 4, int.from_bytes(bytes(map(int, address.split("."))))
+    return 4, int.from_bytes(bytes(map(int, address.split("."))), "big")

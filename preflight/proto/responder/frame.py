@@ -6,6 +6,15 @@ from ipaddress import IPv6Address, ip_address
 
 MAC_BYTES = 16
 NO_MAC = bytes(MAC_BYTES)
+LEAST_KEY_BYTES = 16
+
+
+def shared_key(content: bytes) -> bytes:
+    """The key in a file's content: without the trailing newline. Raises ValueError if it is too short."""
+    key = content.removesuffix(b"\n").removesuffix(b"\r")
+    if len(key) < LEAST_KEY_BYTES:
+        raise ValueError(f"holds {len(key)} bytes, at least {LEAST_KEY_BYTES} are needed")
+    return key
 
 
 def signature(key: bytes, data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from enum import IntEnum
 from math import inf
 
 from preflight.model.event import Tell, silent
-from preflight.model.path import Heard, HelloReport
+from preflight.model.heard import Heard, HelloReport
 from preflight.proto.core import Core, Datagram, Received
 from preflight.proto.responder.frame import MAC_BYTES, is_signed, pack_address, signature, unpack_address
 

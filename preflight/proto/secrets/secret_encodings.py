@@ -2,9 +2,10 @@ r"""Finds known secrets in a text however they are encoded, by decoding the text
 
 The text is read as bytes. Each decoding is a *view*: its bytes, and a map from a span of them back to the span of the
 text. Escapes are decoded until nothing changes (percent, `\u0041`, `\x41`, `\/`, `&amp;`, `&#65;`), then quotes,
-backslashes and white space are removed, and the secret is searched in each of these views. Base64 and base64url
-(RFC 4648) are decoded at all four phases, hexadecimal at both, and what looks like text in the result is searched in
-the same way, two decodings deep. The time grows with the length of the text.
+backslashes and white space are removed, and the secret is searched in each of these views. Where white space may have
+cut an escape, it is also removed before the escape is decoded. Base64 and base64url (RFC 4648) are decoded at all four
+phases, hexadecimal at both, and what looks like text in the result is searched in the same way, two decodings deep.
+The time grows with the length of the text.
 """
 
 import re
@@ -14,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from html import unescape
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from string import ascii_letters, digits, hexdigits
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ _LETTERS = dict(zip(b"nrtbfv", b"\n\r\t\b\f\v", strict=True))
 _WRAPPING = b" \t\r\n\v\f\0"
 _QUOTING = b"\"'`\\"
 """What may separate the characters of a wrapped or quoted word."""
+_CUT = re.compile(rb"[\\%&][0-9A-Za-z#{\\]{0,9}[ \t\r\n\v\f\0]")
+"""What an escape looks like whose end is behind white space, such as on the next line."""
 _NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
 _NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -112,11 +115,11 @@ def _needles(value: str) -> Iterator[bytes]:
 
 def _spans(view: _View, needles: Sequence[bytes], decodings: int) -> Iterator[Span]:
     """Where a needle occurs, overlapping occurrences included."""
-    layers = _layers(view)
-    for layer in layers:
+    chains = [layers := _layers(view), *_joined(layers)]
+    for layer in chain.from_iterable(chains):
         yield from _hits(layer, needles)
     if decodings:
-        for decoded in (each for layer in _to_decode(layers) for each in _decoded(layer)):
+        for decoded in (each for layers in chains for layer in _to_decode(layers) for each in _decoded(layer)):
             yield from _hits(decoded, needles)
             for run in _TEXT.finditer(decoded.data):
                 yield from _spans(decoded.part(*run.span()), needles, decodings - 1)
@@ -149,6 +152,20 @@ def _layers(view: _View) -> list[_View]:
         if bare is not layers[-1]:
             layers += _undone(bare)
     return layers
+
+
+def _joined(layers: Sequence[_View]) -> Iterator[list[_View]]:
+    """For each layer in which white space may cut an escape: that layer without white space, and its own layers.
+
+    Those that end in what is known already are left out: they hold no other secret, and each takes its time.
+    """
+    known = {layers[-1].data}
+    for layer in layers:
+        if _CUT.search(layer.data):
+            own = _layers(_without(layer, _WRAPPING))
+            if own[-1].data not in known:
+                known.add(own[-1].data)
+                yield own
 
 
 def _to_decode(layers: Sequence[_View]) -> list[_View]:

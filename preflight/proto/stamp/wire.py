@@ -156,8 +156,12 @@ def _refuse_answer(transmitted: bytes, received: bytes) -> None:
 
     Where a request has zeros (or padding), an answer has the time at which its request came, shortly before its own.
     """
-    if received != _NO_TIME and 0 <= int.from_bytes(transmitted[:4]) - int.from_bytes(received[:4]) < _PROCESSING_S:
+    if received != _NO_TIME and 0 <= _seconds(transmitted) - _seconds(received) < _PROCESSING_S:
         raise StampError("an-answer")
+
+
+def _seconds(timestamp: bytes) -> int:
+    return int.from_bytes(timestamp[:4], "big")
 
 
 def build_answer(

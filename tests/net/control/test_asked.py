@@ -63,12 +63,14 @@ def test_a_client_asks_once_until_it_writes(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def questions() -> None:
         client = ControlClient(ControlUrl("http", "127.0.0.1", 9847), token=SecretStr("t" * 20), environment={})
-        await asyncio.gather(client.nodes(recall=True), client.nodes(patient=True, recall=True))
+        await asyncio.gather(client.nodes(recall="unchanged"), client.nodes(patient=True, recall="any"))
         assert asked == ["GET nodes"]
         await client.nodes()
         assert asked == ["GET nodes"] * 2
         await client.leave("a")
-        await client.nodes(recall=True)
+        await client.nodes(recall="any")
+        assert asked == ["GET nodes", "GET nodes", "POST leave"]
+        await client.nodes(recall="unchanged")
         assert asked == ["GET nodes", "GET nodes", "POST leave", "GET nodes"]
         await client.aclose()
 

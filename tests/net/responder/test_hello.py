@@ -13,7 +13,8 @@ import pytest
 
 from preflight.api import Peer
 from preflight.lab.site import free_port
-from preflight.model.path import AGE_ERROR_S, AskResult, HelloReport
+from preflight.model.heard import AGE_ERROR_S, HelloReport
+from preflight.model.path import AskResult
 from preflight.net import udp
 from preflight.net.control.client import ControlClient
 from preflight.net.responder import hello as shell

@@ -86,7 +86,7 @@ def test_our_responder_is_a_server(start: Callable[..., str], address: str, host
 def test_a_peer_is_asked_with_the_key(start: Callable[..., str], address: str, host: str) -> None:
     """A responder that knows this node only by the key reports where it sees it."""
     port = int(start(address, "--key-file", "key").rpartition(":")[2])
-    answer = asyncio.run(Stun(KEY).ask_peer(Peer(host, "b", port)))
+    answer = asyncio.run(Stun(lambda _: KEY).ask_peer(Peer(host, "b", port)))
     assert answer.mapped is not None
     assert answer.mapped == answer.local
 

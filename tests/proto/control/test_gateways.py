@@ -11,6 +11,11 @@ def answered(status: int = 200, body: bytes = b"", **headers: str) -> HttpAnswer
     return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, 1.0, 0.0, 0.0)
 
 
+def haproxy(title: str, words: str) -> bytes:
+    """A page of HAProxy 2.6, as it writes it."""
+    return f"<html><body><h1>{title}</h1>\n{words}\n</body></html>\n".encode()
+
+
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
@@ -18,7 +23,14 @@ def answered(status: int = 200, body: bytes = b"", **headers: str) -> HttpAnswer
         (answered(404, server="openresty/1.21"), "nginx"),
         (answered(403, server="Caddy"), "Caddy"),
         (answered(502, b"upstream connect error or disconnect/reset before headers", server="envoy"), "Envoy"),
-        (answered(503, b"<h1>503</h1>No server is available to handle this request."), "HAProxy"),
+        (
+            answered(503, haproxy("503 Gone", "No server is available to handle this request.")),
+            "HAProxy",
+        ),
+        (answered(403, haproxy("403 Forbidden", "Request forbidden by administrative rules.")), "HAProxy"),
+        (answered(404, haproxy("404 Not Found", "The resource could not be found.")), "HAProxy"),
+        (answered(404, b"<p>The resource could not be found."), None),
+        (answered(502, server="Caddy"), "Caddy"),
         (answered(404, b"404 page not found\n"), "Traefik"),
         (answered(200, b"404 page not found\n"), None),
         (answered(403, server="cloudflare", cf_ray="8a-FRA"), "Cloudflare"),

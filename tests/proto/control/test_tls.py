@@ -59,6 +59,7 @@ def test_a_circle_of_authorities_ends() -> None:
     ("outcome", "detail", "code", "problem", "station"),
     [
         ("failed", "TLSV1_UNRECOGNIZED_NAME", "control.tls-failed", "SNI", "tls"),
+        ("failed", "TLSV1_ALERT_INTERNAL_ERROR", "control.tls-failed", "internal error", "tls"),
         ("failed", "UNSUPPORTED_PROTOCOL", "control.tls-failed", None, "tls"),
         ("client-certificate", "TLSV13_ALERT", "control.client-certificate", "client certificate", "tls"),
         ("reset", "the connection was reset", "control.connection-reset", "reset", "connect"),

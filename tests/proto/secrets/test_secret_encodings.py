@@ -63,6 +63,7 @@ WRITINGS: dict[str, Callable[[str], str]] = {
     "percent, some": every_second_percent,
     "form": quote_plus,
     "JSON": lambda text: json.dumps({"t": text}),
+    "JSON in JSON": lambda text: json.dumps(json.dumps([text])),
     "JSON, all": json_escapes,
     "JSON, slashes": lambda text: json.dumps(text).replace("/", "\\/"),
     "HTML": html.escape,
@@ -104,6 +105,17 @@ def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
     """Whatever a text looks like, it is only changed where a secret is."""
     assert Secrets(["correct-horse-battery"]).replaced(text, "x") == (text, 0)
     assert Secrets([]).replaced(text, "x") == (text, 0)
+
+
+@pytest.mark.parametrize("writing", ["JSON", "JSON in JSON", "JSON, all", "HTML, all", "percent, all", "Python"])
+def test_an_escape_that_a_line_end_cuts_is_read(writing: str) -> None:
+    """Wherever the line ends, also between a backslash and its letter, and between the halves of a surrogate pair."""
+    secret = "ab\"cd'\\ef-🔒-é-€/gh"
+    written = WRITINGS[writing](secret)
+    for at in range(1, len(written)):
+        left, count = Secrets([secret]).replaced(f"{written[:at]}\n        {written[at:]}", "")
+        assert count == 1, written[:at]
+        assert len(left) <= len(written) + 9 - len(secret)
 
 
 @pytest.mark.parametrize("written", [KEY.hex().upper(), KEY.hex(":"), base64.urlsafe_b64encode(KEY).decode()])

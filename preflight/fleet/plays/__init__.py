@@ -1,0 +1,1 @@
+"""The plays that Ansible runs, as YAML next to this file."""

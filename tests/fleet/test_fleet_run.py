@@ -1,0 +1,246 @@
+"""`preflight fleet` on six real nodes: by sshd, with what Ansible really does, and nothing left afterwards.
+
+Each test runs the whole program, so there are few, and each looks at much.
+"""
+
+import base64
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.lab import fleet, labs
+from preflight.lab.names import LabNames
+from preflight.lab.processes import all_pids, network_of, run
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(500), pytest.mark.xdist_group("fleet")]
+PREFLIGHT = [sys.executable, "-P", "-m", "preflight", "fleet"]
+OWN = {"/run/sshd", "/run/wireguard", "/root/.ssh", "/root/.ssh/authorized_keys"}
+PLACES = ("run", "tmp", "root", "var/cache", "var/tmp")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The lab of this module, and what a test looks at on its nodes."""
+
+    plan: fleet.FleetPlan
+
+    @property
+    def inventory(self) -> str:
+        """For the command line."""
+        return str(self.plan.inventory)
+
+    def files(self, node: str) -> set[str]:
+        """What is in the node's own folders, apart from what the lab has put there."""
+        root = Path(f"/proc/{self.plan.holder(node)}/root")
+        found = (path for place in PLACES for path in (root / place).rglob("*"))
+        names = {str(Path("/") / path.relative_to(root)) for path in found if path.suffix != ".sock"}
+        return names - OWN
+
+    def processes(self, node: str) -> dict[int, str]:
+        """What runs in the node's network, apart from the lab's own daemons and sessions that are ending."""
+        network = self.plan.names.namespace_file(node).stat().st_ino
+        lines = {pid: _command(pid) for pid in all_pids() if network_of(pid) == network}
+        return {pid: line for pid, line in lines.items() if line and not line.startswith(("sleep ", "sshd"))}
+
+    def daemons(self) -> dict[str, dict[int, str]]:
+        """The processes of every node."""
+        return {node: self.processes(node) for node in self.plan.nodes}
+
+    def key(self) -> bytes | None:
+        """The responder's key of a run that is under way."""
+        for node in self.plan.nodes:
+            for path in Path(f"/proc/{self.plan.holder(node)}/root/run").glob("preflight-fleet-*/key"):
+                if (content := path.read_bytes()) and path.stat().st_mode & 0o777 == 0o600:
+                    return content
+        return None
+
+    def shell(self, node: str, script: str) -> None:
+        """Run a script on a node, not by SSH."""
+        run(self.plan.command(node, ["sh", "-ec", script]))
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """Six nodes for all tests of this module."""
+    name = f"fleet-{secrets.token_hex(3)}"
+    labs.take_up(name, "fleet-6", None)
+    try:
+        yield Nodes(fleet.FleetPlan.of(LabNames.of(name), "fleet-6"))
+    finally:
+        labs.take_down(name)
+
+
+def preflight(nodes: Nodes, verb: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*PREFLIGHT, verb, "-i", nodes.inventory, *words], capture_output=True, text=True, timeout=400, check=False
+    )
+
+
+def matrix_of(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+class Watcher(threading.Thread):
+    """Looks for the key of a run in every place where others could see it, for as long as the run lasts."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        super().__init__(daemon=True)
+        self.nodes, self.ended = nodes, threading.Event()
+        self.key: bytes | None = None
+        self.seen: set[str] = set()
+
+    def run(self) -> None:
+        """Until the run has ended."""
+        while not self.ended.wait(0.1):
+            self.key = self.key or self.nodes.key()
+            if self.key is not None:
+                self.seen |= places_of(self.key)
+
+
+def texts_of(key: bytes) -> list[bytes]:
+    """A key as it may be written."""
+    return [key, base64.b64encode(key), base64.urlsafe_b64encode(key), key.hex().encode(), repr(key)[2:-1].encode()]
+
+
+def places_of(key: bytes) -> set[str]:
+    """Command lines and environments that show the key, and files of Ansible but those that only their owner reads."""
+    found = set()
+    for pid in all_pids():
+        for name in ("cmdline", "environ"):
+            try:
+                content = Path(f"/proc/{pid}/{name}").read_bytes()
+            except OSError:
+                continue
+            if any(text in content for text in texts_of(key)):
+                found.add(f"{name} of {_command(pid)}")
+    return found
+
+
+def test_six_nodes_are_green_and_nothing_is_told_or_left(nodes: Nodes, tmp_path: Path) -> None:
+    """Protects the whole way: all thirty directions measured, the key seen by nobody, and the nodes as they were."""
+    before = nodes.daemons()
+    page = tmp_path / "fleet.html"
+    watcher = Watcher(nodes)
+    watcher.start()
+    done = preflight(nodes, "run", "-o", "json", "-o", f"html={page}")
+    watcher.ended.set()
+    watcher.join()
+    matrix = matrix_of(done)
+    bad = [way for way in matrix["ways"] if way["status"] != "pass"]
+    assert (done.returncode, bad, matrix["findings"], matrix["holes"], matrix["left_out"]) == (0, [], [], [], []), (
+        done.stderr
+    )
+    assert len(matrix["ways"]) == 30
+    assert {node["name"] for node in matrix["nodes"]} == set(nodes.plan.nodes)
+    assert watcher.key is not None
+    assert watcher.seen == set()
+    told = done.stdout.encode() + done.stderr.encode() + page.read_bytes()
+    assert not any(text in told for text in texts_of(watcher.key)[1:])
+    assert {node: nodes.files(node) for node in nodes.plan.nodes} == {node: set() for node in nodes.plan.nodes}
+    assert nodes.daemons() == before
+    assert not list(Path("/run").glob("preflight-controller-*"))
+
+
+def test_a_dead_direction_is_one_cause_and_a_failure_is_data(nodes: Nodes) -> None:
+    """Protects what a run is for: it names what is broken once, and says of each hole why it is one."""
+    fleet.stop_sshd(nodes.plan, "n3")
+    drop = "nft add table inet cut; nft add chain inet cut input '{ type filter hook input priority 0; }'"
+    nodes.shell("n5", f"{drop}; nft add rule inet cut input ip saddr {fleet.overlay_address('n2')} drop")
+    taken = "import socket,time; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); "
+    taken += f"s.bind(('{fleet.overlay_address('n4')}',862)); print('bound',flush=True); time.sleep(400)"
+    with subprocess.Popen(
+        nodes.plan.command("n4", ["python3", "-c", taken]), stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "bound\n"
+        try:
+            done = preflight(nodes, "run", "-o", "json")
+        finally:
+            holder.kill()
+            nodes.shell("n5", "nft delete table inet cut")
+            fleet.start_sshd(nodes.plan, "n3")
+    matrix = matrix_of(done)
+    assert done.returncode == 1, done.stderr
+    failed = {(way["source"], way["target"]) for way in matrix["ways"] if way["status"] == "fail"}
+    assert failed == {("n2", "n5")}
+    causes = [cause for cause in matrix["findings"] if cause["status"] == "fail"]
+    assert [(cause["scope"], cause["nodes"], cause["code"]) for cause in causes] == [
+        ("way", ["n2", "n5"], "reach.no-forward")
+    ]
+    holes = {hole["node"]: hole for hole in matrix["holes"]}
+    assert {node: hole["code"] for node, hole in holes.items()} == {"n3": "fleet.unreachable", "n4": "fleet.responder"}
+    assert holes["n3"]["message"].startswith("Failed to connect to the host via ssh: ")
+    assert "862" in holes["n4"]["message"]
+    assert {node: nodes.files(node) for node in nodes.plan.nodes} == {node: set() for node in nodes.plan.nodes}
+
+
+def test_a_hole_alone_is_exit_code_3(nodes: Nodes) -> None:
+    """Protects scripts: nobody may take a run that did not see a node for a good one, nor for a fault."""
+    fleet.stop_sshd(nodes.plan, "n3")
+    try:
+        words = ("--limit", "n1:n3", "--pairs", "from:n1")
+        holes, faults = preflight(nodes, "run", *words), preflight(nodes, "run", *words, "--require-all")
+    finally:
+        fleet.start_sshd(nodes.plan, "n3")
+    assert (holes.returncode, faults.returncode) == (3, 1), holes.stderr
+    assert "? n3 gave no report  fleet.unreachable" in holes.stdout
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_interrupted_run_leaves_nothing(nodes: Nodes, seed: int) -> None:
+    """Protects nodes from what a Ctrl-C cuts off, whichever step it meets."""
+    before = nodes.daemons()
+    words = [*PREFLIGHT, "run", "-i", nodes.inventory, "--limit", "n1:n2:n3", "-o", f"json={os.devnull}"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
+        assert running.stderr is not None
+        # The moment is drawn among the lines of its progress: by the clock it would depend on the machine.
+        lines = random.Random(seed).randint(1, 12)
+        for _ in range(lines):
+            running.stderr.readline()
+        time.sleep(random.Random(seed).random())
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=200)
+    assert running.returncode == 130, told
+    assert "not clean" not in told
+    assert {node: nodes.files(node) for node in nodes.plan.nodes} == {node: set() for node in nodes.plan.nodes}
+    assert nodes.daemons() == before
+    assert not list(Path("/run").glob("preflight-controller-*"))
+
+
+def test_lint_compares_the_nodes_as_they_are(nodes: Nodes) -> None:
+    """Protects the way of the tunnels' state into the reports: a live disagreement is seen from both ends."""
+    tunnel = {node: nodes.plan.names.tunnel(node) for node in ("n1", "n2", "n3")}
+    key = run(nodes.plan.command("n1", ["wg", "show", tunnel["n1"], "public-key"])).strip()
+    nodes.shell("n2", f"ip link set {tunnel['n2']} mtu 1380")
+    nodes.shell("n3", f"wg set {tunnel['n3']} peer {key} remove")
+    try:
+        done = preflight(nodes, "lint", "--limit", "n1:n2:n3", "-o", "json")
+    finally:
+        nodes.shell("n2", f"ip link set {tunnel['n2']} mtu 1420")
+        endpoint = f"endpoint {fleet.underlay_address('n1')}:51820 persistent-keepalive 25"
+        nodes.shell("n3", f"wg set {tunnel['n3']} peer {key} allowed-ips {fleet.overlay_address('n1')}/32 {endpoint}")
+    assert done.returncode == 1, done.stderr
+    found = {(finding["kind"], *finding["nodes"]) for finding in json.loads(done.stdout)}
+    assert found == {("mtu-differs", "n1", "n2"), ("mtu-differs", "n2", "n3"), ("peer-missing", "n3", "n1")}
+    assert {node: nodes.files(node) for node in nodes.plan.nodes} == {node: set() for node in nodes.plan.nodes}
