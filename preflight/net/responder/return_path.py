@@ -18,7 +18,7 @@ LOOK_AGAIN_S = 0.05
 def preload() -> None:
     """Import what `ReturnPathView.look` needs now: later the responder would answer nobody for half a second."""
     if sys.platform == "linux":
-        import pyroute2  # noqa: F401
+        import preflight.netlink  # noqa: F401
 
 
 class ReturnPathView:
@@ -32,7 +32,7 @@ class ReturnPathView:
 
     async def look(self) -> ReturnPath:
         """The route and the filter's verdict. What cannot be known stays None; nothing that the kernel does raises."""
-        from pyroute2 import NetlinkError
+        from preflight.netlink import NetlinkError
 
         try:
             arrival = _holder(await self._kernel.links(), self._local)
