@@ -1,8 +1,10 @@
-"""The door to pyroute2: only its parts, and all of it for who asks."""
+"""Libraries past their `__init__`: only the parts that are used, and all of it for who asks."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PARTS_ALONE = """
 import sys
@@ -22,6 +24,19 @@ except AttributeError:
 else:
     raise AssertionError('a name that does not exist')
 """
+CODEC_ALONE = """
+import sys
+from preflight.stun_codec import Message
+sys.exit(' '.join(sorted({'dns', 'aioice.ice', 'ifaddr'} & set(sys.modules))) or 0)
+"""
+MISSING = """
+from preflight.bare_package import enter
+enter('no_such_library')
+try:
+    import no_such_library
+except ModuleNotFoundError:
+    pass
+"""
 BEHIND_IT = """
 import pyroute2
 from preflight.netlink import IPRoute
@@ -36,9 +51,15 @@ def _run(program: str, tmp_path: Path) -> str:
     return done.stderr
 
 
-def test_the_parts_come_without_the_rest(tmp_path: Path) -> None:
-    """What a run needs of netlink does not load a database, a file server and what else the library has."""
-    assert _run(PARTS_ALONE, tmp_path) == ""
+@pytest.mark.parametrize("program", [PARTS_ALONE, CODEC_ALONE])
+def test_the_parts_come_without_the_rest(program: str, tmp_path: Path) -> None:
+    """What a run needs of netlink loads no database and no file server; the codec of STUN loads no DNS client."""
+    assert _run(program, tmp_path) == ""
+
+
+def test_a_library_that_is_missing_is_missing(tmp_path: Path) -> None:
+    """The error is that of the import, where it says which."""
+    assert _run(MISSING, tmp_path) == ""
 
 
 def test_who_asks_for_another_name_gets_it(tmp_path: Path) -> None:
