@@ -9,8 +9,8 @@ from typing import Any
 def enter(name: str) -> None:
     """Make a package known, so that its parts can be imported, and run its `__init__` no sooner than it is needed.
 
-    That is when somebody asks the package for a name that is not one of its modules. A package that is loaded already, or
-    missing, stays as it is.
+    That is when somebody asks the package for a name that is not one of its modules. A package that is loaded already,
+    or missing, stays as it is.
     """
     spec = None if name in sys.modules else find_spec(name)
     if spec is None or spec.loader is None:

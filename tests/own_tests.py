@@ -38,7 +38,7 @@ ELSEWHERE = {
     "preflight/cli/outputs.py": "tests/attack/test_outputs.py",
     "preflight/netlink.py": "tests/test_bare_package.py",
     "preflight/stun_codec.py": "tests/test_bare_package.py",
-    "preflight/net/dns_questions.py": "tests/net/test_dns.py",
+    "preflight/net/names.py": "tests/net/test_dns.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",
     "preflight/net/way/follow.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from preflight.model.roles import ScopeTrial
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
-    from preflight.net.dns import Resolver
     from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
+    from preflight.net.names import Resolver
     from preflight.net.pmtu.search import PathMtuProbes
     from preflight.net.route_memory import RouteMemory
     from preflight.net.secrets.local import LocalSecrets
@@ -92,7 +92,7 @@ class Net:
     @cached_property
     def dns(self) -> "Resolver":
         """Name resolution, resolver by resolver."""
-        from preflight.net.dns import Resolver
+        from preflight.net.names import Resolver
 
         return Resolver(listener=self.listener)
 

@@ -1,146 +1,216 @@
-"""Name resolution, resolver by resolver, and what programs on this node really get."""
+"""Questions to name servers, one by one: dnspython's messages over UDP and TCP."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from preflight.files import beginning
-from preflight.model.dns import Lookup, NameFiles, Resolution
-from preflight.model.event import Listener
-from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
-from preflight.net.lookup import system_lookup
-from preflight.proto.control.naming import candidate_names, host_addresses, host_line
-from preflight.proto.control.url import ControlUrl
+import dns.asyncbackend
+import dns.asyncquery
+import dns.edns
+import dns.exception
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 
-if TYPE_CHECKING:
-    from preflight.net.dns_questions import Questions
+from preflight.model.dns import Lookup, LookupOutcome
+from preflight.model.event import Listener, telling
 
-MOST_ADDRESSES = 16
-"""Of one name: this node connects to no more of them. A name may have thousands, and each costs a socket."""
-RESOLV_CONF = Path(RESOLVERS_FILE)
-_LARGEST_FILE = 1 << 20
-_SLOWEST_S = 9.0
-"""The C library waits for a dead resolver for 5 s before it asks the next one."""
-_LATER_S = 0.75
-"""How much later than the resolvers the C library may be."""
-_KNOWN_S = 15.0
-"""For how long an answer to this node's programs is not asked for again."""
+_RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+_STRIPPED = frozenset({dns.edns.EDECode.BLOCKED, dns.edns.EDECode.FILTERED, dns.edns.EDECode.PROHIBITED})
+"""The extended errors (RFC 8914) of resolvers that leave addresses out of their answers."""
 
 
-class Resolver:
-    """Asks every configured resolver separately, to show one that is silent or that answers differently.
+class Configured(NamedTuple):
+    """What resolv.conf says."""
 
-    nameservers: addresses to ask; by default those of resolv.conf. port: UDP and TCP port of all of them.
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    ndots: int
+
+
+def configured(path: Path) -> Configured:
+    """The resolvers of resolv.conf; the C library asks 127.0.0.1 if the file names none."""
+    reader = dns.resolver.Resolver(configure=False)
+    try:
+        reader.read_resolv_conf(str(path))
+    except (dns.resolver.NoResolverConfiguration, OSError):
+        reader.nameservers = ["127.0.0.1"]
+    return Configured(
+        tuple(str(server) for server in reader.nameservers),
+        tuple(suffix.to_text(omit_final_dot=True) for suffix in reader.search),
+        1 if reader.ndots is None else reader.ndots,
+    )
+
+
+class Questions:
+    """Asks one name server at a time. port: UDP and TCP port of all of them.
+
     timeout_s: for one query; attempts: how often it is sent before a resolver counts as silent: each half a time-out
     behind the one before, whose answer still counts.
     """
 
-    def __init__(
-        self,
-        nameservers: Sequence[str] | None = None,
-        *,
-        port: int = 53,
-        search: Sequence[str] = (),
-        ndots: int = 1,
-        timeout_s: float = 1.5,
-        attempts: int = 2,
-        listener: Listener | None = None,
-    ) -> None:
-        self._nameservers = nameservers
+    def __init__(self, port: int, timeout_s: float, attempts: int, listener: Listener | None) -> None:
         self._port = port
-        self._search = tuple(search)
-        self._ndots = ndots
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._listener = listener
-        self._known: dict[str, tuple[float, Lookup]] = {}
 
-    @cached_property
-    def _questions(self) -> "Questions":
-        """Made when a name server is asked: an address in the control URL needs none."""
-        from preflight.net.dns_questions import Questions
+    @property
+    def patience_s(self) -> float:
+        """How long one resolver may be silent."""
+        return self._timeout_s * (1 + (self._attempts - 1) / 2)
 
-        return Questions(self._port, self._timeout_s, self._attempts, self._listener)
+    async def first_found(self, server: str, candidates: Sequence[str]) -> Lookup:
+        """The first candidate with an address, or else the first one that exists, or the lookup of the last one."""
+        lookup, exists = Lookup(server, "nxdomain"), None
+        for candidate in candidates:
+            lookup = await self.ask(server, candidate)
+            if lookup.outcome in ("answer", "timeout", "refused"):
+                return lookup
+            exists = exists or (lookup if lookup.outcome != "nxdomain" else None)
+        return exists or lookup
 
-    async def resolve(self, name: str) -> Resolution:
-        """Ask the system and all resolvers about a name at the same time; every failure is data."""
-        from preflight.net.dns_questions import configured
+    async def ask(self, server: str, name: str) -> Lookup:
+        """A and AAAA of one absolute name from one resolver."""
+        began = time.perf_counter()
+        answers = await asyncio.gather(*(self._query(server, name, rdtype) for rdtype in _RDTYPES))
+        merged = replace(merge(server, answers), asked=name.rstrip("."))
+        if merged.outcome == "timeout":
+            return merged
+        if merged.outcome == "no-address":
+            merged = await self._why_empty(merged, name)
+        return replace(merged, rtt_ms=(time.perf_counter() - began) * 1000)
 
-        servers, search, ndots = self._nameservers, self._search, self._ndots
-        if servers is None:
-            servers, search, ndots = configured(RESOLV_CONF)
-        candidates = candidate_names(name, search, ndots)
-        began = time.monotonic()
-        system = asyncio.ensure_future(system_lookup(name, _SLOWEST_S, self._listener))
+    async def _query(self, server: str, name: str, rdtype: dns.rdatatype.RdataType) -> Lookup:
+        """One record type of one absolute name from one resolver; a query without an answer is repeated."""
+        tell = telling(self._listener, "dns", name)
+        query, kind = dns.message.make_query(name, rdtype), dns.rdatatype.to_text(rdtype)
+        asked: list[asyncio.Task[Lookup]] = []
         try:
-            resolvers = await asyncio.gather(*(self._questions.first_found(each, candidates) for each in servers))
-            winner = next((lookup for lookup in resolvers if lookup.outcome == "answer"), None)
-            # Where no resolver knows the name, programs will not get it however long they wait.
-            patience = _SLOWEST_S if winner else self._questions.patience_s + _LATER_S
-            found = await _at_most(system, patience - (time.monotonic() - began), patience)
+            for attempt in range(1, self._attempts + 1):
+                tell(time.monotonic(), "question-sent", resolver=server, type=kind, attempt=attempt)
+                asked.append(asyncio.create_task(self._exchange(server, query)))
+                answer = await first_answer(asked, self._timeout_s / 2 if attempt < self._attempts else None)
+                if answer is None:
+                    continue
+                tell(
+                    time.monotonic(),
+                    "question-ended",
+                    resolver=server,
+                    type=kind,
+                    outcome=answer.outcome,
+                    addresses=answer.addresses,
+                    detail=answer.detail,
+                )
+                return answer
         finally:
-            system.cancel()
-        self._remember(name, found)
-        further = await self._further(winner, candidates) if winner else ()
-        return Resolution(name, found, tuple(resolvers), further, own_files(name))
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        tell(time.monotonic(), "question-unanswered", resolver=server, type=kind, attempts=self._attempts)
+        waited = f"within {self.patience_s:g} s"
+        return Lookup(server, "timeout", detail=f"no answer to {self._attempts} queries {waited}")
 
-    async def _further(self, winner: Lookup, candidates: Sequence[str]) -> tuple[Lookup, ...]:
-        """What the same resolver says about the names that come behind the one that it answered."""
-        later = candidates[candidates.index(f"{winner.asked}.") + 1 :]
-        return tuple(await asyncio.gather(*(self._questions.ask(winner.source, name) for name in later)))
+    async def _exchange(self, server: str, query: dns.message.Message) -> Lookup:
+        """One query over UDP, and over TCP if the answer is too long. Raises dns.exception.Timeout."""
+        try:
+            return read_answer(server, await self._over_udp(server, query))
+        except dns.message.Truncated:
+            pass
+        except ConnectionRefusedError:
+            return Lookup(server, "refused", detail="connection refused: nobody listens there")
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            if isinstance(error, dns.exception.Timeout):
+                raise
+            return Lookup(server, "failed", detail=getattr(error, "strerror", None) or type(error).__name__)
+        try:
+            response = await dns.asyncquery.tcp(query, server, self._timeout_s, self._port)
+            return read_answer(server, response)
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            why = "TCP is silent" if isinstance(error, dns.exception.Timeout) else f"TCP: {type(error).__name__}"
+            return Lookup(server, "truncated", detail=f"the answer is truncated, and {why}")
 
-    async def addresses(self, url: ControlUrl) -> Sequence[str]:
-        """Where programs on this node connect to for a URL: its literal, or the first of the name's addresses."""
-        if url.address is not None:
-            return (url.host,)
-        return (await self.known(url.host)).addresses[:MOST_ADDRESSES]
+    async def _over_udp(self, server: str, query: dns.message.Message) -> dns.message.Message:
+        """The answer to a datagram. Its socket is connected: only then the kernel reports that nobody listens there."""
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        make = dns.asyncbackend.get_default_backend().make_socket
+        place = (server, self._port)
+        async with await make(family, socket.SOCK_DGRAM, 0, None, place) as connected:  # type: ignore[no-untyped-call]
+            return await dns.asyncquery.udp(
+                query,
+                server,
+                self._timeout_s,
+                self._port,
+                sock=connected,
+                ignore_unexpected=True,
+                ignore_errors=True,
+                raise_on_truncation=True,
+            )
 
-    def files(self, name: str) -> NameFiles:
-        """What this node's own files say about a name."""
-        return own_files(name)
-
-    async def known(self, name: str, timeout_s: float = 4.0) -> Lookup:
-        """What programs on this node get, or got a few seconds ago: with a dead resolver each look-up takes as long."""
-        asked_at, lookup = self._known.get(name, (0.0, None))
-        if lookup is not None and time.monotonic() - asked_at < _KNOWN_S:
+    async def _why_empty(self, lookup: Lookup, name: str) -> Lookup:
+        """Whether a resolver says that it left addresses out: asked with EDNS, as `dig` does."""
+        query = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
+        try:
+            response = await self._over_udp(lookup.source, query)
+        except (OSError, EOFError, dns.exception.DNSException):
             return lookup
-        return await self.system(name, timeout_s)
-
-    async def system(self, name: str, timeout_s: float = 4.0) -> Lookup:
-        """Only what programs on this node get: hosts file, name-service switch, resolvers."""
-        lookup = await system_lookup(name, timeout_s, self._listener)
-        self._remember(name, lookup)
-        return lookup
-
-    def _remember(self, name: str, lookup: Lookup) -> None:
-        if lookup.outcome == "answer":
-            self._known[name] = (time.monotonic(), lookup)
-        else:
-            self._known.pop(name, None)
+        errors = [each for each in response.options if isinstance(each, dns.edns.EDEOption) and each.code in _STRIPPED]
+        if not errors:
+            return lookup
+        return replace(lookup, outcome="stripped", detail=f"extended error {errors[0].code.name}")
 
 
-async def _at_most(lookup: "asyncio.Future[Lookup]", seconds: float, patience: float) -> Lookup:
-    """The lookup, if it ends in time."""
-    await asyncio.wait({lookup}, timeout=max(0.0, seconds))
-    return lookup.result() if lookup.done() else Lookup("system", "timeout", detail=f"no answer within {patience:g} s")
+async def first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float | None) -> Lookup | None:
+    """The first answer to one of the queries; None if none comes in time, which is that of the queries by default."""
+    end = None if seconds is None else time.monotonic() + seconds
+    pending = set(asked)
+    while pending:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for query in done:
+            if not isinstance(query.exception(), dns.exception.Timeout):
+                return query.result()
+        if not done:
+            break
+    return None
 
 
-def own_files(name: str) -> NameFiles:
-    """What this node's own files say about a name."""
-    target = RESOLV_CONF.resolve()
-    return NameFiles(
-        host_line(_text(SWITCH_FILE)),
-        host_addresses(_text(HOSTS_FILE), name),
-        str(target) if target != RESOLV_CONF else "",
-    )
+def read_answer(server: str, response: dns.message.Message) -> Lookup:
+    """One response as data; CNAMEs are followed within it. Raises DNSException if it is malformed."""
+    rcode = response.rcode()
+    if rcode == dns.rcode.NXDOMAIN:
+        return Lookup(server, "nxdomain")
+    if rcode == dns.rcode.REFUSED:
+        return Lookup(server, "rejected", detail="it answers REFUSED")
+    if rcode != dns.rcode.NOERROR or not isinstance(response, dns.message.QueryMessage):
+        return Lookup(server, "failed", detail=dns.rcode.to_text(rcode))
+    rrset = response.resolve_chaining().answer
+    if rrset is None:
+        return Lookup(server, "no-address")
+    addresses = tuple(dict.fromkeys(record.address for record in rrset if isinstance(record, A | AAAA)))
+    return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="no usable records")
 
 
-def _text(path: str) -> str:
-    """The text of a file; nothing where it cannot be read."""
-    try:
-        return beginning(Path(path), _LARGEST_FILE).decode("utf-8", "replace")
-    except OSError:
-        return ""
+_BAD: tuple[LookupOutcome, ...] = ("timeout", "refused", "truncated", "rejected", "failed")
+
+
+def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
+    """The A and the AAAA answer of one resolver as one: an address counts most, then a silence, then an error."""
+    addresses = tuple(address for answer in answers for address in answer.addresses)
+    by_outcome: dict[LookupOutcome, Lookup] = {answer.outcome: answer for answer in answers}
+    bad = next((by_outcome[kind] for kind in _BAD if kind in by_outcome), None)
+    if addresses:
+        return Lookup(server, "answer", addresses, detail=bad.detail if bad else "")
+    if bad is not None:
+        return replace(bad, source=server)
+    # A name with records of another type exists: one NXDOMAIN with an empty answer comes from a broken resolver.
+    outcome: LookupOutcome = "nxdomain" if all(answer.outcome == "nxdomain" for answer in answers) else "no-address"
+    return Lookup(server, outcome)

@@ -12,11 +12,11 @@ import dns.message
 import dns.rcode
 import pytest
 
-import preflight.net.dns as shell
+import preflight.net.names as shell
 from preflight.model.dns import Lookup, Resolution
-from preflight.net.dns import Resolver
-from preflight.net.dns_questions import first_answer, merge
+from preflight.net.dns import first_answer, merge
 from preflight.net.lookup import system_lookup
+from preflight.net.names import Resolver
 from preflight.proto.control.naming import candidate_names
 
 if TYPE_CHECKING:
