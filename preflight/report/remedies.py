@@ -1,6 +1,7 @@
 """Remedies as a report holds them; a fix in it is read back strictly, for the report may be a stranger's."""
 
 import json
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
@@ -10,19 +11,24 @@ from preflight.model.remedy import Remedy, Where
 from preflight.report.fields import Line, Part
 
 FixEntry = Annotated[Fix, Field(discriminator="id")]
-FIX: TypeAdapter[Fix] = TypeAdapter(FixEntry)
+
+
+@cache
+def _fix_type() -> TypeAdapter[Fix]:
+    """Made with the first fix: most runs find nothing to fix."""
+    return TypeAdapter(FixEntry)
 
 
 def as_data(fix: Fix) -> dict[str, Any]:
     """A fix as JSON values: its id and its parameters."""
-    data: dict[str, Any] = FIX.dump_python(fix, mode="json")
+    data: dict[str, Any] = _fix_type().dump_python(fix, mode="json")
     return data
 
 
 def read_fix(data: object) -> Fix:
     """A fix from JSON values. Raises ValueError for an unknown id, or any parameter that is not exactly right."""
     try:
-        return FIX.validate_json(json.dumps(data), strict=True)
+        return _fix_type().validate_json(json.dumps(data), strict=True)
     except (ValidationError, TypeError, RecursionError) as error:
         raise ValueError(f"this is not a fix that can be made: {error}") from None
 
