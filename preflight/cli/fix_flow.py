@@ -21,6 +21,8 @@ from preflight.fixing.journal import Journal
 from preflight.fixing.record import Record
 from preflight.fixing.sessions import carried, sessions, warnings
 from preflight.fixing.steps import FixError
+from preflight.model.printable import printable
+from preflight.proto.control.url import without_secrets
 from preflight.report.healing import Chosen, Healed, RefusedError, choose, find_again, outcome
 from preflight.report.model import EXIT_INTERRUPTED, PeerInfo, Report
 from preflight.report.redact import Redactor
@@ -144,11 +146,11 @@ def _show(found: Chosen, choices: Choices) -> None:
 
 def _show_plan(plan: Plan) -> None:
     for command in plan.commands:
-        click.echo(f"    {shlex.join(command)}")
+        click.echo(f"    {printable(shlex.join(command))}")
     if plan.file is not None:
         click.echo(f"    in {plan.file}:")
         for line in plan.lines:
-            click.echo(f"      {line}")
+            click.echo(f"      {printable(without_secrets(line))}")
 
 
 def _agreed(found: Chosen) -> bool:
@@ -173,7 +175,11 @@ def _make(found: Chosen, before: Report, measuring: Measuring) -> int:
             click.echo(f"{error}.", err=True)
             return EXIT_NOT_UNDONE
         except KeyboardInterrupt:
-            return max(EXIT_INTERRUPTED, _told(guard.undo()))
+            _told(guard.undo())
+            return EXIT_INTERRUPTED
+        except click.ClickException:  # the settings cannot be used any more
+            _told(guard.undo())
+            raise
     if guard.undone is not None:
         return _told(guard.undone)
     click.echo("Kept. `preflight fix --undo` undoes it.")

@@ -104,9 +104,11 @@ def guarded() -> Iterator[Guard]:
         yield guard
     finally:
         assert child.stdin is not None
+        assert child.stdout is not None
         with suppress(OSError):
             child.stdin.close()
         child.wait()
+        child.stdout.close()
 
 
 def readable(guard: Guard, other: int, limit_s: float | None = None) -> set[int]:

@@ -112,8 +112,11 @@ def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:
     harmed = list(_worse(before, after))
     if harmed:
         return Healed("harmful", f"passed before, and fails now: {', '.join(harmed)}")
-    if any((each.code, each.target) == (cause.code, cause.target) for each in after.diagnosis):
+    same = [each for each in after.diagnosis if (each.code, each.target) == (cause.code, cause.target)]
+    if any((each.direction, each.remedies) == (cause.direction, cause.remedies) for each in same):
         return Healed("still there", f"{cause.code} at {cause.target} is still there")
+    if same:
+        return Healed("another cause", f"what is there now is not the same: {same[0].message}")
     # A way is followed only while there is trouble: its result may be missing now.
     now = {result.id: result.status for result in after.results if result.id in cause.explains}
     bad = [id for id, status in now.items() if status in ("fail", "error")]
