@@ -64,7 +64,7 @@ class Done:
 
 
 Note = Callable[[Done], None]
-"""Told before each change what would undo everything: `running` is the command that comes next. Raises FixError."""
+"""Hears before each change what would undo everything: `running` is the command that comes next. Raises FixError."""
 
 
 @dataclass(frozen=True, slots=True)

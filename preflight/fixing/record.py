@@ -81,4 +81,4 @@ def read(text: str) -> Record:
     try:
         return _RECORD.validate_json(text, strict=True)
     except ValidationError as error:
-        raise ValueError(f"it is no record of a fix: {error.errors()[0]['msg']}") from None
+        raise ValueError(f"it is not a record of a fix: {error.errors()[0]['msg']}") from None

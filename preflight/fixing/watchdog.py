@@ -1,6 +1,6 @@
 """Makes a change and undoes it unless it is kept in time: `python -m preflight.fixing.watchdog`, with the command.
 
-It is a process of its own, in a session of its own, so that the way back survives every end of the command: it reads
+It is a separate process in a separate session, so that the way back survives every end of the command: it reads
 from a pipe that only the command holds open. Messages are JSON, one a line; see `Watchdog.hear`.
 """
 
@@ -27,7 +27,7 @@ _MOST_BYTES = 1 << 20
 
 
 class Watchdog:
-    """What it does on each message; pure, but for the change itself. clock: seconds, never set back."""
+    """What it does on each message; pure, except for the change itself. clock: seconds, never set back."""
 
     def __init__(self, journal: Journal, run: Run = run_here, clock: Callable[[], float] = time.monotonic) -> None:
         self._journal = journal

@@ -1,4 +1,4 @@
-"""Which cause of a report is to be healed, whether it is still there, and whether it was healed: pure."""
+"""Which cause of a report can be healed here, whether it is still there, and whether it was healed: pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def chosen(cause: CauseEntry, number: int) -> Chosen:
     entries = [each for each in cause.remedies if each.kind == "fix"]
     if not entries:
         lines = tuple(line for each in cause.remedies for line in each.remedy.shown)
-        raise RefusedError(f"{name}, has no fix, only what tells more.", lines)
+        raise RefusedError(f"{name}, has no fix, only what shows more.", lines)
     for entry in entries:
         if (why := _refused(entry)) is not None:
             lines = tuple(line for each in entries for line in each.remedy.shown)

@@ -24,7 +24,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def events(journal: Journal) -> list[str]:
-    """What the journal tells."""
+    """What the journal says."""
     return [json.loads(line)["event"] for line in (journal.folder / JOURNAL).read_text().splitlines()]
 
 
@@ -113,7 +113,7 @@ def test_after_a_restart_only_files_are_given_back(journal: Journal, tmp_path: P
 
 
 def test_what_was_kept_is_undone_later(journal: Journal) -> None:
-    """Protects `--undo`: another person's later change is no reason to complain."""
+    """Protects `--undo`: a later change of another person does not count."""
     machine = Machine()
     with journal.locked():
         record = making.make(journal, EMPTY, [MTU], machine)

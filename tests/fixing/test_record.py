@@ -29,5 +29,5 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}'])
 def test_anything_else_is_refused(text: str) -> None:
     """Protects from commands that no fix of ours would have left."""
-    with pytest.raises(ValueError, match="no record of a fix"):
+    with pytest.raises(ValueError, match="not a record of a fix"):
         read(text)

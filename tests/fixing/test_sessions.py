@@ -1,7 +1,9 @@
-"""SSH sessions that a fix may cut are found, also behind sudo, and told before the change."""
+"""SSH sessions that a fix may cut are found, also behind sudo, and named before the change."""
 
 import json
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from preflight.fixing.sessions import Carried, Session, carried, session_of, ses
 from preflight.model.change import NamedValue
 from preflight.model.fix import (
     AddressDelete,
-    Fix,
     FilterDelete,
+    Fix,
     HostsName,
     KernelSettings,
     LinkMtu,
@@ -81,6 +83,11 @@ def test_the_session_is_found_here_and_behind_sudo(tmp_path: Path) -> None:
     assert sessions({}, tmp_path) == (SESSION,)
 
 
+def answered(ran: Ran, argv: Sequence[str]) -> Ran:
+    """What the kernel says, whatever the question."""
+    return ran
+
+
 @pytest.mark.parametrize("text", ["", "x", "a b c d", "10.0.0.1 1"])
 def test_anything_else_is_no_session(text: str) -> None:
     """Protects from a command line with a stranger's words."""
@@ -92,4 +99,4 @@ def test_the_kernel_says_by_which_interface() -> None:
     assert session_of("fe80::1%wg0 1 fe80::2%wg0 22") == Session("fe80::1", "fe80::2")
     assert carried([SESSION], lambda argv: Ran(0, json.dumps([{"dev": "wg0"}]))) == (OVER_WG0,)
     for ran in (Ran(2, ""), Ran(0, "[{}]"), Ran(0, "x")):
-        assert carried([SESSION], lambda argv, ran=ran: ran) == ()
+        assert carried([SESSION], partial(answered, ran)) == ()

@@ -1,4 +1,4 @@
-"""The state before and after a fix: what changes by itself is no difference, and what the kernel removed comes back."""
+"""The state before and after a fix: what changes by itself does not count, and what the kernel removed comes back."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,8 +74,8 @@ def test_every_kind_of_fix_has_views_without_secrets() -> None:
     assert ("sysctl", "net.ipv4.ip_forward") in views(settings)
     assert views(Setting(file="/p.yaml", key="control.scope_id", value="x")) == ()
     source = (Path(__file__).parents[2] / "preflight" / "fixing" / "state.py").read_text(encoding="utf-8")
-    assert "\"dump\"" not in source
-    assert "\"showconf\"" not in source
+    assert '"dump"' not in source
+    assert '"showconf"' not in source
 
 
 def test_the_state_is_read_by_absolute_paths_and_read_again() -> None:

@@ -60,7 +60,7 @@ def test_the_first_cause_with_a_fix_for_here_is_chosen() -> None:
         (made(where="peer", host="b"), "belongs on b, and nothing is changed there", "mtu 1320   # on b"),
         (made(where="control host"), "belongs on the control host", "# on the control host"),
         (by_hand("Renew the certificate."), "only text, which is never run", "Renew the certificate."),
-        (look("mtr b"), "has no fix, only what tells more", "mtr b"),
+        (look("mtr b"), "has no fix, only what shows more", "mtr b"),
         (made(ResponderStart(address="10.66.0.1")), "keeps running", "preflight responder"),
         (made(VARIABLE), "no program can change those of another", "export PREFLIGHT_CONTROL_URL"),
         ((*made(), *made(where="peer", host="b")), "belongs on b", "mtu 1320"),
