@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from preflight.cli.fix_in_lab import refuse_outside
 from preflight.cli.report import read_report
 from preflight.cli.request import Request
 from preflight.cli.session import Session
@@ -126,6 +127,7 @@ def _show(found: Chosen, choices: Choices) -> None:
     cause, plans = found.cause, [planned(fix) for fix in found.fixes]
     if not any(plan.commands or plan.lines for plan in plans):
         raise RefusedError(f"All that the fix of {cause.code} would do is done already: a person must look.")
+    refuse_outside(found.fixes, os.environ)
     if any(fix.needs_root for fix in found.fixes) and os.geteuid() != 0:
         raise RefusedError('This fix needs root: sudo "$(command -v preflight)" fix ...')
     click.echo(f"Cause {found.number}: {cause.code} at {cause.target}")

@@ -1,4 +1,4 @@
-"""The state that a fix may touch, before and after it: whether an undone change has left anything. Pure, except for `Run`.
+"""The state that a fix may touch, and whether an undone change has left anything. Pure, except for `Run`.
 
 It is kept as the lines that the system's own programs print, so that a difference can be read and pasted. What changes
 by itself (counters, lifetimes) is left out of the lines.
