@@ -168,7 +168,9 @@ def _shaped(texts: Sequence[str]) -> list[int]:
     return [number for number, text in enumerate(texts) if text in found]
 
 
-_FIXED = frozenset({"schema_version", "direction", "status", "verdict", "lab", "started_at", "where", "needs", "state"})
+_FIXED = frozenset(
+    {"schema_version", "direction", "status", "verdict", "lab", "started_at", "until", "where", "needs", "state"}
+)
 """Fields with one of a few words, or a time."""
 _OURS = frozenset(
     {"tool", "os", "kernel", "python", "privileges", "product", "check", "category", "code", "doc", "kind", "title"}
