@@ -112,7 +112,7 @@ def apply_fix(file: Path, choices: Choices) -> int:
         for line in error.lines:
             click.echo(f"    {line}", err=True)
     except FixError as error:
-        click.echo(f"Nothing was changed: {error}.", err=True)
+        click.echo(f"Not applied: {error}.", err=True)
     return EXIT_REFUSED
 
 

@@ -1,5 +1,6 @@
 """Make the fixes of one cause together, and undo them: all that undoes a change is on disk before it is made."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -46,7 +47,10 @@ def make(journal: Journal, record: Record, fixes: Sequence[Fix], run: Run = run_
         journal.tell("applied", record)
     except FixError as error:
         if record.undos or journal.open_record() is not None:
-            undo(journal, record, f"it could not be made: {error}", run)
+            undone = undo(journal, record, f"it could not be made: {error}", run)
+            if not undone.complete:
+                left = "; ".join((*undone.failed, *undone.left))
+                raise FixError(f"{error}; and not all could be undone: {left}") from None
         raise
     return record
 
@@ -79,11 +83,18 @@ def undo(journal: Journal, record: Record, why: str, run: Run = run_here, *, lat
         else:
             # A command that undoes what is undone already fails, and harms nothing.
             failed = failed if left or any(each.file for each in record.undos) else []
+    left = (*left, *_for_good(record))
     undone = Undone(tuple(failed), left, rebooted)
     journal.tell("undone" if undone.complete else "not undone", record, why=why, failed=failed, left=left)
     if not failed:
         journal.forget(record)
     return undone
+
+
+def _for_good(record: Record) -> tuple[str, ...]:
+    """What was run that nothing undoes."""
+    commands = (command for each in record.undos if not each.reversible for command in each.commands)
+    return tuple(f"cannot be undone: {shlex.join(command)}" for command in commands)
 
 
 def _mended(record: Record, run: Run, *, late: bool) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from preflight.fixing import making
 from preflight.fixing.journal import JOURNAL, Journal, this_boot
 from preflight.fixing.record import Record
 from preflight.fixing.steps import FixError
-from preflight.model.fix import LinkMtu, Setting
+from preflight.model.fix import LinkMtu, QueueDelete, Setting
 from tests.fixing.machine import Machine
 
 EMPTY = Record("1", "2026-11-28T10:00:00+00:00", this_boot(), "mtu.black-hole", "b")
@@ -110,6 +110,25 @@ def test_after_a_restart_only_files_are_given_back(journal: Journal, tmp_path: P
     assert undone.rebooted
     assert file.read_text() == "control: {scope_id: old}\n"
     assert machine.ran == []
+
+
+def test_what_nothing_can_undo_is_never_called_undone(journal: Journal) -> None:
+    """Protects from the claim that all is as before, after a change that only goes forward; it does not stay open."""
+    machine, queue = Machine(), QueueDelete(interface="wg0")
+    with journal.locked():
+        record = making.make(journal, EMPTY, [queue], machine)
+        assert making.undo(journal, record, "asked", machine).left == ("cannot be undone: tc qdisc del dev wg0 root",)
+        assert journal.open_record() is None
+
+
+@pytest.mark.parametrize("failing", ["1420", ""])
+def test_a_fix_that_cannot_be_made_says_what_is_left(journal: Journal, tmp_path: Path, failing: str) -> None:
+    """Protects from `not applied` where half of it was, and could not be undone."""
+    machine = Machine(failing)
+    missing = Setting(file=str(tmp_path / "none.yaml"), key="control.scope_id", value="x")
+    with journal.locked(), pytest.raises(FixError) as refused:
+        making.make(journal, EMPTY, [MTU, missing], machine)
+    assert ("not all could be undone: ip link set failed: no" in str(refused.value)) == bool(failing)
 
 
 def test_what_was_kept_is_undone_later(journal: Journal) -> None:

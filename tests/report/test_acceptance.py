@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from preflight import codes
 from preflight.api import Direction, Result, failed, inconclusive, passed, skipped, warned
 from preflight.engine.diagnosis import diagnose
-from preflight.report import html, junit, markdown, sarif, text
+from preflight.report import html, junit, markdown, openmetrics, sarif, text
 from preflight.report import json as report_json
 from preflight.report.acceptance import Known, is_accepted
 from preflight.report.build import build_report
@@ -142,6 +142,9 @@ def test_every_format_shows_reason_and_date() -> None:
     assert result["suppressions"] == [
         {"kind": "external", "status": "accepted", "justification": "their router, ticket 7 (until 2026-12-31)"}
     ]
+    metrics = openmetrics.render(known)
+    assert 'code="mtu.black-hole",direction="forward",status="accepted"' in metrics
+    assert "preflight_root_cause_results{" not in metrics
     cases = junit.render(known)
     assert NOTE in cases
     assert "<failure" not in cases
@@ -168,3 +171,12 @@ def test_a_report_cannot_claim_to_be_good_by_itself() -> None:
         result["accepted"] = None
     with pytest.raises(ValueError, match="do not support the verdict 'pass'"):
         report_json.parse(json.dumps(document).encode())
+
+
+def test_the_last_screen_is_about_what_fails() -> None:
+    """Protects the end of the text report, which is all that a terminal shows: what is known is not said twice."""
+    many = [fine(f"reach.check{number}", f"p{number}") for number in range(30)]
+    known = text.render(report([hole(), *many], HOLE))
+    assert known.count("packets vanish") == 1
+    both = text.render(report([hole(), hole("c"), *many], HOLE))
+    assert "2. " not in both[both.rindex("mtu.black-hole  c") :]
