@@ -93,7 +93,7 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
     """
     cause = old.cause
     alike = [each for each in fresh.diagnosis if (each.code, each.target) == (cause.code, cause.target)]
-    same = [each for each in alike if (each.direction, each.place) == (cause.direction, cause.place)]
+    same = [each for each in alike if each.direction == cause.direction and _same_place(each, cause)]
     if not alike:
         return None
     if not same:
@@ -105,6 +105,11 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
         lines = tuple(line for fix in found.fixes for line in fix.lines)
         raise RefusedError("What heals it by now is not what the report says: make a new report.", lines)
     return found
+
+
+def _same_place(one: CauseEntry, other: CauseEntry) -> bool:
+    """A place that only one of two runs could tell contradicts nothing; the fix must be the same anyway."""
+    return one.place is None or other.place is None or one.place == other.place
 
 
 def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:

@@ -13,7 +13,7 @@ from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Fix, LinkMtu, LinkUp, ResponderStart
 from preflight.report.build import build_report
 from preflight.report.healing import Chosen, RefusedError, choose, find_again, outcome
-from preflight.report.model import Gate, NodeInfo, Report
+from preflight.report.model import Gate, NodeInfo, PlaceEntry, Report
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MTU = LinkMtu(interface="wg0", mtu_bytes=1320)
@@ -98,6 +98,22 @@ def test_only_what_is_measured_again_is_made() -> None:
     back = replace(hole(made()), direction=Direction.REVERSE)
     with pytest.raises(RefusedError, match="at another place"):
         find_again(report([back]), old)
+
+
+def placed(station: str | None) -> Report:
+    """A report whose cause has this place."""
+    found = report([hole(made())])
+    place = None if station is None else PlaceEntry(way="packet/b/forward", station=station)
+    return found.model_copy(update={"diagnosis": (found.diagnosis[0].model_copy(update={"place": place}),)})
+
+
+def test_a_place_that_one_run_could_not_tell_is_no_other_place() -> None:
+    """Protects from a refusal only because a busy machine saw less; two places that differ are two causes."""
+    old = choose(placed("network"), None)
+    assert find_again(placed(None), old) is not None
+    assert find_again(placed("network"), choose(placed(None), None)) is not None
+    with pytest.raises(RefusedError, match="at another place"):
+        find_again(placed("wire"), old)
 
 
 def test_healed_is_said_of_what_is_gone_and_passes() -> None:
