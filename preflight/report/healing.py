@@ -108,7 +108,7 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
 
 
 def _same_place(one: CauseEntry, other: CauseEntry) -> bool:
-    """A place that only one of two runs could tell contradicts nothing; the fix must be the same anyway."""
+    """A place that only one of two runs could name contradicts nothing; the fix must be the same anyway."""
     return one.place is None or other.place is None or one.place == other.place
 
 
