@@ -34,6 +34,8 @@ ELSEWHERE = {
     "preflight/cli/commandline.py": "tests/cli/test_cli.py",
     "preflight/cli/control_plane.py": "tests/control/test_serve.py",
     "preflight/lab/fleet.py": "tests/fleet/test_fleet_run.py",
+    "preflight/cli/fix.py": "tests/lab/test_fix_command.py",
+    "preflight/cli/fix_flow.py": "tests/lab/test_fix_command.py",
     "preflight/cli/group.py": "tests/cli/test_cli.py",
     "preflight/cli/fuzz.py": "tests/lab/test_fuzz.py",
     "preflight/cli/in_lab.py": "tests/lab/test_lifecycle.py",

@@ -21,7 +21,9 @@ class _Rule(Enum):
     ANYTHING = auto()
 
 
-_FIXED = ("schema_version", "direction", "status", "verdict", "lab", "started_at", "where", "needs", "state")
+_FIXED = (
+    *("schema_version", "direction", "status", "verdict", "lab", "started_at", "until", "where", "needs", "state"),
+)
 """Fields with one of a few words, or a time."""
 _OURS = ("tool", "os", "kernel", "python", "privileges", "product", "check", "category", "code", "doc", "kind", "title")
 """Fields with our own words and versions: some look like an address or a name, but are not."""
