@@ -1,6 +1,7 @@
-"""`bin/bench [AREA…] [--json FILE]`."""
+"""`bin/bench [AREA…] [--quick] [--json FILE]`."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import Row
+from benchmarks import quiet
+from benchmarks.measure import QUICK, Row
 from preflight.files import WriteError, write
 
 AREAS = {
@@ -21,22 +23,36 @@ AREAS = {
     "all": "benchmarks.whole",
     "control-plane": "benchmarks.control_plane",
     "diagnosis": "benchmarks.diagnosis",
+    "broken": "benchmarks.broken",
+    "gentle": "benchmarks.gentle",
+    "rtt": "benchmarks.rtt",
+    "redact": "benchmarks.redact",
 }
+LONG = frozenset({"control-plane", "diagnosis", "sweep"})
+"""Areas that take minutes however little of them is measured: `--quick` leaves them out unless they are named."""
 
 
 @click.command()
 @click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="The rows as JSON.")
-def bench(areas: tuple[str, ...], json_file: Path | None) -> None:
+@click.option("--quick", is_flag=True, help="A choice of each area, and the long areas only if they are named.")
+def bench(areas: tuple[str, ...], json_file: Path | None, *, quick: bool) -> None:
     """Measure the named areas, or all of them."""
+    if quick:
+        os.environ[QUICK] = "1"
     rows: list[Row] = []
-    for area in areas or tuple(AREAS):
+    busy_before = quiet.others()
+    for area in areas or (name for name in AREAS if not (quick and name in LONG)):
         print(f"measuring {area}", file=sys.stderr)
         rows += import_module(AREAS[area]).rows()
+    remark = quiet.remark(busy_before, quiet.others())
     Console(width=140 if not sys.stdout.isatty() else None).print(_table(rows))
+    if remark:
+        print(remark, file=sys.stderr)
     if json_file:
+        document = {"remark": remark, "quick": quick, "rows": [row.as_dict() for row in rows]}
         try:
-            write(json_file, json.dumps({"rows": [row.as_dict() for row in rows]}, indent=2) + "\n")
+            write(json_file, json.dumps(document, indent=2) + "\n")
         except WriteError as error:
             raise click.UsageError(str(error)) from None
 

@@ -1,11 +1,20 @@
 """What the areas share: running whole processes in turn, and the row of the table."""
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
+
+QUICK = "BENCH_QUICK"
+"""The environment variable by which `--quick` reaches the areas."""
+
+
+def quick() -> bool:
+    """Whether three minutes have to be enough: fewer runs, and a choice of what is measured."""
+    return bool(os.environ.get(QUICK))
 
 
 @dataclass(frozen=True, slots=True)

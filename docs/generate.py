@@ -81,8 +81,8 @@ def _kind(schema: dict[str, Any], entry: dict[str, Any]) -> str:
         return f"`{entry['const']}`"
     if entry.get("type") == "array":
         return f"list of {_kind(schema, entry.get('items', {}))}"
-    if entry.get("format") == "path":
-        return "file"
+    if entry.get("format") in ("path", "date"):
+        return {"path": "file", "date": "date"}[entry["format"]]
     return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}.get(
         entry.get("type", ""), "text"
     )

@@ -20,6 +20,7 @@ COMMANDS = {
     "schema": "preflight.cli.lookup:schema",
     "report": "preflight.cli.report:report",
     "bundle": "preflight.cli.bundle:bundle",
+    "fix": "preflight.cli.fix:fix",
     "clean": "preflight.cli.clean:clean",
     "watch": "preflight.cli.watch:watch",
     "exporter": "preflight.cli.exporter:exporter",

@@ -25,18 +25,28 @@ def lab_kind(environ: Mapping[str, str]) -> LabKind | None:
     return kind
 
 
-def run_in_lab(name: str, arguments: list[str]) -> int:
-    """Run `preflight ARGUMENTS` in the lab and return its exit code."""
+def run_in_lab(name: str, arguments: list[str], options: tuple[str, ...] | None = None) -> int:
+    """Run `preflight ARGUMENTS` in the lab and return its exit code.
+
+    options: of those that the lab adds, the ones that the command takes, each with its value; None for all.
+    """
     from preflight.lab.labs import lab_for
 
     try:
         with lab_for(name) as lab:
-            inner = python_module("preflight", *arguments, *lab.preflight_arguments())
+            added = lab.preflight_arguments()
+            taken = added if options is None else [word for each in options for word in _option(added, each)]
+            inner = python_module("preflight", *arguments, *taken)
             return _run(lab.users_command(inner), lab.environment())
     except LabError as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _option(words: list[str], option: str) -> list[str]:
+    """An option and its value, if it is there."""
+    return words[words.index(option) : words.index(option) + 2] if option in words else []
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:

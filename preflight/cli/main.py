@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from preflight import __version__
+from preflight.cli import lean
 from preflight.cli.ending import leaving_threads_behind
 from preflight.cli.streams import guard
 from preflight.files import WriteError
@@ -25,6 +26,7 @@ def build() -> "click.Group":
 
 def main() -> None:
     """Entry point of the program: a failed write ends it with one sentence and exit code 2."""
+    lean.start()
     with leaving_threads_behind():
         sys.exit(_guarded())
 

@@ -85,7 +85,7 @@ def _explain(error: OSError, place: Place) -> str:
 
 def _addresses() -> dict[IPv4Address | IPv6Address, str]:
     """The machine's addresses with their interfaces, without IPv6 link-local ones (they need a zone)."""
-    from pyroute2 import IPRoute
+    from preflight.netlink import IPRoute
 
     found: dict[IPv4Address | IPv6Address, str] = {}
     with IPRoute() as kernel:
@@ -100,7 +100,7 @@ def _addresses() -> dict[IPv4Address | IPv6Address, str]:
 def _kind(interface: str) -> str | None:
     """The kernel's kind of a virtual device: wireguard, tun (taps too), veth…; from netlink, because /sys shows the
     devices of the namespace that mounted it."""
-    from pyroute2 import IPRoute
+    from preflight.netlink import IPRoute
 
     with IPRoute() as kernel:
         (link,) = kernel.get_links(ifname=interface)

@@ -5,6 +5,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from preflight.api import Check, Evidence, Facts, Remedy, Result, Status
 from preflight.model.facts import GIVEN_BY, givers
 from preflight.model.printable import excerpt
 
-CHECK = TypeAdapter(Check)
 RESULT = TypeAdapter(Result)
 LONGEST_S = 3600.0
 """The longest time limit that a check may ask for."""
@@ -43,7 +43,7 @@ class CheckBrokeError(Exception):
 def declared(check: Check) -> Check:
     """A check that is declared well. Raises ContractError."""
     try:
-        CHECK.validate_python(check, strict=True)
+        check_type().validate_python(check, strict=True)
     except ValidationError as error:
         raise ContractError(_first_fault(error)) from None
     limits = (check.timeout, check.timeout_per_peer)
@@ -61,6 +61,12 @@ def declared(check: Check) -> Check:
     if fault:
         raise ContractError(fault)
     return check
+
+
+@cache
+def check_type() -> TypeAdapter[Check]:
+    """What a declaration may hold. Made when a package of others declares checks: most runs have none."""
+    return TypeAdapter(Check)
 
 
 def _may_read(kind: type[Facts]) -> bool:

@@ -18,7 +18,7 @@ from importlib import import_module
 
 from preflight.api import Check, Context
 from preflight.engine.catalog import declared_in, modules_of
-from preflight.engine.contract import CHECK, RESULT, breakage, declared, reason, well_formed
+from preflight.engine.contract import RESULT, breakage, check_type, declared, reason, well_formed
 from preflight.engine.plugins import BEGUN, BROKE, BROKEN, CHECK_DECLARED, ENDED, GIVEN
 from preflight.model.printable import excerpt
 from preflight.net import Net
@@ -47,7 +47,7 @@ def _declare(say: Say, package: str, *without: str) -> None:
 
 def _tell(say: Say, attribute: str, check: Check) -> None:
     try:
-        row = CHECK.dump_python(declared(check), mode="json", exclude={"function", "reads"})
+        row = check_type().dump_python(declared(check), mode="json", exclude={"function", "reads"})
         row |= {"name": attribute, "reads": [kind.__name__ for kind in check.reads]}
         say(CHECK_DECLARED, json.dumps(row).encode())
     except Exception as error:

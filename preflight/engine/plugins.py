@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preflight.api import Check, Context, Result, facts
-from preflight.engine.contract import CHECK, RESULT, CheckBrokeError
+from preflight.engine.contract import RESULT, CheckBrokeError, check_type
 from preflight.model.event import telling
 from preflight.model.plugins import BrokenPlugin
 from preflight.programs import python_module, search_path
@@ -79,7 +79,7 @@ def _import(package: str, without: Iterable[str]) -> tuple[list[bytes], str]:
 def _check(row: dict[str, Any], origin: str) -> Check:
     function = PluginFunction(str(row["module"]), str(row.pop("name")))
     reads = [getattr(facts, str(kind)) for kind in row.pop("reads")]
-    return CHECK.validate_python({**row, "origin": origin, "function": function, "reads": reads})
+    return check_type().validate_python({**row, "origin": origin, "function": function, "reads": reads})
 
 
 @dataclass(frozen=True, slots=True)

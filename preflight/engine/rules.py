@@ -302,7 +302,7 @@ RULES: tuple[Rule, ...] = (
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
-    # The times in its list were written by a clock that may have been right then: the next run shows it.
+    # The times in its list were written by a clock that may have been right then: the next run shows.
     Rule("control.clock-skew", ("nodes.stale",)),
     *(
         Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import ndiff
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class Done:
 
     commands: that were run; none if all was already as it should be. undo: in their order. reversible: whether `undo`
     brings everything back. environment: variables that the next run must have, with the value that each had before in
-    `environment_before`. file_before: the path and content of a file that was changed.
+    `environment_before`. file_before: the path and content of a file that was changed; file_after: its content now.
+    running: a command that was started, and may have been run.
     """
 
     fix: Fix
@@ -56,7 +58,26 @@ class Done:
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_before: Mapping[str, str | None] = field(default_factory=dict)
     file_before: tuple[Path, str] | None = None
+    file_after: str | None = None
     stop: Callable[[], None] | None = None
+    running: Command | None = None
+
+
+Note = Callable[[Done], None]
+"""Hears before each change what would undo everything: `running` is the command that comes next. Raises FixError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `apply` would do now. file: that would change, and in it the lines that go (`-`) and come (`+`).
+
+    reversible: whether all of it can be undone. Nothing would change if there are neither commands nor lines.
+    """
+
+    commands: tuple[Command, ...] = ()
+    file: Path | None = None
+    lines: tuple[str, ...] = ()
+    reversible: bool = True
 
 
 def run_here(argv: Sequence[str]) -> Ran:
@@ -83,32 +104,53 @@ def apply(
     start: Start | None = None,
     environ: Mapping[str, str] = os.environ,
     located_file: Located = Path,
+    note: Note = lambda done: None,
 ) -> Done:
     """Make the change. Raises FixError; what was changed until then is undone.
 
     start: for a fix whose program stays. environ: the variables that the worker has now. located_file: where a file
-    of /etc is for the worker.
+    of /etc is for the worker. note: hears of each change before it is made.
     """
-    if isinstance(fix, Setting):
-        return _in_file(fix, Path(fix.file), lambda text: changed(text, fix.key, fix.value))
-    if (file := edited_file(fix)) is not None:
-        return _in_file(fix, located_file(file), lambda text: edited(fix, text))
+    if (edit := _edit(fix, located_file)) is not None:
+        path, before, after = edit
+        done = Done(fix, file_before=(path, before), file_after=after)
+        note(done)
+        _write(path, after)
+        return done
     if isinstance(fix, Environment | PastProxy | BearerFromWorkerToken):
         return _in_environment(fix, environ)
     if fix.stays:
         return _started(fix, start)
-    return _run(fix, run)
+    return _run(fix, run, note)
+
+
+def planned(fix: Fix, run: Run = run_here, *, located_file: Located = Path) -> Plan:
+    """What `apply` would do now; nothing is changed. Raises FixError where it would not be right any more."""
+    if (edit := _edit(fix, located_file)) is not None:
+        path, before, after = edit
+        lines = tuple(line for line in ndiff(before.splitlines(), after.splitlines()) if line.startswith(("- ", "+ ")))
+        return Plan(file=path, lines=lines)
+    made = steps(fix, lambda question: _must(run, question))
+    return Plan(tuple(step.command for step in made), reversible=all(step.unmade is not None for step in made))
 
 
 def undo(done: Done, run: Run = run_here) -> None:
-    """Bring back what was before. Raises FixError at the first thing that fails."""
+    """Bring back what was before, as far as possible. Raises FixError that names everything that failed."""
     if done.stop is not None:
         done.stop()
+    failed = []
     if done.file_before is not None:
-        path, text = done.file_before
-        _write(path, text)
+        try:
+            _give_back(*done.file_before, done.file_after)
+        except FixError as error:
+            failed.append(str(error))
     for command in done.undo:
-        _must(run, command)
+        try:
+            _must(run, command)
+        except FixError as error:
+            failed.append(str(error))
+    if failed:
+        raise FixError("; ".join(failed))
 
 
 def located(command: Command) -> list[str]:
@@ -122,10 +164,16 @@ def located(command: Command) -> list[str]:
     return [path, *words]
 
 
-def _run(fix: Fix, run: Run) -> Done:
+def _run(fix: Fix, run: Run, note: Note) -> Done:
     made: list[Step] = []
     undone: list[Command] = []
+
+    def so_far(running: Command | None = None) -> Done:
+        reversible = all(step.unmade is not None for step in made)
+        return Done(fix, tuple(step.command for step in made), tuple(undone), reversible, running=running)
+
     for step in steps(fix, lambda question: _must(run, question)):
+        note(so_far(step.command))
         try:
             output = _must(run, step.command)
         except FixError:
@@ -134,8 +182,7 @@ def _run(fix: Fix, run: Run) -> Done:
             raise
         made.append(step)
         undone = [*(step.unmade(output) if step.unmade else ()), *undone]
-    reversible = all(step.unmade is not None for step in made)
-    return Done(fix, tuple(step.command for step in made), tuple(undone), reversible)
+    return so_far()
 
 
 def _must(run: Run, command: Command) -> str:
@@ -154,13 +201,31 @@ def _started(fix: Fix, start: Start | None) -> Done:
     return Done(fix, (command,), stop=start(located(command)))
 
 
-def _in_file(fix: Fix, path: Path, change: Callable[[str], str]) -> Done:
+def _edit(fix: Fix, located_file: Located) -> tuple[Path, str, str] | None:
+    """The file that a fix changes, and its text before and after; None for any other fix. Raises FixError."""
+    if isinstance(fix, Setting):
+        path = Path(fix.file)
+        return path, (text := _text(path)), changed(text, fix.key, fix.value)
+    if (file := edited_file(fix)) is not None:
+        path = located_file(file)
+        return path, (text := _text(path)), edited(fix, text)
+    return None
+
+
+def _give_back(path: Path, before: str, after: str | None) -> None:
+    """Write what a file had. Raises FixError if anyone has changed it since."""
+    text = _text(path)
+    if after is not None and text not in (before, after):
+        raise FixError(f"{path} was changed by another program or person since, and stays as it is")
+    if text != before:
+        _write(path, before)
+
+
+def _text(path: Path) -> str:
     try:
-        before = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         raise FixError(f"{path} cannot be read as text") from None
-    _write(path, change(before))
-    return Done(fix, file_before=(path, before))
 
 
 def _write(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from preflight.lab.wg_quick import quick_file
 from preflight.programs import python_module
 
 if TYPE_CHECKING:
-    from pyroute2 import IPRoute
+    from preflight.netlink import IPRoute
 
 UNDERLAY = "eth0"
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
@@ -60,7 +60,7 @@ def inside(namespace: str) -> Iterator[None]:
 @contextmanager
 def netlink(namespace: str) -> Iterator["IPRoute"]:
     """rtnetlink of a namespace, with the calling thread inside it. Raises LabError when the kernel refuses."""
-    from pyroute2 import IPRoute, NetlinkError
+    from preflight.netlink import IPRoute, NetlinkError
 
     try:
         with inside(namespace), IPRoute() as route:

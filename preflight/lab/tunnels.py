@@ -90,7 +90,7 @@ def in_the_kernel() -> bool:
 
 
 def _kernel_wireguard(network: Network, node: str, device: str) -> bool:
-    from pyroute2 import IPRoute, NetlinkError
+    from preflight.netlink import IPRoute, NetlinkError
 
     with inside(network.names.namespace(node)), IPRoute() as route:
         try:

@@ -18,7 +18,7 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """The text on one line, so that it cannot start a new line."""
-    return printable(text.translate(_BREAKS))
+    return text if text.isprintable() else printable(text.translate(_BREAKS))
 
 
 def excerpt(text: str, most: int = EXCERPT_CHARACTERS) -> str:

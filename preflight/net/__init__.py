@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from preflight.model.tcp import Interception
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
-    from preflight.net.dns import Resolver
     from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
+    from preflight.net.names import Resolver
     from preflight.net.pmtu.search import PathMtuProbes
+    from preflight.net.route_memory import RouteMemory
     from preflight.net.secrets.local import LocalSecrets
     from preflight.net.stamp.path import PathProbes
     from preflight.net.stun.nat import NatProbes
@@ -93,7 +94,7 @@ class Net:
     @cached_property
     def dns(self) -> "Resolver":
         """Name resolution, resolver by resolver."""
-        from preflight.net.dns import Resolver
+        from preflight.net.names import Resolver
 
         return Resolver(listener=self.listener)
 
@@ -114,13 +115,22 @@ class Net:
         """Close what was opened; this creates no client that nobody used."""
         if "control" in vars(self):
             await self.control.aclose()
+        if "_routes" in vars(self):
+            self._routes.close()
+
+    @cached_property
+    def _routes(self) -> "RouteMemory":
+        """For each of hundreds of requests that carry a secret, how the kernel would send it."""
+        from preflight.net.route_memory import RouteChanges, RouteMemory
+
+        return RouteMemory(self.kernel.routes_to, RouteChanges())
 
     @cached_property
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
 
-        way = SecretWay(self.overlay, self.kernel.routes_to, self._overlay)
+        way = SecretWay(self.overlay, self._routes.routes_to, self._overlay)
         return ControlClient.from_settings(self._settings, self.listener, self.dns.known, way)
 
     @cached_property

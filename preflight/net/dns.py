@@ -1,4 +1,4 @@
-"""Name resolution, resolver by resolver, and what programs on this node really get."""
+"""Questions to name servers, one by one: dnspython's messages over UDP and TCP."""
 
 import asyncio
 import socket
@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import dns.asyncbackend
 import dns.asyncquery
@@ -19,142 +20,65 @@ import dns.resolver
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from preflight.files import beginning
-from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
+from preflight.model.dns import Lookup, LookupOutcome
 from preflight.model.event import Listener, telling
-from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
-from preflight.net.lookup import system_lookup
-from preflight.proto.control.naming import candidate_names, host_addresses, host_line
-from preflight.proto.control.url import ControlUrl
 
-MOST_ADDRESSES = 16
-"""Of one name: this node connects to no more of them. A name may have thousands, and each costs a socket."""
-RESOLV_CONF = Path(RESOLVERS_FILE)
-_LARGEST_FILE = 1 << 20
 _RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
 _STRIPPED = frozenset({dns.edns.EDECode.BLOCKED, dns.edns.EDECode.FILTERED, dns.edns.EDECode.PROHIBITED})
 """The extended errors (RFC 8914) of resolvers that leave addresses out of their answers."""
-_SLOWEST_S = 9.0
-"""The C library waits for a dead resolver for 5 s before it asks the next one."""
-_LATER_S = 0.75
-"""How much later than the resolvers the C library may be."""
-_KNOWN_S = 15.0
-"""For how long an answer to this node's programs is not asked for again."""
 
 
-class Resolver:
-    """Asks every configured resolver separately, to show one that is silent or that answers differently.
+class Configured(NamedTuple):
+    """What resolv.conf says."""
 
-    nameservers: addresses to ask; by default those of resolv.conf. port: UDP and TCP port of all of them.
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    ndots: int
+
+
+def configured(path: Path) -> Configured:
+    """The resolvers of resolv.conf; the C library asks 127.0.0.1 if the file names none."""
+    reader = dns.resolver.Resolver(configure=False)
+    try:
+        reader.read_resolv_conf(str(path))
+    except (dns.resolver.NoResolverConfiguration, OSError):
+        reader.nameservers = ["127.0.0.1"]
+    return Configured(
+        tuple(str(server) for server in reader.nameservers),
+        tuple(suffix.to_text(omit_final_dot=True) for suffix in reader.search),
+        1 if reader.ndots is None else reader.ndots,
+    )
+
+
+class Questions:
+    """Asks one name server at a time. port: UDP and TCP port of all of them.
+
     timeout_s: for one query; attempts: how often it is sent before a resolver counts as silent: each half a time-out
     behind the one before, whose answer still counts.
     """
 
-    def __init__(
-        self,
-        nameservers: Sequence[str] | None = None,
-        *,
-        port: int = 53,
-        search: Sequence[str] = (),
-        ndots: int = 1,
-        timeout_s: float = 1.5,
-        attempts: int = 2,
-        listener: Listener | None = None,
-    ) -> None:
-        self._nameservers = nameservers
+    def __init__(self, port: int, timeout_s: float, attempts: int, listener: Listener | None) -> None:
         self._port = port
-        self._search = tuple(search)
-        self._ndots = ndots
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._listener = listener
-        self._known: dict[str, tuple[float, Lookup]] = {}
 
     @property
-    def _patience_s(self) -> float:
+    def patience_s(self) -> float:
         """How long one resolver may be silent."""
         return self._timeout_s * (1 + (self._attempts - 1) / 2)
 
-    async def resolve(self, name: str) -> Resolution:
-        """Ask the system and all resolvers about a name at the same time; every failure is data."""
-        configured = self if self._nameservers is not None else self._from_file(RESOLV_CONF)
-        candidates = candidate_names(name, configured._search, configured._ndots)
-        began = time.monotonic()
-        system = asyncio.ensure_future(system_lookup(name, _SLOWEST_S, self._listener))
-        try:
-            resolvers = await asyncio.gather(
-                *(self._first_found(server, candidates) for server in configured._nameservers or ())
-            )
-            winner = next((lookup for lookup in resolvers if lookup.outcome == "answer"), None)
-            # Where no resolver knows the name, programs will not get it however long they wait.
-            patience = _SLOWEST_S if winner else self._patience_s + _LATER_S
-            found = await _at_most(system, patience - (time.monotonic() - began), patience)
-        finally:
-            system.cancel()
-        self._remember(name, found)
-        further = await self._further(winner, candidates) if winner else ()
-        return Resolution(name, found, tuple(resolvers), further, own_files(name))
-
-    async def _further(self, winner: Lookup, candidates: Sequence[str]) -> tuple[Lookup, ...]:
-        """What the same resolver says about the names that come behind the one that it answered."""
-        later = candidates[candidates.index(f"{winner.asked}.") + 1 :]
-        return tuple(await asyncio.gather(*(self._ask(winner.source, name) for name in later)))
-
-    async def addresses(self, url: ControlUrl) -> Sequence[str]:
-        """Where programs on this node connect to for a URL: its literal, or the first of the name's addresses."""
-        if url.address is not None:
-            return (url.host,)
-        return (await self.known(url.host)).addresses[:MOST_ADDRESSES]
-
-    def files(self, name: str) -> NameFiles:
-        """What this node's own files say about a name."""
-        return own_files(name)
-
-    async def known(self, name: str, timeout_s: float = 4.0) -> Lookup:
-        """What programs on this node get, or got a few seconds ago: with a dead resolver each look-up takes as long."""
-        asked_at, lookup = self._known.get(name, (0.0, None))
-        if lookup is not None and time.monotonic() - asked_at < _KNOWN_S:
-            return lookup
-        return await self.system(name, timeout_s)
-
-    async def system(self, name: str, timeout_s: float = 4.0) -> Lookup:
-        """Only what programs on this node get: hosts file, name-service switch, resolvers."""
-        lookup = await system_lookup(name, timeout_s, self._listener)
-        self._remember(name, lookup)
-        return lookup
-
-    def _remember(self, name: str, lookup: Lookup) -> None:
-        if lookup.outcome == "answer":
-            self._known[name] = (time.monotonic(), lookup)
-        else:
-            self._known.pop(name, None)
-
-    def _from_file(self, path: Path) -> "Resolver":
-        """The resolvers of resolv.conf; the C library asks 127.0.0.1 if the file names none."""
-        reader = dns.resolver.Resolver(configure=False)
-        try:
-            reader.read_resolv_conf(str(path))
-        except (dns.resolver.NoResolverConfiguration, OSError):
-            reader.nameservers = ["127.0.0.1"]
-        return Resolver(
-            [str(server) for server in reader.nameservers],
-            port=self._port,
-            search=[suffix.to_text(omit_final_dot=True) for suffix in reader.search],
-            ndots=1 if reader.ndots is None else reader.ndots,
-            listener=self._listener,
-        )
-
-    async def _first_found(self, server: str, candidates: Sequence[str]) -> Lookup:
+    async def first_found(self, server: str, candidates: Sequence[str]) -> Lookup:
         """The first candidate with an address, or else the first one that exists, or the lookup of the last one."""
         lookup, exists = Lookup(server, "nxdomain"), None
         for candidate in candidates:
-            lookup = await self._ask(server, candidate)
+            lookup = await self.ask(server, candidate)
             if lookup.outcome in ("answer", "timeout", "refused"):
                 return lookup
             exists = exists or (lookup if lookup.outcome != "nxdomain" else None)
         return exists or lookup
 
-    async def _ask(self, server: str, name: str) -> Lookup:
+    async def ask(self, server: str, name: str) -> Lookup:
         """A and AAAA of one absolute name from one resolver."""
         began = time.perf_counter()
         answers = await asyncio.gather(*(self._query(server, name, rdtype) for rdtype in _RDTYPES))
@@ -174,7 +98,7 @@ class Resolver:
             for attempt in range(1, self._attempts + 1):
                 tell(time.monotonic(), "question-sent", resolver=server, type=kind, attempt=attempt)
                 asked.append(asyncio.create_task(self._exchange(server, query)))
-                answer = await _first_answer(asked, self._timeout_s / 2 if attempt < self._attempts else None)
+                answer = await first_answer(asked, self._timeout_s / 2 if attempt < self._attempts else None)
                 if answer is None:
                     continue
                 tell(
@@ -192,7 +116,7 @@ class Resolver:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         tell(time.monotonic(), "question-unanswered", resolver=server, type=kind, attempts=self._attempts)
-        waited = f"within {self._patience_s:g} s"
+        waited = f"within {self.patience_s:g} s"
         return Lookup(server, "timeout", detail=f"no answer to {self._attempts} queries {waited}")
 
     async def _exchange(self, server: str, query: dns.message.Message) -> Lookup:
@@ -244,7 +168,7 @@ class Resolver:
         return replace(lookup, outcome="stripped", detail=f"extended error {errors[0].code.name}")
 
 
-async def _first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float | None) -> Lookup | None:
+async def first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float | None) -> Lookup | None:
     """The first answer to one of the queries; None if none comes in time, which is that of the queries by default."""
     end = None if seconds is None else time.monotonic() + seconds
     pending = set(asked)
@@ -257,30 +181,6 @@ async def _first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float 
         if not done:
             break
     return None
-
-
-async def _at_most(lookup: "asyncio.Future[Lookup]", seconds: float, patience: float) -> Lookup:
-    """The lookup, if it ends in time."""
-    await asyncio.wait({lookup}, timeout=max(0.0, seconds))
-    return lookup.result() if lookup.done() else Lookup("system", "timeout", detail=f"no answer within {patience:g} s")
-
-
-def own_files(name: str) -> NameFiles:
-    """What this node's own files say about a name."""
-    target = RESOLV_CONF.resolve()
-    return NameFiles(
-        host_line(_text(SWITCH_FILE)),
-        host_addresses(_text(HOSTS_FILE), name),
-        str(target) if target != RESOLV_CONF else "",
-    )
-
-
-def _text(path: str) -> str:
-    """The text of a file; nothing where it cannot be read."""
-    try:
-        return beginning(Path(path), _LARGEST_FILE).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def read_answer(server: str, response: dns.message.Message) -> Lookup:

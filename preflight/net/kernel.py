@@ -44,7 +44,7 @@ class Kernel:
     ) -> dict[str, Route]:
         """`route_to` for many addresses through one netlink socket."""
         host_state.needs_linux()
-        from pyroute2 import AsyncIPRoute
+        from preflight.netlink import AsyncIPRoute
 
         about = {name: value for name, value in (("mark", mark), ("src", source)) if value}
         async with AsyncIPRoute() as netlink:
@@ -60,7 +60,7 @@ class Kernel:
         OSError if there is no such interface.
         """
         host_state.needs_linux()
-        from pyroute2 import AsyncIPRoute, NetlinkError
+        from preflight.netlink import AsyncIPRoute, NetlinkError
 
         refused = False
         async with AsyncIPRoute() as netlink:
@@ -90,7 +90,7 @@ class Kernel:
 
 async def ask_route(netlink: Any, address: str, about: Mapping[str, Any]) -> Route:
     """How a packet would leave, asked through a netlink socket. What goes into a VRF is routed again, in its table."""
-    from pyroute2 import NetlinkError
+    from preflight.netlink import NetlinkError
 
     try:
         decision, entry = await _asked(netlink, address, about)

@@ -19,7 +19,7 @@ async def read_links() -> tuple[Link, ...]:
     """All interfaces with their addresses, in the kernel's order. Raises NeedsPlatform on other systems than Linux."""
     if sys.platform != "linux":
         raise NeedsPlatform("reading the interfaces needs Linux")
-    from pyroute2 import AsyncIPRoute
+    from preflight.netlink import AsyncIPRoute
 
     async with AsyncIPRoute() as netlink:
         links = [message async for message in await netlink.link("dump")]
@@ -31,7 +31,7 @@ async def read_neighbours() -> dict[int, dict[str, str]]:
     """The neighbour tables: for each interface index the known hardware addresses by IP address."""
     if sys.platform != "linux":
         raise NeedsPlatform("reading the neighbours needs Linux")
-    from pyroute2 import AsyncIPRoute
+    from preflight.netlink import AsyncIPRoute
 
     async with AsyncIPRoute() as netlink:
         entries = [entry async for entry in await netlink.neigh("dump")]

@@ -18,7 +18,7 @@ async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
     """The state with the overhead, and the remote ends of the forwarding table as peers; unchanged if the interface
     disappeared.
     """
-    from pyroute2 import AsyncIPRoute, NetlinkError
+    from preflight.netlink import AsyncIPRoute, NetlinkError
 
     try:
         async with AsyncIPRoute() as netlink:

@@ -185,8 +185,7 @@ async def _ask_kernel(link: Link, tell: Tell) -> Device:
 
 async def _netlink(link: Link) -> list[Any]:
     """What the kernel module says of an interface. Raises LocalError if it says nothing."""
-    from pyroute2 import NetlinkError
-    from pyroute2.netlink.generic.wireguard import AsyncWireGuard
+    from preflight.netlink import AsyncWireGuard, NetlinkError
 
     try:
         async with AsyncWireGuard() as netlink:

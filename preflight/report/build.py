@@ -9,10 +9,13 @@ from preflight.engine.diagnosis import Cause
 from preflight.engine.placement import WorkPlacement
 from preflight.engine.rules import LAYERS
 from preflight.engine.ways import Way, follow_ways
+from preflight.report.acceptance import Acceptance, Known, accept
 from preflight.report.model import (
+    AcceptedEntry,
     CauseEntry,
     EvidenceEntry,
     Gate,
+    Judgement,
     LabKind,
     NodeInfo,
     OverlayInfo,
@@ -28,6 +31,7 @@ from preflight.report.model import (
     summarize,
 )
 from preflight.report.remedies import remedy_entry
+from preflight.settings.schema import AcceptedFinding
 
 
 def doc_of(code: str) -> str:
@@ -41,8 +45,8 @@ def by_layer(results: tuple[Result, ...]) -> tuple[Result, ...]:
     return tuple(sorted(results, key=lambda result: order.get(result.category, len(order))))
 
 
-def result_entry(result: Result) -> ResultEntry:
-    """A result for the report."""
+def result_entry(result: Result, accepted: AcceptedFinding | None = None) -> ResultEntry:
+    """A result for the report. accepted: it is known."""
     return ResultEntry(
         id=result.id,
         check=result.check,
@@ -63,11 +67,12 @@ def result_entry(result: Result) -> ResultEntry:
         evidence=tuple(
             EvidenceEntry(kind=e.kind, summary=e.summary, data=e.data, path=e.path) for e in result.evidence
         ),
+        accepted=_accepted(accepted),
     )
 
 
-def cause_entry(cause: Cause) -> CauseEntry:
-    """A cause for the report."""
+def cause_entry(cause: Cause, accepted: AcceptedFinding | None = None) -> CauseEntry:
+    """A cause for the report. accepted: it is known."""
     return CauseEntry(
         code=cause.code.slug,
         title=cause.code.title,
@@ -79,7 +84,18 @@ def cause_entry(cause: Cause) -> CauseEntry:
         doc=doc_of(cause.code.slug),
         explains=cause.explains,
         place=None if cause.place is None else PlaceEntry(way=str(cause.place[0]), station=cause.place[1].id),
+        accepted=_accepted(accepted),
     )
+
+
+def _accepted(entry: AcceptedFinding | None) -> AcceptedEntry | None:
+    return None if entry is None else AcceptedEntry(reason=entry.reason, until=entry.until)
+
+
+def _causes(causes: tuple[Cause, ...], accepted: Acceptance) -> tuple[CauseEntry, ...]:
+    """The causes, those that are accepted behind all others."""
+    entries = map(cause_entry, causes, accepted.causes)
+    return tuple(sorted(entries, key=lambda entry: entry.accepted is not None))
 
 
 def way_entry(way: Way) -> WayEntry:
@@ -117,30 +133,43 @@ def build_report(
     lab: LabKind | None = None,
     interrupted: bool = False,
     peers: tuple[Peer, ...] = (),
+    known: Known | None = None,
 ) -> Report:
-    """Build the report from the outcome of a run. asked: as in `judge`; by default every check with a result."""
-    asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
-    verdict, exit_code, remarks = judge(results, gate, asked, interrupted=interrupted)
+    """Build the report of a run. asked: as in `judge`, or all checks with a result; known: what the settings accept."""
+    accepted = accept(results, diagnosis, known or Known())
+    judged = _judged(results, gate, asked, interrupted, accepted)
     return Report(
         run=Run(
             id=str(uuid4()),
             started_at=started_at.astimezone(UTC),
             duration_ms=round(duration_ms, 3),
-            exit_code=exit_code,
+            exit_code=judged.exit_code,
             command=command,
             lab=lab,
             node=node,
             overlay=overlay,
             peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
         ),
-        verdict=verdict,
+        verdict=judged.verdict,
         summary=summarize(results),
-        remarks=remarks,
-        diagnosis=tuple(map(cause_entry, diagnosis)),
+        remarks=judged.remarks,
+        diagnosis=_causes(diagnosis, accepted),
         ways=tuple(map(way_entry, follow_ways(results))),
-        results=tuple(map(result_entry, by_layer(results))),
+        results=tuple(result_entry(result, accepted.results.get(result.id)) for result in by_layer(results)),
         placement=tuple(map(placement_entry, placement)),
     )
+
+
+def _judged(
+    results: tuple[Result, ...],
+    gate: Gate,
+    asked: Mapping[str, frozenset[str]] | None,
+    interrupted: bool,
+    accepted: Acceptance,
+) -> Judgement:
+    asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
+    judged = judge(results, gate, asked, interrupted=interrupted, accepted=accepted.results)
+    return judged._replace(remarks=(*judged.remarks, *accepted.remarks))
 
 
 def placement_entry(work: WorkPlacement) -> Placement:

@@ -32,7 +32,14 @@ def counts(report: Report) -> str:
         "skipped": summary.skip,
         "broken": summary.error,
     }
-    return ", ".join(f"{count} {name}" for name, count in named.items() if count) or "nothing ran"
+    known = sum(result.accepted is not None for result in report.results)
+    counted = ", ".join(f"{count} {name}" for name, count in named.items() if count) or "nothing ran"
+    return f"{counted}, {known} of them accepted" if known else counted
+
+
+def accepted_note(entry: CauseEntry | ResultEntry) -> str:
+    """Until when the settings accept a finding, and why; empty if they do not."""
+    return f"accepted until {entry.accepted.until}: {entry.accepted.reason}" if entry.accepted else ""
 
 
 def by_id(report: Report) -> Mapping[str, ResultEntry]:

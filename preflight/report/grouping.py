@@ -189,11 +189,12 @@ def cause_groups(report: Report, *, whole: bool, once: bool = False) -> list[Cau
 
 def _likeness(cause: CauseEntry, status: str, addresses: Mapping[str, str], *, once: bool) -> tuple[str, ...]:
     """Causes for which it is the same are alike."""
+    known = "" if cause.accepted is None else f"{cause.accepted.until} {cause.accepted.reason}"
     if once and cause.code == "run.needs-privilege":  # whatever it is missing for
-        return cause.code, status
+        return cause.code, status, known
     if once and cause.code in SAID_ONCE:
-        return cause.code, status, _without_names(cause, addresses)
-    return cause.code, status, cause.direction, str(cause.target in NOBODY)
+        return cause.code, status, known, _without_names(cause, addresses)
+    return cause.code, status, known, cause.direction, str(cause.target in NOBODY)
 
 
 def explained_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:

@@ -54,6 +54,7 @@ def environment() -> Environment:
     templates.filters["number"] = _number
     templates.filters["shell"] = shlex.join
     templates.filters["advice"] = common.advice
+    templates.filters["accepted"] = common.accepted_note
     templates.filters["legs"] = ways.legs
     return templates
 

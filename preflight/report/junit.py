@@ -6,12 +6,12 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from preflight.report.common import aspect_of, labelled
+from preflight.report.common import accepted_note, aspect_of, labelled
 from preflight.report.model import Report, ResultEntry
 
 
 def render(report: Report) -> str:
-    """JUnit XML that CI systems read: fail → failure, error → error, skip and inconclusive → skipped."""
+    """JUnit XML that CI systems read: fail → failure, error → error; skip, inconclusive and accepted → skipped."""
     xml: Any = JUnitXml("preflight")
     for category, results in groupby(sorted(report.results, key=lambda r: r.category), key=lambda r: r.category):
         suite = TestSuite(category)
@@ -30,7 +30,9 @@ def _cases(results: Iterable[ResultEntry]) -> list[Any]:
     cases = []
     for result in results:
         case = TestCase(_name(result), classname=result.check, time=round(result.duration_ms / 1000, 3))
-        if result.status in kinds:
+        if result.accepted is not None:
+            case.result = [Skipped(f"{result.code}, {accepted_note(result)}: {result.message}", result.code)]
+        elif result.status in kinds:
             entry = kinds[result.status](f"{result.code}: {result.message}", result.code)
             entry.text = "\n".join(filter(None, (result.message, *labelled(result), result.doc)))
             case.result = [entry]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from preflight.report import ways
-from preflight.report.common import MARKS, advice, aspect_of, counts, lab_note, overlay_line, way
+from preflight.report.common import MARKS, accepted_note, advice, aspect_of, counts, lab_note, overlay_line, way
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import Report, ResultEntry, WayEntry
 
@@ -51,6 +51,8 @@ def _cause(report: Report, group: CauseGroup) -> Iterator[str]:
     cause = group.first
     place = " ".join(filter(None, (_text(group.who), way(cause.direction))))
     yield f"### {group.number}. {MARKS[group.status]} {_code(cause.code)} {place}"
+    if note := accepted_note(cause):
+        yield f"**{_text(note)}**"
     yield _text(group.message)
     if (followed := ways.way_of(report, cause)) is not None:
         yield _way_table(followed)
@@ -109,6 +111,7 @@ def _details(report: Report) -> Iterator[str]:
 def _row(result: ResultEntry) -> str:
     name = "/".join(filter(None, (result.check, aspect_of(result))))
     code = f" {_code(result.code)}" if result.code else ""
+    code += f" ({_text(note)})" if (note := accepted_note(result)) else ""
     cells = (MARKS[result.status], _code(name), _text(result.target), result.direction, _text(result.message) + code)
     return f"| {' | '.join(cells)} |"
 

@@ -1,6 +1,7 @@
 """The report as the contract fixes it: pydantic models, so that its JSON Schema is published from the same source."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -125,6 +126,13 @@ class EvidenceEntry(Part):
     path: Line | None = None
 
 
+class AcceptedEntry(Part):
+    """The settings list this finding as known: it does not fail the run until that day."""
+
+    reason: Line
+    until: date
+
+
 class ResultEntry(Part):
     """One result; `measurements` carry the unit in their names."""
 
@@ -145,6 +153,7 @@ class ResultEntry(Part):
     attempts: Count = 1
     measurements: Annotated[Mapping[str, Any], AfterValidator(plain)] = {}
     evidence: tuple[EvidenceEntry, ...] = ()
+    accepted: AcceptedEntry | None = None
 
     @property
     def facts(self) -> Facts | None:
@@ -172,6 +181,7 @@ class CauseEntry(Part):
     remedies: tuple[RemedyEntry, ...] = ()
     doc: Line | None = None
     explains: tuple[Line, ...] = ()
+    accepted: AcceptedEntry | None = None
 
 
 class StationEntry(Part):
@@ -239,15 +249,22 @@ class Judgement(NamedTuple):
 
 
 def judge(
-    results: Sequence[Result], gate: Gate, asked: Mapping[str, frozenset[str]], *, interrupted: bool = False
+    results: Sequence[Result],
+    gate: Gate,
+    asked: Mapping[str, frozenset[str]],
+    *,
+    interrupted: bool = False,
+    accepted: Collection[str] = (),
 ) -> Judgement:
     """The verdict and the exit code; where several apply: fail, then error, then inconclusive.
 
     asked: each requested name, and the ids of the checks that it selected. A run is good if at least one of these
-    passed or warned: their prerequisites, or a plug-in that failed to load, do not count.
+    passed or warned: their prerequisites, or a plug-in that failed to load, do not count. accepted: ids of results
+    that are known, and count as good.
     """
-    summary, wanted = summarize(results), frozenset().union(*asked.values())
-    passed = any(result.check in wanted and result.status in (Status.PASS, Status.WARN) for result in results)
+    summary = summarize(result for result in results if result.id not in accepted)
+    wanted, good = frozenset().union(*asked.values()), (Status.PASS, Status.WARN)
+    passed = any(r.check in wanted and (r.status in good or r.id in accepted) for r in results)
     verdict, code = _verdict(summary, gate, passed=passed)
     remarks = [_left_out(name, ids, results) for name, ids in asked.items()]
     if silent := wanted - {result.check for result in results}:

@@ -31,6 +31,7 @@ _PATTERN = re.compile(
 )
 _MAC = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}(?![0-9A-Fa-f])")
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){15,}")
+_MOST_REMEMBERED = 50_000
 
 
 class Pseudonyms:
@@ -42,6 +43,8 @@ class Pseudonyms:
         self._numbers: dict[str, dict[bytes, int]] = {}
         self._known: dict[tuple[str | None, str], str] = {}
         """What was found, by its kind, to its pseudonym: that never changes."""
+        self._bare: set[str] = set()
+        """Texts in which nothing of the pattern is: they need no second look."""
         self._replaced = 0
 
     @property
@@ -53,12 +56,16 @@ class Pseudonyms:
         """Replace these names too from now on."""
         self._names.know(names)
 
-    def learn(self, text: str) -> None:
-        """Register the networks in a text: best before replacing an address in them."""
+    def learn(self, texts: Iterable[str]) -> None:
+        """Register the networks in all texts: best before replacing an address in one of them."""
+        found: dict[tuple[str, str | None], None] = {}
+        for text in texts:
+            runs = [(m["run"] or m["quad"], m["long"] or m["length"]) for m in _PATTERN.finditer(text)]
+            found.update(dict.fromkeys(runs))
+            if not runs and len(self._bare) < _MOST_REMEMBERED:
+                self._bare.add(text)
         networks: list[tuple[IPNetwork, bool]] = []
-        for run, length in dict.fromkeys(
-            (match["run"] or match["quad"], match["long"] or match["length"]) for match in _PATTERN.finditer(text)
-        ):
+        for run, length in found:
             _, address, _ = _address_in(run) if length else ("", None, "")
             if address and (network := _network(address, length)):
                 networks.append((network, network.network_address != address))
@@ -66,7 +73,7 @@ class Pseudonyms:
 
     def replace(self, text: str) -> str:
         """The text with every address, key and known name replaced; `learn` it before."""
-        return self._names.replace(_PATTERN.sub(self._found, text))
+        return self._names.replace(text if text in self._bare else _PATTERN.sub(self._found, text))
 
     def replaced_in(self, texts: Iterable[str]) -> tuple[list[str], int]:
         """The same for many texts, and the number of replacements; a text that comes again is read once."""

@@ -4,13 +4,13 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
 from itertools import accumulate
 from typing import Any
 
 from preflight.proto.secrets.secret_encodings import Secrets
 from preflight.report.model import Report
 from preflight.report.pseudonyms import Pseudonyms
+from preflight.report.texts import Kind, Texts
 
 GONE = "[redacted]"
 
@@ -33,13 +33,6 @@ _SHAPES = {
 _HOME = re.compile(r"((?:/home|/Users)/)[^/\s:\"']+")
 _VARIABLE = re.compile(r"\b(?=[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY))([A-Z0-9_]++[\"']? *[=:] *[\"']?)[^\s\"',}]+")
 """For raw files only: in a report these two would break a line to paste."""
-
-
-class Kind(Enum):
-    """Whether a text of a report is one of our own words, which can only lose secrets, or may be anything."""
-
-    OURS = auto()
-    FREE = auto()
 
 
 _MOST_REMEMBERED = 10_000
@@ -71,11 +64,11 @@ class Redactor:
     def learn(self, texts: Iterable[str]) -> None:
         """Register the networks in the texts, before the first one is replaced."""
         if self._pseudonyms:
-            self._pseudonyms.learn("\n".join(texts))
+            self._pseudonyms.learn(texts)
 
     def text(self, text: str, where: str = "report") -> str:
         """A sentence of a report without secrets."""
-        (clean,) = self._clean([(text, Kind.FREE)], where)
+        (clean,) = self._clean([text], [Kind.FREE], where)
         return clean
 
     def raw(self, text: str, where: str) -> str:
@@ -95,15 +88,9 @@ class Redactor:
             for entry in (*tree["diagnosis"], *tree["results"]):
                 for remedy in entry["remedies"]:
                     remedy["fix"] = None
-        texts: list[tuple[str, Kind]] = []
-
-        def collect(text: str, kind: Kind) -> str:
-            texts.append((self._shape("home", _HOME, text, "report") if homes else text, kind))
-            return text
-
-        _mapped(tree, collect)
-        clean = iter(self._clean(texts, "report"))
-        return Report.model_validate(_mapped(tree, lambda text, kind: next(clean)))
+        changed = self._changed("report", tree, "report", homes=homes)
+        changed["run"]["id"] = report.run.id
+        return Report.model_validate(changed)
 
     def field(self, name: str, value: str | list[Any], where: str, *, homes: bool = False) -> Any:
         """One value of JSON, by the rules for a report's field of that name; see `report` for homes.
@@ -116,32 +103,26 @@ class Redactor:
             if len(self._cleaned) >= _MOST_REMEMBERED:
                 self._cleaned.clear()
             before = self.ledger.copy()
-            known = self._cleaned[question] = (self._field(name, value, where, homes), self.ledger - before)
+            known = self._cleaned[question] = (self._changed(name, value, where, homes=homes), self.ledger - before)
         elif known[1]:
             self.ledger += known[1]
         return known[0]
 
-    def _field(self, name: str, value: Any, where: str, homes: bool) -> Any:
-        texts: list[tuple[str, Kind]] = []
+    def _changed(self, name: str, value: Any, where: str, *, homes: bool) -> Any:
+        texts = Texts(name, value)
+        found = [self._shape("home", _HOME, text, where) for text in texts.found] if homes else texts.found
+        return texts.replaced(self._clean(found, texts.kinds, where))
 
-        def collect(text: str, kind: Kind) -> str:
-            texts.append((self._shape("home", _HOME, text, where) if homes else text, kind))
-            return text
-
-        _member(name, value, collect, Kind.FREE)
-        clean = iter(self._clean(texts, where))
-        return _member(name, value, lambda text, kind: next(clean), Kind.FREE)
-
-    def _clean(self, texts: Sequence[tuple[str, Kind]], where: str) -> list[str]:
+    def _clean(self, texts: Sequence[str], kinds: Iterable[Kind], where: str) -> list[str]:
         """Consecutive texts, each without secrets; pseudonyms only in free text."""
-        clean, count = self._secrets.replaced_in([text for text, _ in texts], GONE)
+        clean, count = self._secrets.replaced_in(texts, GONE)
         self.ledger[where, "secret"] += count
         for number in _shaped(clean):
             for kind, shape in _SHAPES.items():
                 clean[number] = self._shape(kind, shape, clean[number], where)
         if self._pseudonyms:
             self.learn(dict.fromkeys(clean))
-            free = [number for number, (_, kind) in enumerate(texts) if kind is Kind.FREE]
+            free = [number for number, kind in enumerate(kinds) if kind is Kind.FREE]
             replaced, count = self._pseudonyms.replaced_in([clean[number] for number in free])
             for number, text in zip(free, replaced, strict=True):
                 clean[number] = text
@@ -166,58 +147,3 @@ def _shaped(texts: Sequence[str]) -> list[int]:
             first, behind = bisect_right(begins, match.start()) - 1, bisect_left(begins, match.end())
             found.update(unique[first : max(behind, first + 1)])
     return [number for number, text in enumerate(texts) if text in found]
-
-
-_FIXED = frozenset({"schema_version", "direction", "status", "verdict", "lab", "started_at", "where", "needs", "state"})
-"""Fields with one of a few words, or a time."""
-_OURS = frozenset(
-    {"tool", "os", "kernel", "python", "privileges", "product", "check", "category", "code", "doc", "kind", "title"}
-    | {"work_class"}
-)
-"""Fields with our own words and versions: some look like an address or a name, but are not."""
-_IDS = frozenset({"id", "explains", "blocked_by", "way"})
-_ANYTHING = frozenset({"data", "measurements"})
-"""Fields whose keys may come from outside: an address, a host, a line of a file."""
-_DIRECTIONS = frozenset({"forward", "reverse", "round-trip", "local"})
-
-
-def _mapped(tree: dict[str, Any], change: Callable[[str, Kind], str]) -> dict[str, Any]:
-    """The report's JSON with every text changed except fixed words, in document order."""
-    changed: dict[str, Any] = _field(tree, change)
-    changed["run"]["id"] = tree["run"]["id"]
-    return changed
-
-
-def _field(value: Any, change: Callable[[str, Kind], str], kind: Kind = Kind.FREE, *, ids: bool = False) -> Any:
-    if isinstance(value, str):
-        return _id(value, change) if ids else change(value, kind)
-    if isinstance(value, list):
-        return [_field(item, change, kind, ids=ids) for item in value]
-    if isinstance(value, dict):
-        return {key: _member(key, item, change, kind) for key, item in value.items()}
-    return value
-
-
-def _member(key: str, value: Any, change: Callable[[str, Kind], str], kind: Kind) -> Any:
-    if key in _ANYTHING:
-        return _anything(value, change)
-    if key in _FIXED:
-        return value
-    return _field(value, change, Kind.OURS if key in _OURS else kind, ids=key in _IDS)
-
-
-def _anything(value: Any, change: Callable[[str, Kind], str]) -> Any:
-    if isinstance(value, str):
-        return change(value, Kind.FREE)
-    if isinstance(value, list):
-        return [_anything(item, change) for item in value]
-    if isinstance(value, dict):
-        return {change(key, Kind.FREE): _anything(item, change) for key, item in value.items()}
-    return value
-
-
-def _id(id: str, change: Callable[[str, Kind], str]) -> str:
-    """A result's id: the check, the target, the direction, and the aspect."""
-    check, *parts = id.split("/")
-    rest = [part if part in _DIRECTIONS else change(part, Kind.FREE) for part in parts]
-    return "/".join([change(check, Kind.OURS), *rest])

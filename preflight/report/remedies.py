@@ -1,30 +1,13 @@
 """Remedies as a report holds them; a fix in it is read back strictly, for the report may be a stranger's."""
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from preflight.fixing.fix_data import FixEntry, read_fix
 from preflight.model.fix import Fix
 from preflight.model.remedy import Remedy, Where
 from preflight.report.fields import Line, Part
-
-FixEntry = Annotated[Fix, Field(discriminator="id")]
-FIX: TypeAdapter[Fix] = TypeAdapter(FixEntry)
-
-
-def as_data(fix: Fix) -> dict[str, Any]:
-    """A fix as JSON values: its id and its parameters."""
-    data: dict[str, Any] = FIX.dump_python(fix, mode="json")
-    return data
-
-
-def read_fix(data: object) -> Fix:
-    """A fix from JSON values. Raises ValueError for an unknown id, or any parameter that is not exactly right."""
-    try:
-        return FIX.validate_json(json.dumps(data), strict=True)
-    except (ValidationError, TypeError, RecursionError) as error:
-        raise ValueError(f"this is not a fix that can be made: {error}") from None
 
 
 def known_fix(data: object) -> object:

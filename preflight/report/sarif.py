@@ -6,7 +6,7 @@ from typing import Any
 
 from preflight import codes
 from preflight.report.common import labelled
-from preflight.report.model import CauseEntry, Report, ResultEntry
+from preflight.report.model import AcceptedEntry, CauseEntry, Report, ResultEntry
 
 LEVELS = {"fail": "error", "error": "error", "warn": "warning", "inconclusive": "none"}
 """Levels of section 3.27.10; an undecided result has none; passes and skips are not findings and are left out."""
@@ -63,6 +63,12 @@ def _utc(report: Report, after_ms: float = 0.0) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
+def _suppression(accepted: AcceptedEntry) -> dict[str, Any]:
+    """Section 3.35: somebody outside the tool's run has looked at it, and lets it be until a day."""
+    justification = f"{accepted.reason} (until {accepted.until})"
+    return {"kind": "external", "status": "accepted", "justification": justification}
+
+
 def _result(result: ResultEntry, rules: list[str], cause: CauseEntry | None) -> dict[str, Any]:
     text = "\n\n".join(filter(None, (result.message, "\n".join(labelled(result)))))
     return {
@@ -72,6 +78,7 @@ def _result(result: ResultEntry, rules: list[str], cause: CauseEntry | None) -> 
         "kind": "open" if result.status == "inconclusive" else "fail",
         "rank": 100.0 if cause else 50.0,
         "message": {"text": text},
+        "suppressions": [] if result.accepted is None else [_suppression(result.accepted)],
         "locations": [
             {
                 "logicalLocations": [

@@ -62,7 +62,8 @@ def render(
         # Nothing scrolls away, so nothing is said again.
         shown = [*causes, *body, ""]
     else:
-        again = lines(partial(print_again, groups=groups, telling=telling, room=room))
+        failing = [group for group in groups if group.first.accepted is None]
+        again = lines(partial(print_again, groups=failing, telling=telling, room=room)) if failing else []
         shown = [*causes, *body, "", *again]
     whole = [*lines(partial(_head, report=report)), *shown, *verdict]
     return "\n".join(_BLANKS.sub(r"\1", line) for line in whole) + "\n"

@@ -32,6 +32,8 @@ class Telling:
 def print_cause(console: Console, group: CauseGroup, telling: Telling) -> None:
     """Everything about one cause."""
     print_title(console, group, telling)
+    if note := common.accepted_note(group.first):
+        console.print(Padding(Text(note), (0, 0, 0, 4)))
     console.print(Padding(Text(group.message), (0, 0, 0, 4)))
     if way := ways.line_for(telling.report, group.first):
         line = Text("way: ", style="bold").append(way, style="not bold")
@@ -53,6 +55,8 @@ def print_title(console: Console, group: CauseGroup, telling: Telling) -> None:
     """The code, the target and the direction."""
     mark, style = MARKS[group.status]
     title = "  ".join(filter(None, (f"{mark} {group.first.code}", group.who, common.way(group.first.direction))))
+    if group.first.accepted is not None:
+        title, style = f"{title}  (accepted)", "bright_black"
     prefix = f"{group.number}. " if telling.numbered else ""
     hanging(console, Text(prefix + title, style=style))
 

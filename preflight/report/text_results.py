@@ -222,11 +222,12 @@ def _details(result: ResultEntry) -> Iterator[str]:
 def _bad(result: ResultEntry, explained: Explained) -> Text:
     """What is wrong; do not repeat a cause's own message; a cause at many peers has shown only a count so far."""
     style, group = STYLES[result.status], explained.get(result.id)
+    known = ", accepted" if result.accepted is not None else ""
     if group is None:
-        return Text(result.message).append(f" [{result.code}]", style=style)
+        return Text(result.message).append(f" [{result.code}{known}]", style=style)
     if len(group.causes) > 1 and not group.said_once:
-        return Text(f"{result.message} (cause {group.number})")
-    return Text(f"{result.code} (cause {group.number})", style=style)
+        return Text(f"{result.message} (cause {group.number}{known})")
+    return Text(f"{result.code} (cause {group.number}{known})", style=style)
 
 
 def _name(result: ResultEntry) -> str:

@@ -141,7 +141,7 @@ class _Looking:
 
 async def _or_none(reading: Awaitable[Read | None]) -> Read | None:
     """None where this host cannot be asked: a look that fails must not end the responder."""
-    from pyroute2 import NetlinkError
+    from preflight.netlink import NetlinkError
 
     try:
         return await reading

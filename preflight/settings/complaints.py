@@ -31,6 +31,8 @@ _WORDS: Mapping[str, str] = {
     "date_parsing": "must be a date, as 2027-01-31",
     "date_type": "must be a date, as 2027-01-31",
     "date_from_datetime_parsing": "must be a date, as 2027-01-31",
+    "date_from_datetime_inexact": "must be a date, as 2027-01-31",
+    "string_too_short": "must not be empty",
 }
 
 

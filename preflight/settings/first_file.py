@@ -112,6 +112,8 @@ def _rest() -> Iterable[str]:
         "#   jitter_ms: 30",
         "#   rtt_ms: {interactive: 150}",
         "#   stale_ms: 90000",
+        "# accept:",
+        '#   - {code: overlay.relayed, target: b, reason: "no direct way through their NAT", until: "2027-01-31"}',
         "# report:",
         "#   redact: [addresses]",
     )

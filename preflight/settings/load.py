@@ -21,6 +21,7 @@ from preflight.settings.peers import distinct, parse_peer
 from preflight.settings.places import SCOPE, WorkerFile, worker_files
 from preflight.settings.reading import SettingsError, read_key, read_variable
 from preflight.settings.schema import (
+    AcceptedFinding,
     CheckSettings,
     ConfigFile,
     ControlPlaneSettings,
@@ -106,6 +107,7 @@ class Settings:
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
+    accept: tuple[AcceptedFinding, ...] = ()
     posture: PostureSettings = PostureSettings()
     control_plane: ControlPlaneSettings = ControlPlaneSettings()
     secrets: Secrets = Secrets()
@@ -177,6 +179,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         checks=config.checks,
         thresholds=_thresholds(config, environ),
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),
+        accept=config.accept,
         posture=config.posture,
         control_plane=config.control_plane,
         secrets=secrets,

@@ -3,6 +3,7 @@
 Every mistake is reported with file, line and, for an unknown key, the nearest valid one.
 """
 
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -190,6 +191,29 @@ class ReportSettings(Model):
     redact: tuple[Literal["addresses"], ...] = Field((), description="What is replaced by pseudonyms.")
 
 
+def _day(value: object) -> object:
+    """A date, not a number of seconds, which pydantic would take too."""
+    if isinstance(value, date | str):
+        return value
+    raise ValueError("must be a date, as 2027-01-31")
+
+
+def _code(value: str) -> str:
+    area, _, condition = value.partition(".")
+    if not (area.isalnum() and condition.replace("-", "").isalnum() and value.islower() and value.isascii()):
+        raise ValueError(f"{value!r} is not a finding code, as mtu.reduced")
+    return value
+
+
+class AcceptedFinding(Model):
+    """A finding that is known. It is shown, but does not fail the run, until a date."""
+
+    code: Annotated[str, AfterValidator(_code)] = Field(description="Its code, as mtu.reduced.")
+    target: str = Field(min_length=1, description="The peer's name, `control` or `node`; or a glob.")
+    reason: str = Field(min_length=1, description="Why it is accepted.")
+    until: Annotated[date, BeforeValidator(_day)] = Field(description="Its last day, as 2027-01-31.")
+
+
 class PostureSettings(Model):
     """Where the posture checks look."""
 
@@ -250,6 +274,7 @@ class ConfigFile(Model):
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
+    accept: tuple[AcceptedFinding, ...] = ()
     posture: PostureSettings = PostureSettings()
     control_plane: ControlPlaneSettings = ControlPlaneSettings()
 

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from preflight.api import Context, Result, Status
 from preflight.net import Net
-from preflight.net.dns import Resolver
+from preflight.net.names import Resolver
 from preflight.proto.control.url import ControlUrl
 from preflight.settings.load import Enrolment, Secrets, Settings
 from preflight.settings.schema import ControlSettings

@@ -262,7 +262,7 @@ def test_a_network_stays_a_network(network: str) -> None:
     hosts = [str(inside[number]) for number in range(1, 50)]
     learned = f"{inside[1]}/{inside.prefixlen} route {network} " + " ".join(hosts)
     pseudonyms = Pseudonyms()
-    pseudonyms.learn(learned)
+    pseudonyms.learn([learned])
     address, _, route, *shown = pseudonyms.replace(learned).split()
     outside = ip_network(route)
     assert outside.prefixlen == inside.prefixlen
@@ -275,7 +275,7 @@ def test_networks_within_networks_stay_within_them() -> None:
     """A route that covers a peer still covers it, and one that does not, does not."""
     learned = "10.66.3.7/24 10.66.0.0/16 10.67.0.0/16 10.66.3.128/25 10.66.3.200 10.66.3.7 10.66.4.9 10.67.1.1"
     pseudonyms = Pseudonyms()
-    pseudonyms.learn(learned)
+    pseudonyms.learn([learned])
     _, wide, other, half, upper, lower, sibling, stranger = pseudonyms.replace(learned).split()
     assert all(ip_address(each) in ip_network(wide) for each in (upper, lower, sibling))
     assert ip_address(stranger) in ip_network(other)
@@ -336,7 +336,7 @@ def test_pseudonyms_stay_the_same_over_rounds() -> None:
     pseudonyms, seen = Pseudonyms(), []
     for learned in ("10.66.0.2 alice-laptop", "10.66.0.0/16 10.66.0.2 10.66.9.9", "10.66.0.2/24 10.66.0.2"):
         pseudonyms.know(["alice-laptop"])
-        pseudonyms.learn(learned)
+        pseudonyms.learn([learned])
         shown: Any = pseudonyms.replace(learned)
         seen.append(next(word for word in shown.split() if re.fullmatch(r"192\.0\.2\.\d+", word)))
     assert all(before == after for before, after in pairwise(seen))

@@ -71,6 +71,25 @@ def test_a_change_can_be_rehearsed_as_the_page_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.lab
+def test_a_fix_is_applied_as_the_page_says(tmp_path: Path) -> None:
+    """A user who rehearses a fix types what the page shows: it heals, and is undone at the end."""
+    page, printed = "docs/how-to/apply-a-fix.md", []
+    try:
+        for line, wanted in commands(page):
+            done = type_in(line, tmp_path)
+            assert done.returncode == wanted, f"{line}: {done.stdout[-600:]}{done.stderr[-600:]}"
+            printed.append(done.stdout)
+    finally:
+        type_in("bin/preflight lab down fixing", tmp_path)
+    shown = "\n".join(printed)
+    quoted = blocks(page, "text")[0].splitlines()
+    for line in ("This would be run here, to heal it:", "Healed: mtu.black-hole at b is gone."):
+        assert line in shown
+        assert line in quoted
+    assert "Undone: all that it changed is as it was before." in shown
+
+
+@pytest.mark.lab
 def test_the_readme_goes_as_it_says(tmp_path: Path) -> None:
     """The first command that everyone types."""
     for line, wanted in commands("README.md"):

@@ -12,10 +12,11 @@ import dns.message
 import dns.rcode
 import pytest
 
-import preflight.net.dns as shell
+import preflight.net.names as shell
 from preflight.model.dns import Lookup, Resolution
-from preflight.net.dns import Resolver, merge
+from preflight.net.dns import first_answer, merge
 from preflight.net.lookup import system_lookup
+from preflight.net.names import Resolver
 from preflight.proto.control.naming import candidate_names
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def test_the_first_answer_counts_whichever_query_it_is_to() -> None:
 
     async def run(*queries: bool) -> Lookup | None:
         asked = [asyncio.create_task(asyncio.sleep(0, answer) if answered else silence()) for answered in queries]
-        return await shell._first_answer(asked, None)
+        return await first_answer(asked, None)
 
     assert asyncio.run(run(True, False)) == answer
     assert asyncio.run(run(False, True)) == answer

@@ -13,8 +13,8 @@ from preflight.model.control import ControlError
 from preflight.model.event import Event
 from preflight.net import Net
 from preflight.net.control.client import ControlClient
-from preflight.net.dns import Resolver
 from preflight.net.kernel import Kernel
+from preflight.net.names import Resolver
 from preflight.net.tcp.connect import Tcp
 from preflight.proto.control.url import parse_control_url
 from preflight.settings.load import Enrolment, Secrets, Settings

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from preflight import codes
 from preflight.api import Direction, Remedies, by_hand, failed, heal, look
 from preflight.engine.diagnosis import diagnose
+from preflight.fixing.fix_data import as_data, read_fix
 from preflight.model.fix import LinkMtu
 from preflight.report import html, junit, markdown, sarif, text
 from preflight.report import json as report_json
@@ -19,7 +20,6 @@ from preflight.report.common import advice, labelled
 from preflight.report.model import Gate, NodeInfo, Report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
-from preflight.report.remedies import as_data, read_fix
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MTU = LinkMtu(interface="wg0", mtu_bytes=1320)

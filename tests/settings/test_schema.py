@@ -22,6 +22,7 @@ overlay: {interface: wg0, prefixes: [10.66.0.0/24]}
 checks: {skip: ["udp.nat-timeout"], third_party: true}
 thresholds: {loss_percent: 1.0, jitter_ms: 30, rtt_ms: {interactive: 150}, stale_ms: 90000}
 report: {redact: [addresses]}
+accept: [{code: overlay.relayed, target: b, reason: "no direct way", until: "2027-01-31"}]
 """
 
 
@@ -47,6 +48,18 @@ def test_the_documented_file_validates_against_the_published_schema() -> None:
         ("control: {timeout_ms: 1}\n", ":1: control.timeout_ms"),
         ("stun:\n  servers: ['host:0']\n", ":2: stun.servers.0: 'host:0' is not HOST[:PORT]"),
         ("responder: {port: 0}\n", ":1: responder.port"),
+        (
+            "accept:\n  - {code: x, target: b, reason: y, until: 2027-01-31}\n",
+            ":2: accept.0.code: 'x' is not a finding",
+        ),
+        ("accept:\n  - {code: a.b, target: b, until: 2027-01-31}\n", ":2: accept.0.reason: is missing"),
+        ("accept:\n  - {code: a.b, target: b, reason: '', until: 2027-01-31}\n", "accept.0.reason: must not be empty"),
+        ("accept:\n  - {code: a.b, target: b, reason: y, until: 3}\n", "accept.0.until: must be a date, as 2027-01-31"),
+        ("accept:\n  - {code: a.b, target: b, reason: y, until: soon}\n", "until: must be a date, as 2027-01-31"),
+        (
+            "accept:\n  - {code: a.b, target: b, reason: y, til: 3}\n",
+            "unknown key 'accept.0.til'; did you mean 'until'?",
+        ),
         ("checks: {nat_silence_s: [600]}\n", ":1: checks.nat_silence_s.0"),
     ],
 )
@@ -56,7 +69,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, said: str) 
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
         read_config(path)
-    assert f"{path}{said}" in str(caught.value)
+    assert (f"{path}{said}" if said.startswith(":") else said) in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00"])

@@ -67,7 +67,7 @@ class KernelState:
         """
         if sys.platform != "linux":
             raise NeedsPlatform("this question to the kernel needs Linux")
-        from pyroute2 import AsyncIPRoute
+        from preflight.netlink import AsyncIPRoute
 
         began = time.monotonic()
         links = await read_links()
@@ -109,7 +109,7 @@ async def _rules(netlink: Any, family: int) -> AsyncIterator[Any]:
 
 async def _entries() -> tuple[list[Entry], bool]:
     """All tables' entries, and whether that is all; a socket for each family, as a dump may be left unread."""
-    from pyroute2 import AsyncIPRoute
+    from preflight.netlink import AsyncIPRoute
 
     entries: list[Entry] = []
     complete = True

@@ -44,10 +44,20 @@ _CUT = re.compile(rb"[\\%&][0-9A-Za-z#{\\]{0,9}[ \t\r\n\v\f\0]")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
 _NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-_TEXT = re.compile(
-    rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}){8,}"
-)
-"""UTF-8 that is long enough to hold a secret; random bytes seldom look like this."""
+# UTF-8 that is long enough to hold a secret; random bytes seldom look like this. It is searched with a letter for each
+# byte's part in UTF-8 and without a counted loop, which the engine would begin again at each byte: three times as fast.
+PARTS = bytearray(b"-" * 256)
+for _part, _bytes in (
+    (b"a", (*b"\t\n\r", *range(0x20, 0x7F))),
+    (b"b", range(0x80, 0xC0)),
+    (b"2", range(0xC2, 0xE0)),
+    (b"3", range(0xE0, 0xF0)),
+    (b"4", range(0xF0, 0xF5)),
+):
+    for _byte in _bytes:
+        PARTS[_byte] = ord(_part)
+_CHARACTER = rb"(?:a|2b|3bb|4bbb)"
+TEXT = re.compile(_CHARACTER * 8 + rb"(?:a++|2b|3bb|4bbb)*+")
 
 Span = tuple[int, int]
 
@@ -121,7 +131,7 @@ def _spans(view: _View, needles: Sequence[bytes], decodings: int) -> Iterator[Sp
     if decodings:
         for decoded in (each for layers in chains for layer in _to_decode(layers) for each in _decoded(layer)):
             yield from _hits(decoded, needles)
-            for run in _TEXT.finditer(decoded.data):
+            for run in TEXT.finditer(decoded.data.translate(PARTS)):
                 yield from _spans(decoded.part(*run.span()), needles, decodings - 1)
 
 

@@ -47,7 +47,7 @@ def magics() -> list[bytes]:
 
 def request(transaction: bytes, key: bytes | None = None) -> bytes:
     """A Binding request."""
-    from aioice import stun
+    from preflight import stun_codec as stun
 
     message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST, transaction, {"SOFTWARE": SOFTWARE})
     if key is not None:
@@ -60,7 +60,7 @@ def answer(data: bytes, source: Endpoint, key: bytes | None = None, *, signed_on
 
     key: a request with MESSAGE-INTEGRITY must fit it, and gets an answer with it. signed_only: others get none.
     """
-    from aioice import stun
+    from preflight import stun_codec as stun
 
     message = _parse(data)
     if message is None or (message.message_method, message.message_class) != (stun.Method.BINDING, stun.Class.REQUEST):
@@ -83,7 +83,7 @@ def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) ->
 
     Raises StunError for an error answer (section 14.8), with its code and words, and for one without an address.
     """
-    from aioice import stun
+    from preflight import stun_codec as stun
 
     message = _parse(data)
     if message is None or message.transaction_id != transaction or message.message_method != stun.Method.BINDING:
@@ -103,7 +103,7 @@ def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) ->
 
 def _parse(data: bytes) -> "Message | None":
     """A message; None for anything else. The codec checks neither the cookie nor the length of short attributes."""
-    from aioice import stun
+    from preflight import stun_codec as stun
 
     if data[4:8] != COOKIE or data[0] & 0xC0 or len(data) > LONGEST:
         return None

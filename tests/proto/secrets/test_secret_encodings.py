@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import re
 import shlex
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -12,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from preflight.proto.control.populi import shown
-from preflight.proto.secrets.secret_encodings import MINIMUM_SECRET, Secrets
+from preflight.proto.secrets.secret_encodings import MINIMUM_SECRET, PARTS, TEXT, Secrets
 
 SECRETS = [
     "plain-token-0815",
@@ -141,3 +142,18 @@ def test_an_answer_that_quotes_the_request_as_json_shows_no_secret() -> None:
     """A debug page shows the body as it was sent: the quote inside the token has a backslash there."""
     body = json.dumps({"bootstrap_token": SECRETS[1]}).encode()
     assert shown(b"bad request: " + body, (SECRETS[1],)) == 'bad request: {"bootstrap_token": "[secret]"}'
+
+
+PLAIN_TEXT = re.compile(
+    rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}){8,}"
+)
+
+
+@given(
+    st.lists(st.binary(max_size=4) | st.sampled_from([b"a" * 7, *map(str.encode, ("ä", "€", "😀", "\n"))]), max_size=40)
+)
+def test_text_within_bytes_is_found_as_written_in_the_standard(parts: list[bytes]) -> None:
+    """The fast search for UTF-8 takes no other bytes than the slow one, which names them (RFC 3629 section 4)."""
+    data = b"".join(parts)
+    fast = [found.span() for found in TEXT.finditer(data.translate(PARTS))]
+    assert fast == [found.span() for found in PLAIN_TEXT.finditer(data)]

@@ -1,0 +1,46 @@
+"""How long people wait when something is broken: every row of the matrix that has a fault, the whole command."""
+
+import os
+from collections.abc import Iterator
+
+from benchmarks import measure
+from benchmarks.labs import runs
+from benchmarks.measure import Row
+from preflight.lab.scenarios import SCENARIOS, Scenario
+
+ONE_OF_EACH = (
+    *("interface-missing", "interface-down", "wrong-key", "underlay-udp-blocked", "peer-gone", "allowed-ips"),
+    *("route-leak", "drop-forward", "drop-local", "black-hole-forward", "black-hole-far", "black-hole-tcp-forward"),
+    *("loss-forward", "control-refused", "control-drop", "control-hang", "dns-timeout", "mesh-silent"),
+)
+"""What `--quick` measures: a row of each kind."""
+LIMIT_S, RETRY_LIMIT_S = 4.0, 7.5
+RETRYING = frozenset({"overlay.no-handshake", "overlay.handshake-stale"})
+"""Where a tunnel has no session, WireGuard's own retry after 5 s has to be seen."""
+
+
+def rows() -> list[Row]:
+    """One run of each in a fresh lab. Needs root."""
+    if os.geteuid() != 0:
+        return [Row("broken", "the fault matrix", None, "", note="needs root")]
+    return [_row(scenario) for scenario in _chosen()]
+
+
+def _chosen() -> Iterator[Scenario]:
+    names = ONE_OF_EACH if measure.quick() else SCENARIOS
+    return (SCENARIOS[name] for name in names if SCENARIOS[name].is_broken and SCENARIOS[name].topology != "loopback")
+
+
+def _row(scenario: Scenario) -> Row:
+    (run,) = runs(scenario, 1)
+    limit_s = RETRY_LIMIT_S if RETRYING & {expected.code for expected in scenario.expected} else LIMIT_S
+    return Row(
+        area="broken",
+        name=scenario.name,
+        ours=round(run.wall_s, 1),
+        unit="s",
+        target=f"≤ {limit_s:g} s",
+        met=run.wall_s <= limit_s,
+        correct=scenario.expected[0].code in run.codes,
+        note=f"{run.cpu_s:.1f} CPU s; {run.slowest}",
+    )
