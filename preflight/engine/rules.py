@@ -76,6 +76,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
     "posture": ("posture.open",),
     "nodes": ("nodes.quarantined",),
     "run": (),
+    "fleet": (),
 }
 """The areas of codes from the lowest layer upwards, and in each its codes from the deepest upwards.
 
