@@ -13,7 +13,7 @@ from preflight.cli.fix_in_lab import refuse_outside
 from preflight.cli.report import read_report
 from preflight.cli.request import Request
 from preflight.cli.session import Session
-from preflight.cli.terminal import announced
+from preflight.cli.terminal import announced, width_of
 from preflight.engine.catalog import load_catalog
 from preflight.fixing import making
 from preflight.fixing.applier import Plan, planned, run_here
@@ -131,7 +131,8 @@ def _show(found: Chosen, choices: Choices) -> None:
     if any(fix.needs_root for fix in found.fixes) and os.geteuid() != 0:
         raise RefusedError('This fix needs root: sudo "$(command -v preflight)" fix ...')
     click.echo(f"Cause {found.number}: {cause.code} at {cause.target}")
-    click.echo(f"    {cause.message}")
+    indent = " " * 4
+    click.echo(click.wrap_text(cause.message, width_of(sys.stdout), initial_indent=indent, subsequent_indent=indent))
     click.echo("This would be run here, to heal it:")
     for plan in plans:
         _show_plan(plan)
