@@ -38,6 +38,16 @@ def own_age_s() -> float:
         return 0.0
 
 
+def python_file(file: Path, *words: str) -> list[str]:
+    """The command line that runs a file of ours with the standard library alone, in a separate Python."""
+    return [sys.executable, "-I", "-S", str(file), *words]
+
+
+def python_folder() -> Path:
+    """Where this Python is, and the programs that were installed with it."""
+    return Path(sys.executable).parent
+
+
 def python_module(module: str, *words: str) -> list[str]:
     """The command line that runs one of our modules in a separate Python.
 

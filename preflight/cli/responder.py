@@ -153,12 +153,7 @@ def _run(request: _Request, settings: "Settings", key: bytes | None, *, observe:
         serve(
             sockets,
             core,
-            (
-                *companions,
-                endpoints.run,
-                *_mailboxes(settings, key, core, observe),
-                *([limit(request.life)] if request.life else []),
-            ),
+            tuple(companions),
             announce=lambda place: click.echo(f"listening on udp://{place}"),
             log=_log,
         )

@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from preflight.fleet import plays, remote
 from preflight.fleet.hosts import InventoryError
 from preflight.fleet.outcome import Kind, Step
 from preflight.fleet.remote.clean import CONTROLLER, end_processes
-from preflight.programs import search_path
+from preflight.programs import python_folder, search_path
 
 _FORKS = 64
 _CONNECT_S = 10
@@ -136,7 +135,7 @@ class Engine:
     def _variables(self, hosts: int) -> dict[str, str]:
         """Ansible's own settings for this run; a user's ansible.cfg counts for the rest."""
         chosen = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{search_path()}",
+            "PATH": f"{python_folder()}{os.pathsep}{search_path()}",
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_FORKS": str(min(_FORKS, max(1, hosts))),
             "ANSIBLE_TIMEOUT": str(_CONNECT_S),

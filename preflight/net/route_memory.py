@@ -53,6 +53,10 @@ class RouteChanges:
             self._socket.close()
             self._socket = None
 
+    def __del__(self) -> None:
+        # Who asks about a single request may have nothing to close.
+        self.close()
+
 
 def _listening() -> socket.socket | None:
     """A socket that hears the groups. None where there is no such thing."""

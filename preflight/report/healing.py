@@ -1,14 +1,16 @@
 """Which cause of a report can be healed here, whether it is still there, and whether it was healed: pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, PastProxy
+from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, LinkMtu, LinkMtuByAddress, PastProxy
 from preflight.report.grouping import cause_groups
 from preflight.report.model import CauseEntry, Report
 from preflight.report.remedies import RemedyEntry
 
+SEARCH_BYTES = 16
+"""How far two searches for the MTU of one path may end apart: a tunnel pads its packets to a multiple of it."""
 Verdict = Literal["healed", "another cause", "still there", "harmful"]
 
 
@@ -101,10 +103,22 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
             f"{cause.code} at {cause.target} is there, but at another place than in the report: make a new report."
         )
     found = chosen(same[0], old.number)
-    if found.fixes != old.fixes:
+    if not _alike(found.fixes, old.fixes):
         lines = tuple(line for fix in found.fixes for line in fix.lines)
         raise RefusedError("What heals it by now is not what the report says: make a new report.", lines)
     return found
+
+
+def _alike(found: Sequence[Fix], old: Sequence[Fix]) -> bool:
+    """The same fixes. Two searches for a path's MTU may end a little apart; then the newer size is taken."""
+    return len(found) == len(old) and all(map(_nearly, found, old))
+
+
+def _nearly(found: Fix, old: Fix) -> bool:
+    if isinstance(found, LinkMtu | LinkMtuByAddress) and isinstance(old, type(found)):
+        near = abs(found.mtu_bytes - old.mtu_bytes) <= SEARCH_BYTES
+        return near and replace(found, mtu_bytes=old.mtu_bytes) == old
+    return found == old
 
 
 def _same_place(one: CauseEntry, other: CauseEntry) -> bool:

@@ -59,8 +59,8 @@ class RowCalls:
 
     async def perform(self, state: State) -> Answer:
         """One call on the wire. Raises ControlError."""
-        if state is State.LOOK:  # whose ids are taken: what this run wrote itself does not matter
-            return await self.client.nodes(recall="any")
+        if state is State.LOOK:  # whose ids are taken; what this run removed is free again
+            return await self.client.nodes(recall="unchanged")
         if state is State.LIST:
             return await self.client.nodes()
         if state is State.LEAVE:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shlex
 import socket
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port
 from preflight.model.peer import Peer
 from preflight.net import udp
+from preflight.programs import python_file
 from preflight.proto.responder.by_ssh import Reached, Ready, Refused, command, question, read_line, read_reached, stream
 from preflight.proto.responder.by_ssh import refusal as explained
 
@@ -104,7 +104,7 @@ async def _resolves(reached: Reached) -> bool:
 
 def _small_segments() -> str:
     """The command for ssh, which expands %h and %p in it."""
-    own = [sys.executable, "-I", "-S", str(Path(__file__).with_name("small_segments.py"))]
+    own = python_file(Path(__file__).with_name("small_segments.py"))
     return f"{shlex.join(own).replace('%', '%%')} %h %p"
 
 

@@ -361,6 +361,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         answers_sent=_answered_there(record),
         carrier=record.carrier,
         remote=_remote(record),
+        filters_read=record.before.rules.unreadable is None and record.after.rules.unreadable is None,
     )
 
 

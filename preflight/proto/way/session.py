@@ -53,7 +53,13 @@ def observe_session(view: TunnelView) -> tuple[Observation, ...]:
         return ()
     wire = on_the_wire(view)
     found = (rule(view, peer, wire) for rule in _RULES)
-    return tuple(each for each in found if each is not None)[:1] or tuple(_hears_nothing(view, wire))
+    known = tuple(each for each in found if each is not None and (view.filters_read or not _of_arrivals(each)))
+    return known[:1] or tuple(_hears_nothing(view, wire))
+
+
+def _of_arrivals(observation: Observation) -> bool:
+    """Whether it is about what a tap saw come in: a firewall that nobody could read lies before the session."""
+    return observation.direction == "reverse"
 
 
 def _no_endpoint(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Observation | None:

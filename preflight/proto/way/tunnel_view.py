@@ -57,6 +57,7 @@ class TunnelView:
     device's counter of frame errors grew: kernel WireGuard counts there what its allowed-ips drop. answers_sent: how
     many packets the peer says that it sent to this node meanwhile; 0 if it says nothing. carrier: whose packets carry
     the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
+    filters_read: whether this node's firewall could be read, which may drop what a tap saw before it.
     """
 
     target: str
@@ -76,6 +77,7 @@ class TunnelView:
     answers_sent: int = 0
     carrier: str | None = None
     remote: tuple[str, int] | None = None
+    filters_read: bool = True
 
     @property
     def product(self) -> str:

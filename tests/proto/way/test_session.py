@@ -86,6 +86,7 @@ NOT_THE_PRESHARED_KEY: dict[str, TunnelView] = {
         *BURST, *ASKED, *ANSWERED, before=NEVER, after=grown(NEVER, last_handshake_unix_s=1.7e9, rx_bytes=92)
     ),
     "the tap was blind": view(before=NEVER, tapped=type(view().tapped)(blind="no privilege")),
+    "nobody could read the firewall": view(*BURST, *ASKED, *ANSWERED, before=NEVER, filters_read=False),
     "another product": view(*BURST, *ASKED, *ANSWERED, before=NEVER, carrier="nebula"),
 }
 
