@@ -1,5 +1,6 @@
 """Ansible as the engine: inventories as they are in the wild, and nothing left on the controller."""
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,13 @@ echo '{"web": {"hosts": ["n1", "n2"], "vars": {"overlay_site": "oslo"}}, "db": {
 WEB = (Host("n1", "10.66.0.1", "oslo"), Host("n2", None, "oslo"))
 
 
+def own_run() -> str:
+    """An id that no other test has: what bears it is ended with its engine."""
+    return secrets.token_hex(4)
+
+
 def hosts_of(access: Access) -> tuple[Host, ...]:
-    with engine("0123", access, lambda: False) as made:
+    with engine(own_run(), access, lambda: False) as made:
         return read_hosts(made.inventory())
 
 
@@ -46,7 +52,7 @@ def test_what_is_no_inventory_is_told(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_an_engine() -> None:
     """Protects what a run writes on the controller: only its owner sees it, and it goes with the run."""
-    with engine("0123", Access("n1,"), lambda: False) as made:
+    with engine(own_run(), Access("n1,"), lambda: False) as made:
         made.write("start", {"n1": "text"})
         files = [path for path in made.folder.rglob("*") if path.is_file()]
         assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
