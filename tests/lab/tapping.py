@@ -32,6 +32,8 @@ PORT = 8621
 """Where nobody answers."""
 WAIT_S = 11.5
 """Long enough for two questions of WireGuard."""
+PATIENT_S = 22.5
+"""Four questions: on a busy machine an answer comes after the tunnel was read, and counts only with the next one."""
 ONE_QUESTION_S = 6.5
 BURSTS_S = 2.0
 """Long enough for a tunnel that asks nothing: three bursts."""

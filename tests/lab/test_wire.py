@@ -10,7 +10,7 @@ from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.truth import Truth
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.told import observe_told
-from tests.lab.tapping import BURSTS_S, ONE_QUESTION_S, WAIT_S, Looked, ask, look
+from tests.lab.tapping import BURSTS_S, ONE_QUESTION_S, PATIENT_S, WAIT_S, Looked, ask, look
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -57,7 +57,7 @@ def test_what_this_node_sees_alone(name: str) -> None:
     setup = Setup.of(HERE[name])
     with fresh_lab(scenario_of(Draw(setup, (name,)))) as lab:
         truth = FAULTS[name].expected(setup).resolved(lab.network)
-        _said(_killed(look(lab)), truth)
+        _said(_killed(look(lab, wait_s=PATIENT_S)), truth)
 
 
 @pytest.mark.parametrize("name", BY_THE_PEER)
