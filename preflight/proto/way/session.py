@@ -33,6 +33,7 @@ THERE = Station("session", "receiver")
 """The peer's session, on the way to it."""
 _SHAKES: Final = ("initiation", "response", "cookie")
 _LEAST_SHARE = 2
+INITIATION_BYTES: Final = 148
 ANSWERED_NS: Final = 1_000_000_000
 """What the peer would answer has come by then."""
 
@@ -77,7 +78,10 @@ def _preshared(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Observat
     preshared key too, and nothing else in it can be wrong. A node under load asks for a cookie first, which shows.
     """
     answers = [each for each in settled(view, wire.into) if _answers_us(each, wire)]
-    if not answers or view.received or view.shook_hands or messages(wire.out, "cookie"):
+    # The peer's own calls are accepted and counted: a preshared key is only in the answer.
+    calls = sum(_is(each, "initiation") for each in (*wire.into, *wire.elsewhere))
+    accepted = view.received > calls * INITIATION_BYTES
+    if not answers or accepted or view.shook_hands or messages(wire.out, "cookie"):
         return None
     own = {True: "this node has one for it", False: "this node has none for it, so the peer has one"}
     known = own.get(bool(peer.preshared)) if peer.preshared is not None else "it is on one side only, or differs"

@@ -153,8 +153,13 @@ def test_a_peer_that_may_still_answer_or_has_another_preshared_key() -> None:
     assert observe_session(view(*BURST, CALLED[0], answer, before=NEVER, after=after)) == ()
     late = outer("initiation", out=True, sender=7, at_s=5.5)
     assert observe_session(view(*BURST, CALLED[0], answer, late, before=NEVER, after=after)) == ()
+    # Only the peer's call was counted, so its answers to this node's own question were not accepted.
     both = view(*BURST, *ASKED, CALLED[0], answer, *ANSWERED, before=NEVER, after=after)
-    assert observe_session(both) == ()
+    found = death_of(observe_session(both))
+    assert found.death is not None
+    assert found.death.code.slug == "overlay.preshared-key"
+    counted = view(*BURST, *ASKED, CALLED[0], answer, *ANSWERED, before=NEVER, after=grown(NEVER, rx_bytes=240))
+    assert observe_session(counted) == ()
     alive = state(peer())
     assert observe_session(view(*BURST, CALLED[0], answer, before=alive, after=grown(alive, rx_bytes=1148))) == ()
 
