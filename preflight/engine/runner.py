@@ -194,11 +194,16 @@ class Runner:
                 started_at=result.started_at or started,
                 duration_ms=result.duration_ms or round(duration_ms, 3),
             )
-            for result in (*said, *extra)
+            for result in self._in_order((*said, *extra))
         )
         self._results[check.id] = stamped
         self._tell_about(check)(monotonic(), "check-ended", results=len(stamped), duration_ms=duration_ms)
         self._listener(Progress(check, stamped, duration_ms))
+
+    def _in_order(self, results: tuple[Result, ...]) -> list[Result]:
+        """Peers as they are planned, not as they happened to end: two runs of one fault give one order of causes."""
+        places = {peer.target: place for place, peer in enumerate(self._context.peers)}
+        return sorted(results, key=lambda result: places.get(result.target, -1))
 
     def _tell_about(self, check: Check) -> event.Tell:
         return event.telling(self._timeline, "engine.runner", check.id)

@@ -99,7 +99,7 @@ class Plane:
 
     def counted(self, name: str) -> float:
         """A number of its metrics, 0 if there is none of the name."""
-        found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(self.metrics_url()).text, re.MULTILINE)
+        found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(self.metrics_url(), timeout=20).text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def resident_mib(self) -> float:

@@ -233,6 +233,20 @@ def test_progress_tells_how_far_a_check_has_come() -> None:
     ]
 
 
+def test_results_come_in_the_order_of_the_peers() -> None:
+    """Whichever peer ends first: two runs of one fault give one order of results, and so of causes."""
+
+    async def backwards(ctx: Context) -> AsyncGenerator[Result, None]:
+        for peer in reversed(ctx.peers):
+            yield passed(peer.target, Direction.FORWARD, "fine")
+            yield passed(peer.target, Direction.REVERSE, "fine")
+
+    results = run(declare("x.y", backwards)).results
+    assert [(result.target, result.direction) for result in results] == [
+        (target, way) for target in ("b", "c") for way in (Direction.FORWARD, Direction.REVERSE)
+    ]
+
+
 def test_checks_that_measure_do_not_overlap() -> None:
     """Two checks that load the path would measure each other."""
     inside = 0
