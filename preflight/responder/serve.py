@@ -55,6 +55,8 @@ class ServedSocket:
             except OSError as error:  # the interface went down, or an ICMP error came: the socket lives on
                 core.unsent("receive", udp.error_name(error.errno or errno.EIO), time.monotonic())
                 return
+            if core.flows and source[0] in core.flows and core.flows[source[0]](data, source):
+                continue
             # In a flood nearly all is dropped, so do nothing about a datagram before it is admitted.
             now = time.monotonic()
             verdict = core.admit(source[0], now)
