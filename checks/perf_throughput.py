@@ -2,16 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from preflight.api import Context, Direction, Peer, Result, check, codes, inconclusive, passed, skipped
 from preflight.model.facts import ThroughputFacts
 from preflight.model.load import FailedFlow, Flow, FlowKind
 from preflight.proto.load.asking import ALL_ARRIVED, left_out, no_flow, udp_mbit
 from preflight.proto.load.wire import Amount
-
-if TYPE_CHECKING:
-    from preflight.settings.responder import LoadSettings
 
 FLOWS: tuple[tuple[Direction, FlowKind, FlowKind], ...] = (
     (Direction.FORWARD, "tcp-up", "udp-up"),
@@ -21,11 +17,10 @@ FLOWS: tuple[tuple[Direction, FlowKind, FlowKind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The flows of one direction. asked_mbit: the rate that the UDP flow was to have."""
+    """The flows of one direction."""
 
     tcp: Flow | FailedFlow
     udp: Flow | FailedFlow | None = None
-    asked_mbit: float = 0.0
 
 
 @check(
@@ -56,21 +51,22 @@ async def perf_throughput(ctx: Context) -> AsyncGenerator[Result, None]:
             yield skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, why)
             continue
         for direction, tcp, udp in FLOWS:
-            found = await measure(ctx, peer, tcp, udp, wanted)
+            found = await measure(ctx, peer, tcp, udp)
             yield judge(peer, direction, found)
             if isinstance(found.tcp, FailedFlow):
                 break
 
 
-async def measure(ctx: Context, peer: Peer, tcp: FlowKind, udp: FlowKind, wanted: "LoadSettings") -> Carried:
-    """One direction; the UDP flow is no longer than needed for as many bytes as the settings allow."""
+async def measure(ctx: Context, peer: Peer, tcp: FlowKind, udp: FlowKind) -> Carried:
+    """One direction."""
+    wanted = ctx.settings.load
     size = wanted.megabytes * 1_000_000
     first = await ctx.net.load.flow(peer, tcp, Amount(wanted.seconds, size))
     if isinstance(first, FailedFlow):
         return Carried(first)
     mbit = udp_mbit(first.arrived.mbit_s, wanted.udp_mbit)
     second = await ctx.net.load.flow(peer, udp, Amount(wanted.seconds, size, round(mbit * 1000)))
-    return Carried(first, second, mbit)
+    return Carried(first, second)
 
 
 def judge(peer: Peer, direction: Direction, found: Carried) -> Result:
@@ -91,20 +87,16 @@ def judge(peer: Peer, direction: Direction, found: Carried) -> Result:
 
 def _udp_words(found: Carried, facts: ThroughputFacts) -> str:
     if not isinstance(found.udp, Flow):
-        why = no_flow_words(found.udp) if found.udp is not None else "it was not tried"
-        return f"and UDP gave no number: {why}"
+        why = (found.udp.detail or found.udp.why) if found.udp is not None else "it was not tried"
+        return f"and UDP gave no number ({why})"
     if facts.udp_mbit_s is None:
         return "and of UDP too little arrived for a rate"
     if found.udp.arrived.overflowed:
         return f"UDP at least {facts.udp_mbit_s:.1f}: its receiver was too busy to take all that came"
     if facts.udp_at_least:
         return f"UDP at least {facts.udp_mbit_s:.1f}, for nearly all arrived of what was sent"
-    return f"UDP {facts.udp_mbit_s:.1f} of {found.asked_mbit:.1f} that were to be sent"
-
-
-def no_flow_words(failed: FailedFlow) -> str:
-    """Why, in a few words."""
-    return failed.detail or failed.why
+    sent = facts.udp_mbit_s * found.udp.sent_bytes / found.udp.arrived.bytes
+    return f"UDP {facts.udp_mbit_s:.1f} of {sent:.1f} that were sent"
 
 
 def _facts(tcp: Flow, udp: Flow | None) -> ThroughputFacts:
@@ -112,12 +104,10 @@ def _facts(tcp: Flow, udp: Flow | None) -> ThroughputFacts:
     rounded = None if tcp_rate is None else round(tcp_rate, 3)
     if udp is None or udp.arrived.mbit_s is None:
         return ThroughputFacts(tcp_mbit_s=rounded, tcp_bytes=tcp.arrived.bytes)
-    share = udp.arrived.bytes / udp.sent_bytes if udp.sent_bytes else 0.0
     return ThroughputFacts(
         tcp_mbit_s=rounded,
         tcp_bytes=tcp.arrived.bytes,
         udp_mbit_s=round(udp.arrived.mbit_s, 3),
-        udp_sent_mbit_s=round(udp.arrived.mbit_s / share, 3) if share else None,
-        udp_at_least=share >= ALL_ARRIVED or bool(udp.arrived.overflowed),
+        udp_at_least=udp.arrived.bytes >= ALL_ARRIVED * udp.sent_bytes or bool(udp.arrived.overflowed),
         udp_bytes=udp.arrived.bytes,
     )

@@ -215,7 +215,6 @@ class ThroughputFacts(Facts):
     tcp_mbit_s: float | None
     tcp_bytes: int
     udp_mbit_s: float | None = None
-    udp_sent_mbit_s: float | None = None
     udp_at_least: bool | None = None
     udp_bytes: int | None = None
 

@@ -34,7 +34,7 @@ class ResponderSettings(Model):
     )
     load_seconds: float = Field(15.0, gt=0, le=60, description="The most seconds of one flow of load.")
     load_megabytes: int = Field(
-        2000, ge=1, le=1_000_000, description="The most megabytes of load that all peers together get in an hour."
+        5000, ge=1, le=1_000_000, description="The most megabytes of load that all peers together get in an hour."
     )
 
 
@@ -42,6 +42,11 @@ class LoadSettings(Model):
     """How much load `--tag load` may make; without that option there is none, whatever stands here."""
 
     metered: bool = Field(False, description="Whether this node's traffic is paid for by volume: then no load runs.")
-    seconds: float = Field(5.0, ge=1, le=15, description="Length of one flow; six of them run with each peer.")
-    megabytes: int = Field(25, ge=1, le=250, description="The most megabytes of one flow: it ends early then.")
+    seconds: float = Field(
+        8.0,
+        ge=1,
+        le=15,
+        description="Seconds of one flow; six run with each peer. Fewer may not fill a deep queue.",
+    )
+    megabytes: int = Field(100, ge=1, le=250, description="The most megabytes of one flow: it ends early then.")
     udp_mbit: float = Field(200.0, gt=0, le=1000, description="The most megabits a second of a UDP flow.")

@@ -6,15 +6,14 @@ adds is known for each direction, without synchronised clocks.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
 from preflight.model.load import AddedDelay, Flow, LoadedDelay
 from preflight.model.path import percentile
 from preflight.proto.stamp.stats import Arrival
 
-Direction = Literal["forward", "reverse"]
-FILLING = 0.3
-"""The share of a flow in which the queue still fills: not counted."""
+FILLING = 0.5
+"""The share of a flow in which the queue still fills: not counted. A TCP that leaves its slow start early needs seconds
+for a deep queue."""
 LEAST_PACKETS = 10
 """Fewer packets before or beside a flow say nothing."""
 GRADES = ((5.0, "A+"), (30.0, "A"), (60.0, "B"), (200.0, "C"), (400.0, "D"))

@@ -18,9 +18,9 @@ ALL_ARRIVED = 0.98
 
 
 def left_out(peer: Peer, rank: int, *, metered: bool, keyed: bool, control: Container[str]) -> str | None:
-    """Why no load runs with a peer; None if it may. rank: its place among the peers. control: the control plane's hosts.
+    """Why no load runs with a peer; None if it may.
 
-    keyed: this node has a key for its responder.
+    rank: its place among the peers. keyed: this node has a key for its responder. control: the control plane's hosts.
     """
     if metered:
         return "the settings say that this node's traffic is metered (load.metered), so no load runs"

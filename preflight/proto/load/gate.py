@@ -15,7 +15,7 @@ class Limits:
 
     seconds: float = 15.0
     flow_bytes: int = 250_000_000
-    hour_bytes: int = 2_000_000_000
+    hour_bytes: int = 5_000_000_000
     kbit: int = 1_000_000
 
 
