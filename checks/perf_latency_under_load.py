@@ -1,4 +1,4 @@
-"""How much longer does everybody else wait beside one upload, and beside one download?"""
+"""How much longer do other packets wait during one upload, and during one download?"""
 
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
@@ -41,11 +41,11 @@ CAKE_SHARE = 0.95
     codes=(codes.PERF_BUFFERBLOAT, codes.PERF_RESPONDER_LOAD_OFF, codes.PERF_LOAD_REFUSED),
 )
 async def perf_latency_under_load(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Sends small packets for a second and a half, then beside one upload and beside one download by TCP.
+    """Sends small packets for a second and a half, then during one upload and during one download by TCP.
 
-    The far end is the peer's responder, if it was started with `--load` and has the key. Three peers at most, one after
-    the other; never the control host, and never where the settings say that traffic is metered. The settings' `load`
-    bounds its bytes and seconds.
+    The remote end is the peer's responder, if it was started with `--load` and has the key. Three peers at most, one
+    after the other; never the control host, and never where the settings say that traffic is metered. The settings'
+    `load` bounds its bytes and seconds.
     """
     url, wanted = ctx.settings.control.usable_url, ctx.settings.load
     control = await ctx.net.dns.addresses(url) if url is not None else ()
@@ -68,7 +68,7 @@ def judge(peer: Peer, direction: Direction, found: LoadedDelay | None, limits: "
     """A warning from the settings' limit on; else the number with its grade."""
     if found is None or found.way is None:
         message = (
-            f"too few small packets were under way beside the {_word(direction)} to say what it adds: it was over too "
+            f"too few small packets were under way during the {_word(direction)} to say what it adds: it was over too "
             "soon (load.megabytes), or they were lost"
         )
         return inconclusive(codes.RUN_NO_ANSWER, peer.target, direction, message)
@@ -91,7 +91,7 @@ def _message(peer: Peer, direction: Direction, found: LoadedDelay, way: AddedDel
     lost = f"; {found.lost} of {found.sent} small packets were lost meanwhile" if found.lost else ""
     where = "to" if direction is Direction.FORWARD else "from"
     return (
-        f"beside one {_word(direction)}{of} packets {where} {peer.target} wait {way.added_ms:.1f} ms longer (95 of 100 "
+        f"during one {_word(direction)}{of} packets {where} {peer.target} wait {way.added_ms:.1f} ms longer (95 of 100 "
         f"at most {way.loaded_p95_ms:.1f} ms; grade {grade(way.added_ms)}): the round trip takes "
         f"{found.loaded_rtt_ms:.1f} ms instead of {found.idle_rtt_ms:.1f}{lost}"
     )

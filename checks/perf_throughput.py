@@ -38,7 +38,7 @@ class Carried:
 async def perf_throughput(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends for some seconds by TCP, then by UDP a fifth more than TCP carried, in each direction.
 
-    The receiver counts. The far end is the peer's responder, if it was started with `--load` and has the key. Three
+    The receiver counts. The remote end is the peer's responder, if it was started with `--load` and has the key. Three
     peers at most, one after the other; never the control host, and never where the settings say that traffic is
     metered. The settings' `load` bounds its bytes and seconds.
     """

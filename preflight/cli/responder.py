@@ -79,7 +79,7 @@ class _Request:
 @click.option(
     "--load",
     is_flag=True,
-    help="Also be the far end of load for peers that have the key: seconds of TCP and UDP, as fast as they pass.",
+    help="Also be the remote end of load for peers that have the key: seconds of TCP and UDP, as fast as they pass.",
 )
 @click.option("--life", type=Seconds(min_open=True), metavar="SECONDS", help="End by itself after this time.")
 @click.option(

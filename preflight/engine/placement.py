@@ -19,8 +19,8 @@ Verdict = Literal["allowed", "caution", "not-default", "out-of-scope"]
 TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
 """Checks whose facts are used; a run without any of them says nothing about placement."""
 NOTICED_MS, NOTICED_TIMES = 5.0, 5.0
-"""What one transfer adds is noticed by whom latency decides about, if it is this long, and so many times the delay."""
-UNLOADED = "not measured: the delay beside a transfer (--tag load)"
+"""Work that waits for answers notices a transfer that adds this much, and makes the delay this many times as long."""
+UNLOADED = "not measured: the delay during a transfer (--tag load)"
 BULK = "bulk data never uses the control path, but object storage or rsync over the overlay"
 
 
@@ -43,7 +43,7 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the round trip to the peer becomes beside one transfer, where that adds most; milliseconds."""
+    """What the round trip to the peer becomes during one transfer, where that adds most; milliseconds."""
 
     peer: str
     idle_ms: float
@@ -56,11 +56,11 @@ class Loaded:
 
     @property
     def noticed(self) -> bool:
-        """Whether whoever waits for the peer notices it."""
+        """Whether anyone who waits for the peer notices it."""
         return self.added_ms >= NOTICED_MS and self.loaded_ms >= NOTICED_TIMES * self.idle_ms
 
     def __str__(self) -> str:
-        return f"beside one transfer the {_ms(self.idle_ms)} to {self.peer} become {_ms(self.loaded_ms)}"
+        return f"during one transfer the {_ms(self.idle_ms)} to {self.peer} become {_ms(self.loaded_ms)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +154,9 @@ def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     if paths.loaded is not None and (paths.loaded.noticed or paths.loaded.loaded_ms > limit):
         doubts = list(dict.fromkeys([*doubts, str(paths.loaded)]))
     verdict: Verdict = "caution" if doubts else "allowed"
-    beside = UNLOADED if paths.loaded is None else "" if doubts else str(paths.loaded)
+    loaded = UNLOADED if paths.loaded is None else "" if doubts else str(paths.loaded)
     feels = "latency decides how it feels"
-    return WorkPlacement(name, verdict, _sentence(_path_words(paths), doubts, beside, advice, feels))
+    return WorkPlacement(name, verdict, _sentence(_path_words(paths), doubts, loaded, advice, feels))
 
 
 def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:

@@ -190,7 +190,7 @@ class LossFacts(Facts):
 class LoadedDelayFacts(Facts):
     """What one transfer in a direction adds to the delay of small packets in it, and what the round trip becomes.
 
-    lost, packets: of the small packets beside the transfer. tcp_mbit_s: of the transfer, None if it was too short.
+    lost, packets: of the small packets during the transfer. tcp_mbit_s: of the transfer, None if it was too short.
     """
 
     added_ms: float

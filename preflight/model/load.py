@@ -63,7 +63,7 @@ class FailedFlow:
 class AddedDelay:
     """What a flow adds to the delay of small packets in one direction, or to the round trip, milliseconds.
 
-    idle: without the flow; loaded: beside it, less the same smallest delay. Medians, and the 95th percentile.
+    idle: without the flow; loaded: during it, less the same smallest delay. Medians, and the 95th percentile.
     """
 
     idle_ms: float
@@ -79,7 +79,7 @@ class AddedDelay:
 
 @dataclass(frozen=True, slots=True)
 class LoadedDelay:
-    """One flow, and what packets beside it waited: in its own direction, and the whole round trip.
+    """One flow, and what packets during it waited: in its own direction, and the whole round trip.
 
     idle_rtt_ms, loaded_rtt_ms: medians. lost, sent: small packets during the flow.
     """

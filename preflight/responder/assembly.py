@@ -34,8 +34,8 @@ from preflight.responder.tracer import Tracer
 class Order:
     """What a responder does. prefixes: who may ask. peers: who gets hellos, if there is a key.
 
-    key: the shared key; `repr` hides it. stateless: copy the senders' sequence numbers and report no counts. load: take
-    load from those who have the key, at most so much; None: take none.
+    key: the shared key; `repr` hides it. stateless: copy the senders' sequence numbers and report no counts. load: how
+    much load to take from those who have the key; None: none.
     """
 
     key: bytes | None

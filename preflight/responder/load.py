@@ -1,4 +1,4 @@
-"""The responder as the far end of load: a TCP listener next to each UDP socket, for askers who have the key.
+"""The responder as the remote end of load: a TCP listener next to each UDP socket, for askers who have the key.
 
 Nothing of it is there unless somebody wants it (`--load`). One flow runs at a time, within `Limits` of bytes and
 seconds. To an asker who has not shown the key nothing goes but a challenge of 20 bytes.
@@ -54,7 +54,7 @@ class UdpFlow:
 
 @dataclass
 class _Talk:
-    """One flow that was granted: its connection, the listener beside it, and what was granted."""
+    """One flow that was granted: its connection, the listener next to it, and what was granted."""
 
     link: socket.socket
     listener: ServedSocket

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--peer", action="append", default=[], metavar="ADDRESS[:PORT]", help="Who gets hellos, with a key.")
     add("--max-rate", type=int, default=SOURCE_PER_S, metavar="PACKETS", help="Per second, of one source.")
     add("--stateless", action="store_true", help="Copy the senders' sequence numbers and report no counts.")
-    add("--load", action="store_true", help="Also be the far end of load for a peer that has the key.")
+    add("--load", action="store_true", help="Also be the remote end of load for a peer that has the key.")
     add("--life", type=float, default=LIFE_S, metavar="SECONDS", help=f"When it ends by itself [{LIFE_S}].")
     return parser
 

@@ -29,7 +29,7 @@ class ResponderSettings(Model):
     )
     load: bool = Field(
         False,
-        description="Whether a responder with a key is also the far end of load for peers that have it: TCP and UDP "
+        description="Whether a responder with a key is also the remote end of load for peers that have it: TCP and UDP "
         "as fast as the path carries, for seconds.",
     )
     load_seconds: float = Field(15.0, gt=0, le=60, description="The most seconds of one flow of load.")
@@ -39,7 +39,7 @@ class ResponderSettings(Model):
 
 
 class LoadSettings(Model):
-    """How much load `--tag load` may make; without that option there is none, whatever stands here."""
+    """How much load `--tag load` may make; without that option there is none."""
 
     metered: bool = Field(False, description="Whether this node's traffic is paid for by volume: then no load runs.")
     seconds: float = Field(

@@ -143,7 +143,8 @@ class Thresholds(Model):
     loss_fail_percent: Percent = Field(3.0, description="Packet loss from which it is a failure.")
     jitter_ms: Milliseconds = Field(30.0, description="Delay variation from which it is a warning.")
     added_delay_ms: Milliseconds = Field(
-        30.0, description="Delay that one transfer adds for everybody else from which it is a warning (`--tag load`)."
+        30.0,
+        description="Delay that a transfer adds for other packets from which it is a warning (`--tag load`).",
     )
     reordering_percent: Percent = Field(1.0, description="Reordered packets from which it is a warning.")
     duplication_percent: Percent = Field(1.0, description="Duplicated packets from which it is a warning.")

@@ -1,1 +1,1 @@
-"""Flows of load towards a responder, and small packets beside them."""
+"""Flows of load towards a responder, and small packets next to them."""

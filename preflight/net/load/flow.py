@@ -76,7 +76,7 @@ async def _connect(link: socket.socket, peer: Peer) -> None:
 
 
 async def _granted(link: socket.socket, request: Request, key: bytes) -> Grant:
-    """The grant. A responder that does not know the key hangs up, and so does what is no responder."""
+    """The grant. A responder that does not know the key hangs up, and so does any other program."""
     try:
         async with asyncio.timeout(ANSWER_S):
             nonce = wire.read_challenge(await exactly(link, wire.CHALLENGE_BYTES))

@@ -1,4 +1,4 @@
-"""What a check may ask about a peer under load: flows, and what small packets wait beside one."""
+"""What a check may ask about a peer under load: flows, and how long small packets wait during one."""
 
 import asyncio
 import secrets
@@ -15,7 +15,7 @@ from preflight.net import udp
 from preflight.net.host_state import clock_estimate
 from preflight.net.load import flow
 from preflight.net.stamp.link import prepare, run_session
-from preflight.proto.load.added import beside
+from preflight.proto.load.added import loaded_delay
 from preflight.proto.load.wire import Amount
 from preflight.proto.stamp.sender import SessionPlan, SessionSender
 
@@ -58,7 +58,7 @@ class LoadProbes:
         return await flow.run(peer, kind, amount, key, tell)
 
     async def delay(self, peer: Peer, kind: FlowKind, amount: Amount) -> LoadedDelay | FailedFlow | None:
-        """What a flow adds to the delay of small packets beside it; None: too few of these came back."""
+        """What a flow adds to the delay of small packets during it; None: too few of these came back."""
         async with self._packets(peer) as session:
             idle_from = time.time_ns()
             await asyncio.sleep(IDLE_S)
@@ -67,7 +67,7 @@ class LoadProbes:
             await asyncio.sleep(SETTLE_S)
         if isinstance(found, FailedFlow) or session is None:
             return found if isinstance(found, FailedFlow) else None
-        return beside(found, idle, session.arrivals, session.sent_ns)
+        return loaded_delay(found, idle, session.arrivals, session.sent_ns)
 
     @asynccontextmanager
     async def _packets(self, peer: Peer) -> AsyncIterator[SessionSender | None]:
@@ -77,7 +77,7 @@ class LoadProbes:
         except OSError:
             yield None
             return
-        tell = telling(self._listener, "stamp.sender", f"{peer.target} beside load")
+        tell = telling(self._listener, "stamp.sender", f"{peer.target} during load")
         key, ssid = self._key_for(peer.address), secrets.randbelow(0xFFFF) + 1
         plan = SessionPlan(ssid, round(LONGEST_S / INTERVAL_S), INTERVAL_S, 1.0, 0, key, clock_estimate())
         with link:

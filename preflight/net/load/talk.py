@@ -12,7 +12,7 @@ ABORT = struct.pack("=ii", 1, 0)
 
 
 async def exactly(link: socket.socket, size: int) -> bytes:
-    """So many bytes. Raises IncompleteReadError if the other end hangs up before."""
+    """Exactly this many bytes. Raises IncompleteReadError if the other end hangs up before."""
     loop, data = asyncio.get_running_loop(), b""
     while len(data) < size:
         piece = await loop.sock_recv(link, size - len(data))

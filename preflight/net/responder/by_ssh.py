@@ -38,7 +38,7 @@ class Means:
     """What starting takes. config: another configuration of ssh than the user's. pack: the responder as one file.
 
     key: of this run; `repr` hides it. own_port: where this node hears hellos. life_s: when a responder ends by itself.
-    load: whether it is also the far end of load.
+    load: whether it is also the remote end of load.
     """
 
     config: str | None

@@ -1,4 +1,4 @@
-"""What a flow adds to the delay of small packets that are under way beside it, in each direction; pure.
+"""What a flow adds to the delay of small packets that are under way meanwhile, in each direction; pure.
 
 One STAMP session runs from before the flow until after it. Both ends' clocks differ by a number that nobody knows, and
 that stays the same for these seconds: it falls out where delays of one session are subtracted. So the delay that a flow
@@ -15,20 +15,20 @@ FILLING = 0.5
 """The share of a flow in which the queue still fills: not counted. A TCP that leaves its slow start early needs seconds
 for a deep queue."""
 LEAST_PACKETS = 10
-"""Fewer packets before or beside a flow say nothing."""
+"""Fewer packets before or during a flow say nothing."""
 GRADES = ((5.0, "A+"), (30.0, "A"), (60.0, "B"), (200.0, "C"), (400.0, "D"))
 """Added milliseconds up to which each grade goes, as the usual tests of bufferbloat grade them; F beyond."""
 
 
 def grade(added_ms: float) -> str:
-    """From A+, where nobody notices a transfer of others, to F, where a call is not possible beside it."""
+    """From A+, where nobody notices a transfer of others, to F, where a call is not possible during it."""
     return next((letter for limit, letter in GRADES if added_ms < limit), "F")
 
 
-def beside(
+def loaded_delay(
     flow: Flow, idle: tuple[int, int], arrivals: Sequence[Arrival], sent_ns: Sequence[int]
 ) -> LoadedDelay | None:
-    """What packets waited beside a flow. idle: a time without load, UNIX ns. None: too few of them came back.
+    """What packets waited during a flow. idle: a time without load, UNIX ns. None: too few of them came back.
 
     sent_ns: when each packet of the session left, answered or not.
     """

@@ -54,7 +54,7 @@ def no_flow(peer: Peer, failed: FailedFlow) -> tuple[Code, str, Remedies]:
         )
         return codes.PERF_RESPONDER_LOAD_OFF, fact, (*shown, *_turn_on(peer))
     if failed.why == "busy":
-        fact = f"the responder of {peer.target} is the far end of somebody else's load; it takes one flow at a time"
+        fact = f"the responder of {peer.target} is busy with the load of another node; it takes one flow at a time"
         return codes.PERF_LOAD_REFUSED, fact, look("Run it again when the other run is over.")
     if failed.why == "spent":
         fact = f"the responder of {peer.target} has given away the bytes that it takes of load in an hour"

@@ -1,12 +1,12 @@
 """What asker and responder say about load, on one TCP connection to the port that the responder has for UDP.
 
-1. The responder sends a challenge of 20 bytes to whoever connects: fewer than the handshake of TCP cost the asker.
+1. The responder sends a challenge of 20 bytes to anyone who connects: fewer than the handshake of TCP cost the asker.
 2. The asker sends a request, signed with the shared key over the challenge, so that no old request can be used again.
 3. The responder sends its grant, signed over the nonce of the request: what it allows of it, or why nothing.
 4. Data follow, by TCP on this connection, or by UDP as datagrams that begin with the session of the grant.
 5. The end that received by request of the other reports what it counted, signed in the same way.
 
-Only whoever proved the key gets more bytes than it sent, at an address that TCP has proved.
+Only anyone who proved the key gets more bytes than it sent, at an address that TCP has proved.
 """
 
 import struct
