@@ -127,10 +127,14 @@ async def serve(
     listeners = [ServedSocket(each, core) for each in sockets]
     for listener in listeners:
         loop.add_reader(listener.socket, listener.drain)
-        announce(join_host_port(listener.address, listener.port))
     tasks = {asyncio.create_task(companion(listeners)) for companion in companions}
     tasks.add(asyncio.create_task(_wait(stop)))
     try:
+        await asyncio.sleep(
+            0
+        )  # the companions have begun, and listen too, before the lines that say that this is ready
+        for listener in listeners:
+            announce(join_host_port(listener.address, listener.port))
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

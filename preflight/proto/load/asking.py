@@ -4,7 +4,6 @@ from collections.abc import Container
 
 from preflight import codes
 from preflight.codes import Code
-from preflight.model.host_port import join_host_port
 from preflight.model.load import FailedFlow
 from preflight.model.peer import Peer
 from preflight.model.remedy import Remedies, by_hand, look
@@ -40,9 +39,9 @@ def udp_mbit(tcp_mbit_s: float | None, most: float) -> float:
 
 def no_flow(peer: Peer, failed: FailedFlow) -> tuple[Code, str, Remedies]:
     """What is known, and what to do, where a flow did not run."""
-    place = f"TCP {join_host_port(peer.address, peer.responder_port)}"
+    place = f"TCP port {peer.responder_port} of {peer.target}"
     if failed.why == "refused":
-        fact = f"nothing listens on {place}, so the responder of {peer.target} runs without --load"
+        fact = f"nothing listens on {place}, so its responder runs without --load"
         return codes.PERF_RESPONDER_LOAD_OFF, fact, _turn_on(peer)
     if failed.why == "silent":
         fact = f"nothing answers on {place} ({failed.detail}): no responder takes load there, or a filter drops it"
