@@ -27,6 +27,8 @@ AREAS = {
     "gentle": "benchmarks.gentle",
     "rtt": "benchmarks.rtt",
     "redact": "benchmarks.redact",
+    "load": "benchmarks.under_load",
+    "mesh": "benchmarks.mesh",
 }
 LONG = frozenset({"control-plane", "diagnosis", "sweep"})
 """Areas that take minutes however little of them is measured: `--quick` leaves them out unless they are named."""
