@@ -6,8 +6,7 @@ from statistics import median
 from benchmarks import measure
 from benchmarks.labs import runs
 from benchmarks.measure import Row
-from preflight.lab.mesh import mesh
-from preflight.lab.scenarios import Scenario
+from preflight.lab.scenario_file import parse_scenario
 
 TARGETS = {501: 8.0, 1001: 15.0}
 """Seconds, wall and CPU, by the number of peers."""
@@ -22,7 +21,7 @@ def rows() -> list[Row]:
 
 
 def _rows(peers: int) -> list[Row]:
-    scenario = Scenario(f"mesh-{peers}", f"{peers} peers", faults=(mesh(peers - 1),))
+    scenario = parse_scenario("mesh", f"faults: [mesh: {{count: {peers - 1}}}]")
     found = list(runs(scenario, 1 if measure.quick() else RUNS))
     limit_s, clean = TARGETS[peers], all(not run.codes for run in found)
     seconds, cpu_s = median(run.wall_s for run in found), median(run.cpu_s for run in found)
