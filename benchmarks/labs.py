@@ -17,11 +17,15 @@ LIMIT_S = 180
 
 @dataclass(frozen=True, slots=True)
 class LabRun:
-    """One run. wall_s, cpu_s: of the whole command, from start to exit. report: what it wrote."""
+    """One run. wall_s, cpu_s: of the whole command, from start to exit. report: what it wrote.
+
+    packets: what a's tunnel sent meanwhile; 0 where it has none.
+    """
 
     wall_s: float
     cpu_s: float
     report: dict[str, Any]
+    packets: int = 0
 
     @property
     def codes(self) -> set[str]:
@@ -50,15 +54,22 @@ def runs(scenario: Scenario, times: int) -> Iterator[LabRun]:
 def _run(lab: Lab) -> LabRun:
     path = lab.names.directory / "bench.json"
     words = [sys.executable, "-m", "preflight", "all", "-q", *lab.preflight_arguments(), "--output", f"json={path}"]
-    used, began = _cpu_s(), time.perf_counter()
+    sent, used, began = _sent(lab), _cpu_s(), time.perf_counter()
     done = subprocess.run(
         lab.users_command(words), env=lab.environment(), capture_output=True, timeout=LIMIT_S, check=False
     )
     wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - used
     try:
-        return LabRun(wall_s, cpu_s, json.loads(path.read_text(encoding="utf-8")))
+        return LabRun(wall_s, cpu_s, json.loads(path.read_text(encoding="utf-8")), _sent(lab) - sent)
     except (OSError, ValueError):
         raise RuntimeError(f"preflight all ended with {done.returncode}: {done.stderr.decode()[-300:]}") from None
+
+
+def _sent(lab: Lab) -> int:
+    """Packets that a's tunnel has sent so far."""
+    words = lab.command(["cat", f"/sys/class/net/{lab.names.tunnel('a')}/statistics/tx_packets"])
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else 0
 
 
 def _cpu_s() -> float:

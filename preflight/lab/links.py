@@ -208,12 +208,12 @@ def _addresses(network: "Network", node: str, device: str) -> list[str]:
     return [f"{entry['local']}/{entry['prefixlen']}" for entry in own]
 
 
-def rate(kbit: int) -> Part:
-    """a's link carries this much in each direction, and queues as common routers do."""
+def rate(kbit: int, queue: str = _QUEUE) -> Part:
+    """a's link carries this much in each direction, and queues as common routers do, or for as long as `queue` says."""
 
     def underlay(network: "Network") -> None:
         burst = network.plan.link_mtu + 100
-        words = ("root", "tbf", "rate", f"{kbit}kbit", "burst", str(burst), "latency", _QUEUE)
+        words = ("root", "tbf", "rate", f"{kbit}kbit", "burst", str(burst), "latency", queue)
         for node, device in ((network.plan.attached("a"), UNDERLAY), (ROUTER, router_link("a"))):
             run(network.command(node, program("tc"), "qdisc", "add", "dev", device, *words))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
+    from preflight.net.load.probes import LoadProbes
     from preflight.net.names import Resolver
     from preflight.net.pmtu.search import PathMtuProbes
     from preflight.net.route_memory import RouteMemory
@@ -69,6 +70,13 @@ class Net:
         from preflight.net.pmtu.search import PathMtuProbes
 
         return PathMtuProbes(self._settings, listener=self.listener)
+
+    @cached_property
+    def load(self) -> "LoadProbes":
+        """Load towards the peers' responders, on request."""
+        from preflight.net.load.probes import LoadProbes
+
+        return LoadProbes(self._settings, listener=self.listener)
 
     @cached_property
     def icmp(self) -> "Icmp":
