@@ -23,6 +23,7 @@ ELSEWHERE = {
     "checks/posture_tls.py": "tests/net/test_old_tls.py",
     "preflight/model/complaint.py": "tests/overlay/test_tailscale_words.py",
     "preflight/model/product_ping.py": "tests/overlay/test_tailscale_ping.py",
+    "preflight/model/machine.py": "tests/engine/test_machine.py",
     "preflight/model/product_fixes.py": "tests/model/test_fix.py",
     "preflight/__main__.py": "tests/cli/test_cli.py",
     "preflight/proto/tunnel/dead_session.py": "tests/checks/test_overlay_session.py",

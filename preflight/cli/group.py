@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "preflight.cli.run:run_checks",
     "list": "preflight.cli.lookup:list_checks",
     "explain": "preflight.cli.lookup:explain",
+    "doctor": "preflight.cli.doctor:doctor",
     "init": "preflight.cli.init:init",
     "schema": "preflight.cli.lookup:schema",
     "report": "preflight.cli.report:report",

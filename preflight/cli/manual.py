@@ -11,6 +11,11 @@ EXIT_CODES: Mapping[int, str] = {
     130: "interrupted; what had finished is reported",
 }
 OWN_EXIT_CODES: Mapping[str, Mapping[int, str]] = {
+    "doctor": {
+        0: "the checks have all that they use",
+        1: "something is missing, so the checks see less than they could",
+        2: "wrong usage",
+    },
     "fix": {
         0: "it healed and is kept, the cause is not there any more, or --dry-run",
         1: "not applied, or undone: all is as it was before",
@@ -30,6 +35,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("preflight run mtu.path --peer 10.66.0.2=b", "one check, and what it needs"),
         ("preflight run 'control.*'", "all checks of one area"),
+    ),
+    "doctor": (
+        ("preflight doctor", "what this user and this machine lack"),
+        ("preflight doctor --json", "the same for a program"),
     ),
     "fix": (
         ("preflight fix report.json --dry-run", "what heals the first cause, and nothing is changed"),
