@@ -43,7 +43,6 @@ ELSEWHERE = {
     "preflight/cli/init.py": "tests/settings/test_first_file.py",
     "preflight/cli/lab.py": "tests/lab/test_lifecycle.py",
     "preflight/cli/lookup.py": "tests/cli/test_completion.py",
-    "preflight/cli/manual.py": "tests/cli/test_completion.py",
     "preflight/cli/main.py": "tests/cli/test_cli.py",
     "preflight/cli/outputs.py": "tests/attack/test_outputs.py",
     "preflight/netlink.py": "tests/test_bare_package.py",

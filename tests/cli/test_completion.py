@@ -55,16 +55,6 @@ def test_each_shell_gets_its_script(shell: str) -> None:
     assert "_PREFLIGHT_COMPLETE" in done.stdout
 
 
-def test_every_command_has_a_man_page(tmp_path: Path) -> None:
-    """`bin/man` writes them from the program's own help."""
-    subprocess.run([str(ROOT / "bin" / "man"), str(tmp_path)], capture_output=True, check=True)
-    pages = {path.name for path in tmp_path.iterdir()}
-    assert {"preflight.1", "preflight-all.1", "preflight-report-merge.1", "preflight-lab-run.1"} <= pages
-    page = (tmp_path / "preflight-all.1").read_text(encoding="utf-8")
-    assert "baseline" in page
-    assert page.index(".SH EXIT STATUS") < page.index(".SH EXAMPLES") < page.index(r"preflight all \-\-peer")
-
-
 def test_help_is_a_command_too() -> None:
     """`preflight help` was "did you mean 'schema'"; it is what people type first."""
     runner = CliRunner()
