@@ -184,7 +184,7 @@ def _responder(machine: Machine) -> Need:
 def _fleet(machine: Machine) -> Need:
     if machine.ansible:
         return Need("ansible", "more", "here", "ansible-runner")
-    get = ('pipx install "overlay-preflight[fleet]"',)
+    get = ("Install the program with its extra `fleet`, in a clone by: pipx install '.[fleet]'.",)
     return Need("ansible", "more", "missing", "Ansible", "no `preflight fleet` from this machine", get=get)
 
 

@@ -36,6 +36,7 @@ def as_text(found: Sequence[Need], install: Sequence[str], exit_code: int, *, wi
     console = Console(
         file=buffer, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
     )
+    said: set[str] = set()
     for area, name in _AREAS.items():
         needs = [need for need in found if need.area == area]
         here = ", ".join(need.title for need in needs if need.state == "here")
@@ -44,7 +45,7 @@ def as_text(found: Sequence[Need], install: Sequence[str], exit_code: int, *, wi
             console.print(Padding(Text(f"✓ {here}", "green"), (0, 0, 0, 2)))
         for need in needs:
             if need.state != "here":
-                _print_lacking(console, need)
+                _print_lacking(console, need, said)
     if install:
         console.print(Text("install what is missing:", "bold"))
         for line in install:
@@ -53,12 +54,16 @@ def as_text(found: Sequence[Need], install: Sequence[str], exit_code: int, *, wi
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
-def _print_lacking(console: Console, need: Need) -> None:
+def _print_lacking(console: Console, need: Need, said: set[str]) -> None:
+    """said: the lines to paste so far; one that gives several things is shown once."""
     mark, style = MARKS[need.state]
     console.print(Padding(Text(f"{mark} {need.title}: {_WORDS[need.state]}", style), (0, 0, 0, 2)))
     less = f" ({', '.join(need.checks)})" if need.checks else ""
     console.print(Padding(Text(need.costs + less), (0, 0, 0, 4)))
     for line in need.get:
+        if line in said:
+            continue
+        said.add(line)
         if line.endswith("."):
             console.print(Padding(Text(line), (0, 0, 0, 4)))
         else:  # to paste, so it stays one line

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from preflight.cli.group import group
+from preflight.engine.catalog import load_catalog
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("preflight")
@@ -77,3 +78,30 @@ def test_the_catalogue_shows_codes_and_tags() -> None:
     start = next(number for number, line in enumerate(shown) if line.startswith("udp.nat-timeout "))
     assert [line.split()[0] for line in shown[start + 1 : start + 4]] == ["needs", "tags", "codes"]
     assert max(len(line) for line in shown if line.startswith(" ")) <= 80
+
+
+def test_explain_takes_checks_and_answers_unknown_words() -> None:
+    """A reader types what the report shows: a code or a check; a typing mistake gets the nearest name."""
+    runner = CliRunner()
+    page = runner.invoke(group(), ["explain", "mtu.path"])
+    assert page.exit_code == 0
+    assert page.output.startswith("# mtu.path — ")
+    assert "* `mtu.black-hole`: " in page.output
+    for word, nearest in (
+        ("mtu-path", "mtu.path"),
+        ("mtu.blackhole", "mtu.black-hole"),
+        ("handshake", "overlay.handshake-stale, overlay.no-handshake"),
+        ("Raw sockets", "host.no-raw-socket"),
+    ):
+        said = runner.invoke(group(), ["explain", word])
+        assert said.exit_code == 2
+        assert f"nearest: {nearest}" in said.output, word
+    assert "`preflight list`" in runner.invoke(group(), ["explain", "zzz"]).output
+
+
+def test_every_check_has_a_page() -> None:
+    """Each id that a report names can be looked up."""
+    for check in load_catalog(third_party=False).checks:
+        shown = CliRunner().invoke(group(), ["explain", check.id])
+        assert shown.exit_code == 0
+        assert f"# {check.id} — {check.title}" in shown.output.splitlines()

@@ -21,6 +21,12 @@ def test_a_line_to_paste_is_never_wrapped() -> None:
     assert f"    get: {COMMAND}\n" in text
 
 
+def test_a_line_that_gives_several_things_is_shown_once() -> None:
+    """One `sudo` gives both privileges."""
+    admin = Need("net_admin", "checks", "missing", "CAP_NET_ADMIN", "no sessions", (), (COMMAND,))
+    assert as_text((admin, *FOUND), (), 1, width=80, color=False).count(COMMAND) == 1
+
+
 def test_it_says_what_is_missing_what_that_costs_and_ends_with_the_verdict() -> None:
     """The exit code is explained where it is printed; what only other commands use is not counted."""
     text = as_text(FOUND, ("apt-get install openssh-client",), 1, width=80, color=False)
