@@ -40,6 +40,7 @@ ELSEWHERE = {
     "preflight/cli/group.py": "tests/cli/test_cli.py",
     "preflight/cli/fuzz.py": "tests/lab/test_fuzz.py",
     "preflight/cli/in_lab.py": "tests/lab/test_lifecycle.py",
+    "preflight/cli/nearest.py": "tests/cli/test_completion.py",
     "preflight/cli/init.py": "tests/settings/test_first_file.py",
     "preflight/cli/lab.py": "tests/lab/test_lifecycle.py",
     "preflight/cli/lookup.py": "tests/cli/test_completion.py",

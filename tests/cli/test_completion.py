@@ -65,6 +65,20 @@ def test_help_is_a_command_too() -> None:
     assert "there is no command 'rnu'; did you mean 'run'?" in runner.invoke(group(), ["help", "rnu"]).output
 
 
+def test_an_unknown_command_gets_the_nearest_in_each_group() -> None:
+    """The commands of `report` and `lab` are mistyped as often as those of the program."""
+    runner = CliRunner()
+    for words, said in (
+        (["hlep"], "did you mean 'help'?"),
+        (["report", "rendr"], "did you mean 'render'?"),
+        (["lab", "hlp"], "did you mean 'help'?"),
+        (["report", "zzz"], "`preflight report --help` lists them"),
+    ):
+        done = runner.invoke(group(), words, prog_name="preflight")
+        assert (done.exit_code, said in done.output) == (2, True), words
+    assert "render" in runner.invoke(group(), ["report", "help"]).output
+
+
 def test_the_help_tells_exit_codes_and_examples() -> None:
     """What a pipeline branches on, and what to type, without a web page."""
     shown = CliRunner().invoke(group(), ["all", "--help"]).output
