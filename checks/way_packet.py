@@ -73,8 +73,11 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
-        for verdict in conclude(peer.target, said, echoed=_echoed(ctx, peer)):
+        verdicts = conclude(peer.target, said, echoed=_echoed(ctx, peer))
+        for verdict in verdicts:
             yield judge(peer, verdict, _levers(ctx, peer, verdict))
+        if not verdicts:
+            yield unfollowed(peer)
     for peer in left_out:
         yield _left_out(peer)
 
@@ -122,6 +125,12 @@ def _only_large_die(ctx: Context, peer: Peer) -> bool:
     """Whether a search has shown that the path carries less than the interface."""
     searches = ctx.facts(facts.MtuFacts, peer.target)
     return any(each.mtu_bytes is not None and each.mtu_bytes < each.interface_mtu_bytes for each in searches)
+
+
+def unfollowed(peer: Peer) -> Result:
+    """Where no observer saw anything, as without a tunnel: said, so that no result is missing."""
+    message = f"nothing on this node could follow packets to {peer.target}"
+    return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
 
 
 def _left_out(peer: Peer) -> Result:

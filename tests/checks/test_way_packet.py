@@ -52,6 +52,21 @@ class Ways:
         return (Observation(station=Station("route"), finding="clear"),)
 
 
+def test_where_nothing_can_be_followed_that_is_said() -> None:
+    """Without a tunnel there is nothing to see; a missing result would look like a fault of the program."""
+
+    class Blind(Ways):
+        async def follow(self, peer: Peer, **_: object) -> tuple[Observation, ...]:
+            """Nothing is seen."""
+            return ()
+
+    async def collect() -> list[Result]:
+        return [each async for each in way_packet.function(Context(Settings(), (PEER,), None, cast("Net", Blind())))]
+
+    (result,) = asyncio.run(collect())
+    assert (result.status, result.code, result.target) == (Status.SKIP, codes.RUN_NOT_APPLICABLE, "b")
+
+
 def test_a_mesh_in_trouble_is_not_followed_whole() -> None:
     """Each burst costs time; the report says which peers were left out."""
     peers = tuple(Peer(f"10.66.0.{n}", f"p{n}") for n in range(2, 12))
