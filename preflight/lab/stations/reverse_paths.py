@@ -31,7 +31,7 @@ def _there(setup: Setup) -> Truth:
 
 
 def _there_and_back(setup: Setup) -> Truth:
-    """The route that makes the filter drop leads b's own packets astray too: no hello of b comes to a."""
+    """The route that makes the filter drop leads b's own packets away from the tunnel too: no hello of b comes to a."""
     return _there(setup) if words.told(setup) else words.silence(setup, "round-trip")
 
 
@@ -70,6 +70,9 @@ def _second_path_here(setup: Setup) -> Truth:
 
     wg-quick's own rule, which it sets up with a default route, drops them before the filter is asked.
     """
+    if setup.user != "root" and not words.told(setup):
+        # Everyone may read the setting, and the counter of what it drops while b is silent; not whose route is wrong.
+        return Truth(_CODE, "node", where="peer", vague=(words.UNREACHABLE,))
     if setup.user != "root":
         return words.answers_there(setup, "route", code="overlay.route-leak", deciding=_BY_UPLINK, reported=True)
     quick = setup.product == "wireguard" and setup.routes == "default"
