@@ -1,9 +1,10 @@
 """Where do the packets to and from a peer in trouble die, who saw them last, and what killed them there?"""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from preflight.api import (
+    CONTROL,
     Context,
     Direction,
     Observation,
@@ -35,7 +36,7 @@ MOST_PEERS = 6
         *("mtu.path", "mtu.echo", "udp.quality"),
     ),
     when="trouble",
-    reads=(facts.MtuFacts, facts.EchoFacts),
+    reads=(facts.MtuFacts, facts.EchoFacts, facts.NameFacts),
     measures=True,
     timeout=30,
     timeout_per_peer=0.01,
@@ -84,7 +85,21 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
     large, echoed = _only_large_die(ctx, peer), _echoed(ctx, peer)
-    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=ctx.peers)
+    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=_others(ctx, peer))
+
+
+def _others(ctx: Context, peer: Peer) -> Sequence[str]:
+    """The addresses of the other peers, and that of the control plane, unless it is on this peer.
+
+    An address of the other family may be this peer's too.
+    """
+    url = ctx.settings.control.usable_url
+    named = [address for each in ctx.facts(facts.NameFacts, CONTROL) for address in each.addresses]
+    control = [url.host] if url is not None and url.address is not None else named
+    if peer.address in control:
+        control = []
+    alike = [address for address in control if (":" in address) == (":" in peer.address)]
+    return [*(other.address for other in ctx.peers if other.address != peer.address), *alike]
 
 
 def _echoed(ctx: Context, peer: Peer) -> bool:
