@@ -9,12 +9,13 @@ from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
     from preflight.model.product_ping import ProductPing
+    from preflight.model.remedy import Remedies
     from preflight.model.roles import ScopeTrial
     from preflight.model.tcp import Interception
     from preflight.net.control.client import ControlClient
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
     from preflight.settings.load import Settings
+
+TWIN_S = 4.0
+"""For a control plane at a URL that may be right."""
 
 
 class Net:
@@ -169,6 +173,19 @@ class Net:
         from preflight.net.control.living import is_healthy
 
         return is_healthy(await self.health_at(url, timeout_s))
+
+    async def way_inside(
+        self, url: "ControlUrl", addresses: "Sequence[str]", overlay: "OverlayState | None", source: str | None
+    ) -> "Remedies":
+        """How clients of a URL that leads to these addresses are led through the tunnel; tried before it is a fix.
+
+        source: where the URL comes from.
+        """
+        from preflight.proto.control.placement import inside, lead_inside
+
+        twin = inside(url, addresses, overlay)
+        lives = twin is not None and await self.control_lives(twin, TWIN_S)
+        return lead_inside(url, twin, overlay, source, lives=lives)
 
     async def nobody_answers(
         self, overlay: "OverlayState | None", peers: "Iterable[str]", timeout_s: float
