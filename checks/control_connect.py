@@ -24,7 +24,7 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.facts import ControlTunnelFacts, DeathFacts
+from preflight.model.facts import ControlConnectFacts, ControlTunnelFacts, DeathFacts
 from preflight.model.measurement import Measurement
 from preflight.model.name_fixes import HostsNameLess
 from preflight.model.overlay import OverlayState
@@ -259,7 +259,8 @@ def _half(
             f"--bind {dead[0].place}",
             where="control host",
         ),
-        measurements=_measured(connections) | DeathFacts(answered_address=dead[0].address).measurements(),
+        facts=_connected(opened, connections),
+        measurements=DeathFacts(answered_address=dead[0].address).measurements(),
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
@@ -270,7 +271,7 @@ def _good(opened: Sequence[Connection], connections: Sequence[Connection]) -> Re
         CONTROL,
         Direction.ROUND_TRIP,
         _outcomes(connections),
-        measurements=_measured(connections),
+        facts=_connected(opened, connections),
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
@@ -290,6 +291,14 @@ def _outcomes(connections: Sequence[Connection]) -> str:
         return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail}{by})"
 
     return "; ".join(map(one, connections))
+
+
+def _connected(opened: Sequence[Connection], connections: Sequence[Connection]) -> ControlConnectFacts:
+    return ControlConnectFacts(
+        addresses=len(connections),
+        addresses_open=len(opened),
+        connect_ms=round(min(connection.elapsed_ms for connection in opened), 3),
+    )
 
 
 def _measured(connections: Sequence[Connection]) -> dict[str, Measurement]:

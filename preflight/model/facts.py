@@ -206,6 +206,15 @@ class ControlTunnelFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConnectFacts(Facts):
+    """Connections to the control plane's addresses, at least one of them open; connect_ms: the quickest one."""
+
+    addresses: int
+    addresses_open: int
+    connect_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthFacts(Facts):
     """How quickly the control plane answers, and the time-outs that suit it."""
 
@@ -298,7 +307,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "mtu.tcp": (TcpFacts,),
     "udp.quality": (LossFacts, AnswerFacts),
     "control.dns": (NameFacts,),
-    "control.connect": (ControlTunnelFacts,),
+    "control.connect": (ControlTunnelFacts, ControlConnectFacts),
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
     "host.portal": (DeathFacts,),

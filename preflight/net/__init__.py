@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
+from preflight.proto.control.placement import inside, lead_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -181,8 +182,6 @@ class Net:
 
         source: where the URL comes from.
         """
-        from preflight.proto.control.placement import inside, lead_inside
-
         twin = inside(url, addresses, overlay)
         lives = twin is not None and await self.control_lives(twin, TWIN_S)
         return lead_inside(url, twin, overlay, source, lives=lives)

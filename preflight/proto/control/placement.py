@@ -132,7 +132,7 @@ def lead_inside(
 
 
 def some_address(overlay: OverlayState | None) -> str:
-    """What stands for the control plane's overlay address where it is not known."""
+    """A placeholder for the control plane's overlay address."""
     prefix = next((str(interface.network) for interface in overlay.addresses), None) if overlay else None
     return f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
 
