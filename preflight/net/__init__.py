@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.peer import Peer
     from preflight.model.product_ping import ProductPing
     from preflight.model.remedy import Remedies
     from preflight.model.roles import ScopeTrial
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from preflight.net.tcp.connect import Tcp
     from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
+    from preflight.proto.way.observation import Death
     from preflight.settings.load import Settings
 
 TWIN_S = 4.0
@@ -174,6 +176,12 @@ class Net:
         from preflight.net.control.living import is_healthy
 
         return is_healthy(await self.health_at(url, timeout_s))
+
+    async def refusal_of(self, host: "Peer", port: int, overlay: "OverlayState | None") -> "Death | None":
+        """Why this node's kernel sends no TCP to a host; None if it does, or cannot be asked."""
+        from preflight.net.way.connection import refusal_of
+
+        return await refusal_of(host, port, overlay, self.listener)
 
     async def way_inside(
         self, url: "ControlUrl", addresses: "Sequence[str]", overlay: "OverlayState | None", source: str | None

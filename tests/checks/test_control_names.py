@@ -6,12 +6,14 @@ from ipaddress import ip_interface, ip_network
 import pytest
 from preflight_checks import control_connect, control_dns, control_url
 
-from preflight.api import Status
+from preflight.api import Status, codes, request
 from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
+from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.remedy import look
 from preflight.model.tcp import Connection, ConnectOutcome
 from preflight.proto.control.url import ControlUrl, parse_control_url
+from preflight.proto.way.observation import Death
 from tests.kernel_says import routed
 
 TUNNEL = OverlayState(
@@ -196,6 +198,20 @@ def test_control_connect(outcomes: dict[str, ConnectOutcome], code: str | None, 
         assert address in result.message
     assert "9847" in result.message
     assert "IPv" in result.message
+
+
+def test_what_this_node_itself_refuses_is_said_first() -> None:
+    """The rule or route is the reason; `cannot be reached` is only its effect."""
+    why = "this node's kernel refuses TCP port 9847 for the control host (10.66.0.3): its rule `x` is of type prohibit"
+    refusal = Death(
+        code=codes.REACH_NO_FORWARD, message=why, facts=DeathFacts(route_type="prohibit"), remedies=look("this")
+    )
+    connections = [tried(GOOD, "unreachable")]
+    result = control_connect.judge(connections, ControlUrl("http", GOOD, 9847), OVERLAY, refusal=refusal)
+    assert result.code is codes.CONTROL_UNREACHABLE
+    assert why in result.message
+    assert (result.station, result.measurements["route_type"]) == (request("route"), "prohibit")
+    assert result.remedies == look("this")
 
 
 def test_a_url_without_a_port_gets_a_hint() -> None:
