@@ -1,4 +1,4 @@
-"""Why this node's own kernel refuses a connection to a host that is no peer."""
+"""Why this node's own kernel refuses a connection to a host that may be outside of all tunnels."""
 
 from dataclasses import replace
 from ipaddress import ip_network
