@@ -108,7 +108,7 @@ async def measure(client: "ControlClient") -> Registry | ControlError:
     answers: Sequence[HttpAnswer] = ()
     try:
         answers = [await client.health(timeout_s=CLOCK_TIMEOUT_S, recall="any")]
-        listed = await client.nodes(patient=True, recall="unchanged")
+        listed = await client.nodes(patient=True, recall="any")
     except ControlError as error:
         return error
     offset = clock_offset(answers)

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "preflight/netlink.py": "tests/test_bare_package.py",
     "preflight/stun_codec.py": "tests/test_bare_package.py",
     "preflight/net/names.py": "tests/net/test_dns.py",
+    "preflight/net/control/patience.py": "tests/net/test_shell_events.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",
     "preflight/net/way/follow.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",

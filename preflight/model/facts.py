@@ -255,6 +255,15 @@ class ControlTunnelFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConnectFacts(Facts):
+    """Connections to the control plane's addresses, at least one of them open; connect_ms: the quickest one."""
+
+    addresses: int
+    addresses_open: int
+    connect_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthFacts(Facts):
     """How quickly the control plane answers, and the time-outs that suit it."""
 
@@ -349,7 +358,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "perf.latency-under-load": (LoadedDelayFacts,),
     "perf.throughput": (ThroughputFacts,),
     "control.dns": (NameFacts,),
-    "control.connect": (ControlTunnelFacts,),
+    "control.connect": (ControlTunnelFacts, ControlConnectFacts),
     "control.health": (HealthFacts,),
     "control.clock": (ClockSkewFacts,),
     "nodes.state": (NodeAgeFacts,),
