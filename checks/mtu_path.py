@@ -115,12 +115,14 @@ def _proven(both: Found, found: PathMtu) -> int:
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
-    """The findings for each peer; waits for those silent so far together, at the end."""
+    """The findings for each peer, first one alone: it shows what the link carries. Those silent so far come last."""
     silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))
     talking = tuple(peer for peer in ctx.peers if not ctx.net.path.silent(peer))
-    for start in range(0, len(talking), CONCURRENT_PEERS):
-        for peer, both in await _side_by_side(ctx, talking[start : start + CONCURRENT_PEERS]):
+    done, at_once = 0, 1
+    while group := talking[done : done + at_once]:
+        for peer, both in await _side_by_side(ctx, group):
             yield peer, both
+        done, at_once = done + len(group), ctx.net.pmtu.at_once(CONCURRENT_PEERS)
     async for peer, both in for_each_peer(silent, partial(measure, ctx), at_once=CONCURRENT_SILENT):
         yield peer, both
 
@@ -143,10 +145,7 @@ def _in_doubt(found: PathMtu) -> bool:
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search both directions at once: each direction carries only small answers of the other.
-
-    Whom other checks have found silent for seconds is not waited for again.
-    """
+    """Search both directions at once: each carries only small answers of the other. The silent are not asked."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
         nothing = partial(PathMtu, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")

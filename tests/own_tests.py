@@ -21,6 +21,7 @@ ELSEWHERE = {
     "checks/control_tls.py": "tests/checks/test_control_answers.py",
     "checks/control_url.py": "tests/checks/test_control_names.py",
     "checks/posture_tls.py": "tests/net/test_old_tls.py",
+    "preflight/proto/pmtu/probe.py": "tests/proto/pmtu/test_budget.py",
     "preflight/model/complaint.py": "tests/overlay/test_tailscale_words.py",
     "preflight/model/product_ping.py": "tests/overlay/test_tailscale_ping.py",
     "preflight/model/machine.py": "tests/engine/test_machine.py",
