@@ -41,7 +41,7 @@ def variables(entry: Entry) -> Mapping[str, str]:
 
 
 async def notify(command: Sequence[str], entry: Entry) -> str:
-    """Run it to its end; a sentence if it failed, else nothing."""
+    """Run it, and wait; a sentence if it failed, else nothing."""
     environ = {**os.environ, **variables(entry)}
     try:
         process = await asyncio.create_subprocess_exec(*command, env=environ, stdin=asyncio.subprocess.DEVNULL)

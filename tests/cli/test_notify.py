@@ -44,7 +44,7 @@ def test_the_environment_holds_the_entry() -> None:
     ],
 )
 def test_how_it_ended_is_said(command: tuple[str, ...], said: str) -> None:
-    """A watch goes on; its reader learns that nobody was told."""
+    """A watch goes on; its reader learns that no message was sent."""
     assert asyncio.run(notify(command, ENTRY)) == said
 
 

@@ -54,7 +54,7 @@ def test_the_first_round_lists_what_is_wrong() -> None:
 
 
 def test_a_change_that_no_cause_explains_has_its_own_entry() -> None:
-    """Worse is first; a result that is only there no more is no cause."""
+    """Worse is first; a result that is missing now is not a cause."""
     before = made(UP, reach("b", good=True), at("host.clock", passed("node", L, "right")))
     after = made(UP, reach("b", good=True))
     (entry,) = entries(before, after)
