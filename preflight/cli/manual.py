@@ -28,7 +28,7 @@ _SCORED: Mapping[int, str] = {
     130: "interrupted",
 }
 OWN_EXIT_CODES: Mapping[str, Mapping[int, str]] = {
-    "bundle": EXIT_CODES,
+    "bundle": {0: "the archive was written, whatever was found", 2: "wrong usage or settings, or it was not written"},
     "clean": {0: "nothing is left", 1: "something is left", 2: "wrong usage or settings", 130: "interrupted"},
     "control-plane": _SERVES,
     "control-plane bootstrap-token": {0: "the token was made", 2: "wrong usage, or the file exists"},

@@ -33,7 +33,8 @@ def print_cause(console: Console, group: CauseGroup, telling: Telling) -> None:
     if note := common.accepted_note(group.first):
         console.print(Padding(Text(note), (0, 0, 0, 4)))
     console.print(Padding(Text(group.message), (0, 0, 0, 4)))
-    if way := ways.line_for(telling.report, group.first):
+    # What is only missing for the measurement did not die on the way.
+    if not group.said_once and (way := ways.line_for(telling.report, group.first)):
         line = Text("way: ", style="bold").append(way, style="not bold")
         console.print(Padding(line, (0, 0, 0, 4)))
     for advice in offers(telling.report, group, sudo=telling.sudo):

@@ -1,4 +1,4 @@
-"""Why a peer answers no path-MTU probe, as far as it is known, and what to do."""
+"""Why a peer answers no path-MTU probe, and what to do."""
 
 from preflight.model.peer import Peer
 from preflight.model.pmtu import PathMtu, SearchOutcome

@@ -1,4 +1,4 @@
-"""Why no path-MTU probe is answered: a responder that only lacks our key is not told to be started again."""
+"""Why no path-MTU probe is answered: a responder that only lacks our key need not be started again."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_closed_port_is_closed_whatever_answered_before() -> None:
 
 
 def test_another_program_at_the_port_is_named() -> None:
-    """What comes back is no answer of a responder."""
+    """What comes back does not come from a responder."""
     message, _ = unanswered(
         B,
         PathMtu(direction="forward", outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected={"key": 2}),
