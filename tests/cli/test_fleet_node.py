@@ -29,9 +29,9 @@ def test_a_report_is_about_all_turns(tmp_path: Path) -> None:
 
 
 def test_a_missed_round_is_left_out(tmp_path: Path) -> None:
-    """Protects the other pairs: who is late must not measure in their round."""
+    """Protects the other pairs: who is too late must not measure in their round."""
     report = asyncio.run(
-        follow(session(tmp_path), orders(Turn(0.0, "127.0.0.2"), Turn(9.9, "127.0.0.3")), lambda: 10.0)
+        follow(session(tmp_path), orders(Turn(7.0, "127.0.0.2"), Turn(8.0, "127.0.0.3")), lambda: 10.0)
     )
     assert [peer.target for peer in report.run.peers] == ["c"]
 
@@ -49,3 +49,11 @@ def test_what_a_fleet_measures_exists(id: str, tmp_path: Path) -> None:
     settings.write_text("peers: [{address: 127.0.0.2}]\n")
     planned = Session.prepare(Request(config=settings, only=CHECKS, quiet=True)).plan
     assert id in {check.id for check in planned.checks}
+
+
+def test_what_outlasts_a_round_is_not_measured(tmp_path: Path) -> None:
+    """Protects the length of a run: a check of minutes would fill every round and never end."""
+    settings = tmp_path / "preflight.yaml"
+    settings.write_text("peers: [{address: 127.0.0.2}]\n")
+    planned = Session.prepare(Request(config=settings, only=CHECKS, quiet=True)).plan
+    assert "udp.nat-timeout" not in {check.id for check in planned.checks}
