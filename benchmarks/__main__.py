@@ -27,6 +27,7 @@ AREAS = {
     "gentle": "benchmarks.gentle",
     "rtt": "benchmarks.rtt",
     "redact": "benchmarks.redact",
+    "fleet": "benchmarks.fleet",
 }
 LONG = frozenset({"control-plane", "diagnosis", "sweep"})
 """Areas that take minutes however little of them is measured: `--quick` leaves them out unless they are named."""

@@ -70,6 +70,7 @@ class Found:
     first: dict[str, Report] = field(default_factory=dict)
     holes: dict[str, Hole] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    sites: Mapping[str, str] = field(default_factory=dict)
     missed: list[Pair] = field(default_factory=list)
     litter: list[Hole] = field(default_factory=list)
 
@@ -115,11 +116,10 @@ class FleetRun:
     ) -> None:
         self._engine, self._hosts, self._wish = engine, {host.name: host for host in hosts}, wish
         self._cancelled, self._report, self._say = cancelled, report, say
-        self._found = Found()
+        self._found = Found(sites={host.name: host.site for host in hosts if host.site is not None})
         self._nodes: dict[str, _Node] = {}
         self._dirty = set(self._hosts)
-        self._sites = {host.name: host.site for host in hosts if host.site is not None}
-        self._rounds = make_rounds(list(self._hosts), wish.pairs, self._sites, wish.seed) if wish.measure else ()
+        self._rounds = make_rounds(list(self._hosts), wish.pairs, self._found.sites, wish.seed) if wish.measure else ()
         self._again: tuple[Round, ...] = ()
         self._partners = _partners(self._rounds)
         self._barrier = Barrier(self._hosts, "ready", self._begun)
@@ -175,7 +175,7 @@ class FleetRun:
         reports = self._collect(steps, turns)
         wanted = {frozenset(pair) for row in self._rounds for pair in row}
         bad = frozenset(pair for pair in self._in_trouble(reports) if frozenset(pair) in wanted)
-        self._again = make_rounds(list(self._hosts), Pairs(), self._sites, only=bad) if bad else ()
+        self._again = make_rounds(list(self._hosts), Pairs(), self._found.sites, only=bad) if bad else ()
         if not self._again:
             self._say("cleaning")
         self._engine.go_on("again" if self._again else CLEAN)
