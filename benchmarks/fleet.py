@@ -1,7 +1,7 @@
 """What a fleet costs its controller: the plan, the join of all reports, their root causes, and the page.
 
 The nodes are made up: every node's report is written as a node writes it, by the schedule of the run itself, with three
-faults in it. A process of its own then does what the controller does, from the packed reports to the page. It also
+faults in it. A separate process then does what the controller does, from the packed reports to the page. It also
 says whether each fault is one finding and nothing else is.
 """
 
@@ -209,7 +209,7 @@ def join(fleet: Simulated, folder: Path) -> tuple[Matrix, Mapping[str, float], i
 
 
 def main(folder: str, size: str) -> None:
-    """One join in a process of its own, as JSON."""
+    """One join in a separate process, as JSON."""
     matrix, spent, page = join(Simulated(SIZES[int(size)]), Path(folder))
     found = {
         "ways": len(matrix.ways),

@@ -105,7 +105,7 @@ class Engine:
                 steps.append(step)
                 try:
                     report(step)
-                except OSError as error:  # ansible-runner would take it for one of its own, and go on
+                except OSError as error:  # ansible-runner would take it for its own error, and go on
                     raise WriteError(f"{error.filename}: {error.strerror}") from error
             return False  # nothing of it is kept in a file
 

@@ -24,7 +24,7 @@ _WIDEST = 60
 """With more nodes than this a page shows them by site, and text names bad ways only where no cause explains them."""
 _FEW = 2
 _MOST_TOLD = 300
-"""How many bad ways of a large matrix are told in full."""
+"""How many bad ways of a large matrix are shown in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def by_site(matrix: Matrix) -> dict[tuple[str, str], Cell]:
 
 
 def told(matrix: Matrix) -> list[Way]:
-    """The bad ways that are told in full: of a large matrix only some, of those that no cause of many ways explains."""
+    """The bad ways that are shown in full: of a large matrix only some, of those that no cause of many ways explains."""
     bad = sorted((way for way in matrix.ways if way.status != "pass"), key=lambda way: WORST_FIRST.index(way.status))
     if len(matrix.names) <= _WIDEST:
         return bad

@@ -176,7 +176,7 @@ def test_six_nodes_are_green_and_nothing_is_told_or_left(nodes: Nodes, tmp_path:
 
 @contextmanager
 def port_taken(nodes: Nodes, node: str) -> Iterator[None]:
-    """Somebody else listens on the responder's port of a node."""
+    """Another program listens on the responder's port of a node."""
     taken = "import socket,time; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); "
     taken += f"s.bind(('{fleet.overlay_address(node)}',862)); print('bound',flush=True); time.sleep(400)"
     words = nodes.plan.command(node, ["python3", "-c", taken])

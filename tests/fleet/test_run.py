@@ -143,7 +143,7 @@ def test_what_was_not_measured_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_run_is_cleaned(tmp_path: Path) -> None:
-    """Protects the nodes of an interrupted run: who was not cleaned is cleaned last, by a play of its own."""
+    """Protects the nodes of an interrupted run: who was not cleaned is cleaned last, by a separate play."""
     engine, fleet = fleet_of(tmp_path, Wish(), cancelled=True)
     engine.interrupt_at = "start"
     with pytest.raises(CancelledError):

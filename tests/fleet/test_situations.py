@@ -1,6 +1,6 @@
 """What the reports of real nodes say together: each fault is one cause, in the words of who knows it best.
 
-`record_situations` recorded them in the lab. What else stands there belongs to the fault, and nothing is blamed twice.
+`record_situations` recorded them in the lab. Nothing is blamed twice.
 """
 
 import gzip

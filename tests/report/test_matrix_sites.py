@@ -45,14 +45,14 @@ def test_one_direction_of_an_uplink() -> None:
 
 
 def test_two_sites() -> None:
-    """Protects both sites from the blame for what lies between them."""
+    """Protects both sites from the blame for the line between them."""
     there, back = between("oslo", "rome"), between("rome", "oslo")
     assert subjects(there | back, SITES) == ["everything between the sites oslo and rome"]
     assert subjects(there, SITES) == ["everything from the site oslo to the site rome"]
 
 
 def test_one_good_way_acquits_the_site() -> None:
-    """Protects a site of which one line works: the pairs are told one by one."""
+    """Protects a site with one line that works: its pairs are listed one by one."""
     assert "everything between the site oslo and the others" not in subjects(
         between("oslo") - {("oslo0", "rome0")}, SITES
     )
