@@ -191,7 +191,7 @@ def joined(found: "Found") -> "Matrix":
     from preflight.report.merge import merge
 
     holes = [Hole(node=hole.node, code=hole.code.slug, message=hole.message) for hole in found.holes.values()]
-    matrix = merge(found.reports, found.names, holes)
+    matrix = merge(found.reports, found.names, holes, found.sites)
     missed = tuple(f"{pair.initiator} ↔ {pair.target} missed its round" for pair in found.missed)
     return matrix.model_copy(update={"left_out": missed})
 
