@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("wheel")]  # packed once, on one worker
+# Packed once, on one worker; its packages may have to be installed first.
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("wheel"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
