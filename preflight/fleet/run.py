@@ -23,6 +23,7 @@ from preflight.fleet.remote.agent import PREFIX
 from preflight.fleet.schedule import Pair, Pairs, Round, make_rounds
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.peer import RESPONDER_PORT
+from preflight.model.printable import number_of
 from preflight.report.json import parse
 from preflight.report.model import Report
 
@@ -130,7 +131,7 @@ class FleetRun:
 
     def _begin(self) -> dict[str, _Node]:
         """Reach the nodes, deliver, and start the responders; who does not get so far is a hole."""
-        self._say(f"reaching {len(self._hosts)} nodes")
+        self._say(f"reaching {number_of('nodes', len(self._hosts))}")
         delivery = pack()
         self._delivery = delivery.name
         (self._engine.folder / "delivery.pyz").write_bytes(delivery.content)
@@ -205,7 +206,8 @@ class FleetRun:
         slot_s = limit_s + 2 * max(nodes[name].offset.error for name in busy) + _GUARD_S
         took_s = slot_s * len(rounds)
         what = "what was not good, again" if number > 1 else "the pairs"
-        self._say(f"measuring {what}: {len(rounds)} rounds of {slot_s:.0f} s" if rounds else "reading the tunnels")
+        planned = f"measuring {what}: {number_of('rounds', len(rounds))} of {slot_s:.0f} s"
+        self._say(planned if rounds else "reading the tunnels")
         begins = time.time() + self._lead_s
         self._timetable, self._round = (begins, slot_s, len(rounds)), 0
         orders = {}
