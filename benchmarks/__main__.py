@@ -29,6 +29,7 @@ AREAS = {
     "redact": "benchmarks.redact",
     "load": "benchmarks.under_load",
     "mesh": "benchmarks.mesh",
+    "fleet": "benchmarks.fleet",
 }
 LONG = frozenset({"control-plane", "diagnosis", "sweep", "load", "mesh"})
 """Areas that take minutes however little of them is measured: `--quick` leaves them out unless they are named."""

@@ -46,12 +46,13 @@ def runs(scenario: Scenario, times: int) -> Iterator[LabRun]:
     """Several runs, one after the other, in one lab."""
     with fresh_lab(scenario) as lab:
         for number in range(times):
-            if number and "--enroll" in lab.preflight_arguments():
-                lab.renew_token()
-            yield _run(lab)
+            yield run_in(lab, renew=number > 0)
 
 
-def _run(lab: Lab) -> LabRun:
+def run_in(lab: Lab, *, renew: bool = False) -> LabRun:
+    """One run in a lab. renew: an earlier run has used the one-time token."""
+    if renew and "--enroll" in lab.preflight_arguments():
+        lab.renew_token()
     path = lab.names.directory / "bench.json"
     words = [sys.executable, "-m", "preflight", "all", "-q", *lab.preflight_arguments(), "--output", f"json={path}"]
     sent, used, began = _sent(lab), _cpu_s(), time.perf_counter()

@@ -13,15 +13,13 @@ from preflight.proto.control import answers
 from preflight.proto.control.answerer import BACKEND, asked_to_wait, strange
 from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED, Finding
 from preflight.proto.control.backoff import delay_s
-from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, is_populi
+from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
 
-ROUTE = "/v1/populi/nodes"
 ASKED_S = 5.0
-BODY_BYTES = 65536
 ATTEMPTS = 3
 PATIENCE_S = 6.0
 """How long, in total, to wait for a server that says `later`."""
@@ -51,7 +49,13 @@ async def measure(client: "ControlClient") -> HttpAnswer | ControlError:
     ends = time.monotonic() + PATIENCE_S
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            answer = await client.send("GET", ROUTE, timeout_s=ASKED_S, most_bytes=BODY_BYTES)
+            answer = await client.send(
+                "GET",
+                LIST_ROUTE,
+                timeout_s=ASKED_S,
+                most_bytes=LOOKED_AT_BYTES,
+                recall="any" if attempt == 1 else "nothing",
+            )
         except ControlError as error:
             return error
         wait_s = delay_s(attempt, asked_to_wait(answer), random.random())  # noqa: S311 - jitter
@@ -65,14 +69,14 @@ def judge(outcome: HttpAnswer | ControlError, url: ControlUrl | None) -> Result:
     """A control plane's own answer, or whose it is."""
     if isinstance(outcome, ControlError):
         found = answers.finding(outcome, url)
-        return _bad(found, Evidence("http", f"GET {ROUTE}", {"error": outcome.kind, "message": outcome.message}))
+        return _bad(found, Evidence("http", f"GET {LIST_ROUTE}", {"error": outcome.kind, "message": outcome.message}))
     names = ("server", "content-type", FEATURE_HEADER, "location", "retry-after", "via", "www-authenticate")
     headers = {name: excerpt(outcome.headers[name]) for name in names if name in outcome.headers}
-    evidence = Evidence("http", f"GET {ROUTE}, without a bearer", {"status": outcome.status, "headers": headers})
+    evidence = Evidence("http", f"GET {LIST_ROUTE}, without a bearer", {"status": outcome.status, "headers": headers})
     if is_populi(outcome) and outcome.status in OWN:
-        message = f"a control plane answers {outcome.status} to GET {ROUTE} without a bearer"
+        message = f"a control plane answers {outcome.status} to GET {LIST_ROUTE} without a bearer"
         return passed(CONTROL, Direction.ROUND_TRIP, message, evidence=(evidence,), station=request("server"))
-    return _bad(strange(f"GET {ROUTE}", outcome, url), evidence)
+    return _bad(strange(f"GET {LIST_ROUTE}", outcome, url), evidence)
 
 
 def _bad(found: Finding, evidence: Evidence) -> Result:

@@ -24,15 +24,17 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.facts import ControlTunnelFacts, DeathFacts
+from preflight.model.facts import ControlConnectFacts, ControlTunnelFacts, DeathFacts
 from preflight.model.measurement import Measurement
 from preflight.model.name_fixes import HostsNameLess
 from preflight.model.overlay import OverlayState
+from preflight.model.peer import Peer
 from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
 from preflight.proto.control.placement import OUTSIDE, placeholder, placement, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
+from preflight.proto.way.observation import Death
 
 CONNECT_TIMEOUT_S = 2.5  # a lost SYN is sent again after 1 s, and then after 3 s
 
@@ -81,13 +83,27 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
         overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections])
         by_file = ctx.net.dns.files(url.host).hosts
-        yield judge(connections, url, overlay, tunnel, by_file) if connections else _unresolved(url)
+        refusal = await _refusal(ctx, connections, url, overlay)
+        yield judge(connections, url, overlay, tunnel, by_file, refusal) if connections else _unresolved(url)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
     """One connection to each address that programs on this node get for the host, at the same time."""
     addresses = await ctx.net.dns.addresses(url)
     return await asyncio.gather(*(ctx.net.tcp.connect(a, url.port, CONNECT_TIMEOUT_S) for a in addresses))
+
+
+async def _refusal(
+    ctx: Context, connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None
+) -> Death | None:
+    """What of this node's own refuses, where nothing else answered anything."""
+    if any(connection.outcome != "unreachable" or connection.offender for connection in connections):
+        return None
+    for connection in connections:
+        host = Peer(connection.address, "the control host")
+        if (refusal := await ctx.net.refusal_of(host, url.port, overlay)) is not None:
+            return refusal
+    return None
 
 
 def _unresolved(url: ControlUrl) -> Result:
@@ -114,11 +130,15 @@ def judge(
     overlay: OverlayState | None,
     tunnel: Tunnel | None = None,
     by_file: Sequence[str] = (),
+    refusal: Death | None = None,
 ) -> Result:
     """Nothing open: the most informative failure. Some open: is a family dead, is an open one off the overlay?
 
     tunnel: the one to the first silent address, if known. by_file: the host's addresses in this node's hosts file.
+    refusal: why this node's own kernel sends nothing there.
     """
+    if refusal is not None:
+        return _refused_here(refusal, connections)
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
         return _dead(connections, url, overlay, tunnel)
@@ -168,6 +188,19 @@ def _dead(
         measurements=_measured(connections) | DeathFacts(offender=worst.offender).measurements(),
         evidence=(_evidence(connections),),
         station=request("connect"),
+    )
+
+
+def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
+    return failed(
+        codes.CONTROL_UNREACHABLE,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"no TCP connection to the control plane: {refusal.message}",
+        remedies=refusal.remedies,
+        measurements=_measured(connections) | (refusal.facts.measurements() if refusal.facts else {}),
+        evidence=(_evidence(connections),),
+        station=request("route"),
     )
 
 
@@ -259,7 +292,8 @@ def _half(
             f"--bind {dead[0].place}",
             where="control host",
         ),
-        measurements=_measured(connections) | DeathFacts(answered_address=dead[0].address).measurements(),
+        facts=_connected(opened, connections),
+        measurements=DeathFacts(answered_address=dead[0].address).measurements(),
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
@@ -270,7 +304,7 @@ def _good(opened: Sequence[Connection], connections: Sequence[Connection]) -> Re
         CONTROL,
         Direction.ROUND_TRIP,
         _outcomes(connections),
-        measurements=_measured(connections),
+        facts=_connected(opened, connections),
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
@@ -290,6 +324,14 @@ def _outcomes(connections: Sequence[Connection]) -> str:
         return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail}{by})"
 
     return "; ".join(map(one, connections))
+
+
+def _connected(opened: Sequence[Connection], connections: Sequence[Connection]) -> ControlConnectFacts:
+    return ControlConnectFacts(
+        addresses=len(connections),
+        addresses_open=len(opened),
+        connect_ms=round(min(connection.elapsed_ms for connection in opened), 3),
+    )
 
 
 def _measured(connections: Sequence[Connection]) -> dict[str, Measurement]:

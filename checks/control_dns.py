@@ -25,7 +25,7 @@ from preflight.model.facts import DeathFacts, NameFacts
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.naming import asking_resolvers, named_here, without_resolver
-from preflight.proto.control.placement import OUTSIDE, leak, placement, wanted_inside, way_text
+from preflight.proto.control.placement import OUTSIDE, leak, placement, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
@@ -66,13 +66,16 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
     else:
         resolution = await ctx.net.dns.resolve(url.host)
         overlay = await ctx.net.with_routes(ctx.overlay, resolution.all_addresses)
-        yield judge(resolution, url, overlay, ctx.url_source)
+        used = resolution.system.addresses
+        off = bool(used) and all(placement(address, overlay) == "off" for address in used)
+        inward = await ctx.net.way_inside(url, used, overlay, ctx.url_source) if off else ()
+        yield judge(resolution, url, overlay, inward)
 
 
-def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None = None) -> Result:
-    """Judge all answers together; programs use the system's. source: where the URL comes from."""
+def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, inward: Remedies = ()) -> Result:
+    """Judge all answers together; programs use the system's. inward: how clients are led through the tunnel."""
     if resolution.system.outcome == "answer":
-        return _judge_answer(resolution, url, overlay, source)
+        return _judge_answer(resolution, url, overlay, inward)
     known = next((lookup for lookup in resolution.resolvers if lookup.outcome == "answer"), None)
     if known is not None:
         return _no_system_answer(resolution, known)
@@ -184,7 +187,7 @@ def _address(lookup: Lookup) -> str | None:
     return None if lookup.source == "system" else lookup.source
 
 
-def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None) -> Result:
+def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, inward: Remedies) -> Result:
     used = resolution.system.addresses
     off = [address for address in used if placement(address, overlay) in OUTSIDE]
     if (searched := _searched(resolution, overlay)) is not None:
@@ -195,7 +198,7 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
         leaks = [address for address in off if placement(address, overlay) == "leak"]
         if leaks:
             return _leaking(resolution, leaks[0], overlay)
-        return _off_overlay(resolution, url, overlay, source)
+        return _off_overlay(resolution, url, overlay, inward)
     return _late(resolution) or _good(resolution, off=off)
 
 
@@ -283,22 +286,20 @@ def _late(resolution: Resolution) -> Result | None:
     )
 
 
-def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, source: str | None) -> Result:
+def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, remedies: Remedies) -> Result:
     """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
     used, by_file = resolution.system.addresses, _by_file(resolution)
     leads = f"{resolution.name} resolves to {_list(used)}" + (f", from {HOSTS_FILE}" if by_file else "")
-    remedies = wanted_inside(url, used, overlay, source)
     decided = DeathFacts(
         file=HOSTS_FILE if by_file else None, answered_address=used[0], interface=overlay.routes[used[0]].interface
     )
+    off = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
     if by_file:
-        message = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
-        return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, decided=decided)
+        return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, off, remedies, decided=decided)
     if url.scheme == "http":
         message = f"{url} would send bearers in clear text: {leads}, off the overlay: {way_text(used[0], overlay)}"
         return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies, decided=decided, station="route")
-    message = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
-    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, decided=decided, station="route")
+    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, off, remedies, decided=decided, station="route")
 
 
 def _good(resolution: Resolution, off: list[str]) -> Result:

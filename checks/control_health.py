@@ -25,7 +25,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
-from preflight.model.facts import DeathFacts, HealthFacts
+from preflight.model.facts import ControlConnectFacts, DeathFacts, HealthFacts
 from preflight.model.fix import PastProxy
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
@@ -35,7 +35,7 @@ from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
-from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, is_populi
+from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
 from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
 from preflight.proto.control.url import ControlUrl
 
@@ -46,7 +46,8 @@ LEAST_SAMPLES, MOST_SAMPLES = 4, 21
 SAMPLING_S = 0.5
 """How long to take more samples than the minimum: twenty for a percentile on a fast path."""
 FAR_SAMPLES, FAR_MS = 2, 400.0
-"""Where each answer takes so long, two show it, and more of them would only delay the other checks."""
+"""Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
+take so long, both are asked for at once, and so is the list for control.api: the way is waited for once."""
 ENOUGH = 8
 """Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
@@ -85,12 +86,17 @@ class Probe:
         codes.HOST_PROXY_ENV,
     ),
     needs=("control.tls",),
+    reads=(ControlConnectFacts,),
     timeout=40,
 )
 async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     """`GET /health` a few times on one connection, as a worker does; if that fails, also without the proxy."""
-    client = ctx.net.control
-    probe = await measure(client)
+    client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
+    far = any(each.connect_ms >= FAR_MS for each in ctx.facts(ControlConnectFacts, CONTROL))
+    probe = await measure(client, far=far)
+    if probe.bad is None and is_slow(probe, slow_ms):
+        async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
+            probe = await measure(client)
     past_proxy = None
     if client.proxy is not None and probe.bad is not None:
         direct = client.direct()
@@ -100,7 +106,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
             await direct.aclose()
     url = ctx.settings.control.usable_url
     better = await look_further(ctx, url, probe.bad) if url is not None and client.proxy is None else None
-    for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy, better):
+    for result in judge(url, probe, slow_ms, client.proxy, past_proxy, better):
         yield result
 
 
@@ -147,16 +153,21 @@ async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
     return None
 
 
-async def measure(client: "ControlClient") -> Probe:
-    """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses."""
+async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
+    """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses.
+
+    far: connections take so long that all is asked at once that is certainly wanted.
+    """
     good: list[HttpAnswer] = []
     attempts, patience, broken = 1, PATIENCE_S, 0
+    came = await _at_once(client) if far else []
     while _wants_more(good):
         began = time.monotonic()
-        outcome = await _ask(client)
+        outcome = came.pop(0) if came else await _ask(client)
         if isinstance(outcome, HttpAnswer) and finding(outcome) is None:
             good.append(outcome)
             continue
+        came.clear()
         broken += _is_kept_alive(outcome)
         if broken == BROKEN_IN_A_ROW:
             return Probe(tuple(good), outcome, attempts)
@@ -176,6 +187,12 @@ def _wants_more(good: list[HttpAnswer]) -> bool:
         return False
     spent_s = sum(answer.rtt_ms for answer in good) / 1000
     return len(good) < LEAST_SAMPLES or (len(good) < MOST_SAMPLES and spent_s < SAMPLING_S)
+
+
+async def _at_once(client: "ControlClient") -> list[HttpAnswer | ControlError]:
+    """The first answers, each on another connection, and these are then open for the other checks."""
+    client.ahead(client.send("GET", LIST_ROUTE, timeout_s=ANSWER_TIMEOUT_S, most_bytes=LOOKED_AT_BYTES, recall="any"))
+    return list(await asyncio.gather(*(_ask(client) for _ in range(FAR_SAMPLES))))
 
 
 async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
@@ -235,6 +252,12 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
     return None if good else strange(HEALTH, outcome, url)
 
 
+def is_slow(probe: Probe, slow_ms: float) -> bool:
+    """Whether good answers take too long."""
+    rtts = _round_trips(probe)
+    return (statistics.median(rtts) if len(rtts) >= ENOUGH else min(rtts)) >= slow_ms
+
+
 def _good(probe: Probe, slow_ms: float) -> Result:
     rtts = _round_trips(probe)
     median = statistics.median(rtts)
@@ -243,7 +266,7 @@ def _good(probe: Probe, slow_ms: float) -> Result:
     again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
     station = request("server")
     more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),), "station": station}
-    if (median if len(rtts) >= ENOUGH else min(rtts)) < slow_ms:
+    if not is_slow(probe, slow_ms):
         return passed(CONTROL, Direction.ROUND_TRIP, f"healthy, answers in {times}{again}", **more)
     return warned(
         codes.CONTROL_SLOW,

@@ -31,7 +31,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
-from preflight.proto.control.placement import OUTSIDE, PRIVATE, placement, set_url, wanted_inside, way_text
+from preflight.proto.control.placement import OUTSIDE, PRIVATE, placement, set_url, way_text
 from preflight.proto.control.populi import HEALTHY, is_populi
 from preflight.proto.control.tls import (
     CODES,
@@ -69,7 +69,9 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     elif url.scheme == "http":
         addresses, overlay = await measure_plain(ctx, url)
-        yield judge_plain(url, addresses, overlay, ctx.url_source)
+        beyond = [address for address in addresses if placement(address, overlay) not in PRIVATE]
+        way_inside = await ctx.net.way_inside(url, beyond, overlay, ctx.url_source) if beyond else ()
+        yield judge_plain(url, addresses, overlay, way_inside)
     else:
         handshakes = await measure(ctx, url)
         plain = await speaks_plain(ctx, url, handshakes)
@@ -119,11 +121,11 @@ async def measure_plain(ctx: Context, url: ControlUrl) -> tuple[Sequence[str], O
 
 
 def judge_plain(
-    url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None, source: str | None = None
+    url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None, way_inside: Remedies = ()
 ) -> Result:
     """Plain HTTP is acceptable on loopback and inside the tunnel, which encrypts; nowhere else.
 
-    source: where the URL comes from.
+    way_inside: how clients are led through the tunnel.
     """
     if not addresses:
         return _undecided(f"programs on this node get no address for {url.host} any more")
@@ -145,7 +147,7 @@ def judge_plain(
         CONTROL,
         Direction.ROUND_TRIP,
         f"{url} sends bearers in clear text: it leads to {', '.join(beyond)}, {where}",
-        remedies=wanted_inside(url, beyond, overlay, source),
+        remedies=way_inside,
         station=request("route"),
     )
 

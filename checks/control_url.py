@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from preflight.api import (
@@ -27,10 +27,10 @@ from preflight.proto.control.placement import (
     OUTSIDE,
     Placement,
     leak,
-    overlay_twin,
     placeholder,
     placement,
     set_url,
+    some_address,
     unowned,
     way_text,
 )
@@ -46,13 +46,14 @@ class Tried:
     """Where control planes answer, as far as it was asked. rivals: URLs that stronger sources hide, by source.
 
     used: whether one answers at the URL that is used; None: not asked. meant: the URL that the operator meant, and
-    where one answers.
+    where one answers. way_inside: how clients are led through the tunnel, where the URL leads elsewhere.
     """
 
     used: bool | None = None
     rivals: tuple[tuple[str, ControlUrl], ...] = ()
     living: tuple[str, ...] = ()
     meant: ControlUrl | None = None
+    way_inside: Remedies = ()
 
 
 @check(
@@ -82,6 +83,8 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     url = settings.control.usable_url
     literal = [url.host] if url is not None and url.address is not None else []
     overlay = await ctx.net.with_routes(ctx.overlay, literal)
+    if url is not None and literal and placement(url.host, overlay) == "off":
+        tried = replace(tried, way_inside=await ctx.net.way_inside(url, literal, overlay, ctx.url_source))
     yield judge(settings.control.url, settings.control_url_source, overlay, ctx.url_source, tried)
 
 
@@ -178,7 +181,7 @@ def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, sour
         return passed(CONTROL, Direction.LOCAL, message, evidence=evidence, station=request("parse"))
     place = placement(str(address), overlay)
     if overlay is not None and (place in OUTSIDE or place == "unowned"):
-        return _astray(url, named, overlay, source, place, evidence)
+        return _astray(url, named, overlay, place, tried.way_inside, evidence)
     where = {
         "overlay": f"leads to {address} on the overlay",
         "loopback": f"leads to this node ({address}), which is right only on the control host",
@@ -204,8 +207,8 @@ def _astray(
     url: ControlUrl,
     named: str,
     overlay: OverlayState,
-    source: str | None,
     place: Placement,
+    way_inside: Remedies,
     evidence: tuple[Evidence, ...],
 ) -> Result:
     """Packets for the URL's address do not get into the overlay, or no peer takes them there."""
@@ -223,19 +226,16 @@ def _astray(
         message, remedies = leak(address, overlay)
         code = codes.OVERLAY_ROUTE_LEAK
         return failed(code, CONTROL, Direction.LOCAL, f"{leads}: {message}", remedies=remedies, **about)
-    twin = overlay_twin(url, overlay) if place == "off" else None
     return failed(
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.LOCAL,
         f"{leads}, which is not on the overlay: {way_text(address, overlay)}",
-        remedies=set_url(twin, source) if twin else by_hand(_example(overlay)),
+        remedies=way_inside or by_hand(_example(overlay)),
         **about,
     )
 
 
 def _example(overlay: OverlayState | None) -> str:
     """The line to paste, with a placeholder for the control plane's overlay address."""
-    prefix = next((str(interface.network) for interface in overlay.addresses), None) if overlay else None
-    place = f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
-    return placeholder(f"http://{place}:{SERVER_PORT}")
+    return placeholder(f"http://{some_address(overlay)}:{SERVER_PORT}")

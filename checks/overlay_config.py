@@ -29,6 +29,7 @@ SHOWN = 4
     subject="node",
     needs=("overlay.interface",),
     timeout=10,
+    privileges=("net_admin",),
     codes=(codes.OVERLAY_CONFIG_DRIFT,),
 )
 async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:

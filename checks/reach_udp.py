@@ -74,9 +74,9 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     received, what its reverse-path filter drops and where its route back leads, and it probes back. Its regular hellos
     say what it received. Answers that reach the tunnel interface but not the socket were dropped here.
     """
-    async for peer, reached in for_each_peer(
-        ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
-    ):
+    starts = ctx.net.starts(COUNT / PACKETS_PER_SECOND)
+    spaced = starts.spaced(partial(measure, ctx), lambda each: (each.session.rtt_ms, each.session.lost))
+    async for peer, reached in for_each_peer(ctx.peers, spaced, at_once=CONCURRENT_PEERS):
         for result in judge(peer, reached):
             yield result
 

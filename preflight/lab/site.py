@@ -187,8 +187,13 @@ class Site:
         daemon = processes.start(name, self.command(node, words), mark=self.names.mark(name), log=self.log(name))
         return partial(_wait_listening, daemon, sockets)
 
+    def _everywhere(self) -> str:
+        """All addresses of the control host; those of IPv6 hold those of IPv4 too."""
+        six = ":" in f"{self.places.control}{self.places.underlay}"
+        return "::" if six else "0.0.0.0"  # noqa: S104 - it is the fault
+
     def _server_words(self) -> list[str]:
-        host = "0.0.0.0" if self.plan.server_listens_on_all else self.places.control  # noqa: S104 - it is the fault
+        host = self._everywhere() if self.plan.server_listens_on_all else self.places.control
         bind = join_host_port(host, self.places.control_port)
         if self.plan.front is not None:
             bind = join_host_port(_LOOPBACK, BACKEND_PORT)

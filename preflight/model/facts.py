@@ -230,12 +230,37 @@ class NameFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSkewFacts(Facts):
+    """How much the control plane's clock is ahead of this node's, and how exact that is."""
+
+    clock_offset_ms: int
+    clock_error_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAgeFacts(Facts):
+    """For how long the node was away that was seen least recently, and from when on that is too long."""
+
+    oldest_age_ms: int
+    stale_after_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTunnelFacts(Facts):
     """No connection to the control plane, and the tunnel that leads to it: its age is None without any handshake."""
 
     addresses: int
     addresses_open: int
     tunnel_handshake_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConnectFacts(Facts):
+    """Connections to the control plane's addresses, at least one of them open; connect_ms: the quickest one."""
+
+    addresses: int
+    addresses_open: int
+    connect_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,8 +358,10 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "perf.latency-under-load": (LoadedDelayFacts,),
     "perf.throughput": (ThroughputFacts,),
     "control.dns": (NameFacts,),
-    "control.connect": (ControlTunnelFacts,),
+    "control.connect": (ControlTunnelFacts, ControlConnectFacts),
     "control.health": (HealthFacts,),
+    "control.clock": (ClockSkewFacts,),
+    "nodes.state": (NodeAgeFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
     "host.portal": (DeathFacts,),
     "overlay.route": (DeathFacts,),

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
+from preflight.proto.control.placement import inside, lead_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.path import StampStats
+    from preflight.model.peer import Peer
     from preflight.model.product_ping import ProductPing
+    from preflight.model.remedy import Remedies
     from preflight.model.roles import ScopeTrial
     from preflight.model.tcp import Interception
     from preflight.net.control.client import ControlClient
@@ -27,12 +31,18 @@ if TYPE_CHECKING:
     from preflight.net.route_memory import RouteMemory
     from preflight.net.secrets.local import LocalSecrets
     from preflight.net.stamp.path import PathProbes
+    from preflight.net.stamp.quality import Quality
     from preflight.net.stun.nat import NatProbes
     from preflight.net.stun.servers import Stun
     from preflight.net.tcp.connect import Tcp
+    from preflight.net.turns import Starts, Turns
     from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
+    from preflight.proto.way.observation import Death
     from preflight.settings.load import Settings
+
+TWIN_S = 4.0
+"""For a control plane at a URL that may be right."""
 
 
 class Net:
@@ -49,6 +59,25 @@ class Net:
         from preflight.net.stamp.path import PathProbes
 
         return PathProbes(self._settings, self.control, listener=self.listener)
+
+    def quality(self, decided: "Callable[[Peer, StampStats], bool]", peers: int) -> "Quality":
+        """How good the paths are. decided: whether sessions are enough for a finding; peers: how many answer."""
+        from preflight.net.stamp.quality import Quality
+
+        return Quality(self.path, self.turns, self._settings.thresholds, decided, peers)
+
+    @cached_property
+    def turns(self) -> "Turns":
+        """The turns of a run's checks: what one found next to others it looks at again in `turns.alone_instead()`."""
+        from preflight.net.turns import Turns
+
+        return Turns()
+
+    def starts(self, shortest_s: float) -> "Starts":
+        """When each of many short measurements may begin, none sooner after another than `shortest_s`."""
+        from preflight.net.turns import Starts
+
+        return Starts(shortest_s)
 
     @cached_property
     def ways(self) -> "PacketWays":
@@ -177,6 +206,23 @@ class Net:
         from preflight.net.control.living import is_healthy
 
         return is_healthy(await self.health_at(url, timeout_s))
+
+    async def refusal_of(self, host: "Peer", port: int, overlay: "OverlayState | None") -> "Death | None":
+        """Why this node's kernel sends no TCP to a host; None if it does, or cannot be asked."""
+        from preflight.net.way.connection import refusal_of
+
+        return await refusal_of(host, port, overlay, self.listener)
+
+    async def way_inside(
+        self, url: "ControlUrl", addresses: "Sequence[str]", overlay: "OverlayState | None", source: str | None
+    ) -> "Remedies":
+        """How clients of a URL that leads to these addresses are led through the tunnel; tried before it is a fix.
+
+        source: where the URL comes from.
+        """
+        twin = inside(url, addresses, overlay)
+        lives = twin is not None and await self.control_lives(twin, TWIN_S)
+        return lead_inside(url, twin, overlay, source, lives=lives)
 
     async def nobody_answers(
         self, overlay: "OverlayState | None", peers: "Iterable[str]", timeout_s: float

@@ -22,7 +22,7 @@ from preflight.model.overlay import IPNetwork
 from preflight.model.peer import RESPONDER_PORT, Peer
 from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
 from preflight.proto.stun.binding import read_server
-from preflight.settings.complaints import complaint
+from preflight.settings.complaints import complaint, keys_of
 from preflight.settings.model import Model
 from preflight.settings.peers import peer_address, peer_name
 from preflight.settings.reading import SettingsError, bounded
@@ -299,7 +299,9 @@ def read_config(path: Path) -> ConfigFile:
     if data is None:
         return ConfigFile()
     if not isinstance(data, dict):
-        raise SettingsError(f"{path}:1: expected `key: value` lines, got {type(data).__name__}")
+        raise SettingsError(
+            f"{path}:1: expected `key: value` lines, not {'a list' if isinstance(data, list) else 'a value'}"
+        )
     try:
         config = ConfigFile.model_validate(data)
     except ValidationError as error:
@@ -311,7 +313,7 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
     """One line for each mistake: file, line, key, what is wrong, the nearest valid key."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
-        location = tuple(part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+        location = keys_of(item["loc"])
         dotted = ".".join(str(part) for part in location)
         line = _line_of(root, location)
         if item["type"] == "extra_forbidden":
@@ -320,7 +322,7 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
             lines.append(f"{path}:{line}: {dotted}: {complaint(item)}")
-    return "\n".join(lines)
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _line_of(node: Any, location: tuple[int | str, ...]) -> int:

@@ -137,7 +137,7 @@ def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "PACE_S", 0.0)
         monkeypatch.setattr(module, "ASKED_S", 0.4)
         monkeypatch.setattr(module, "MOST_WAITED_S", 0.05)
-    monkeypatch.setattr("preflight.net.control.client.MOST_WAITED_S", 0.05)
+    monkeypatch.setattr("preflight.net.control.patience.MOST_WAITED_S", 0.05)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

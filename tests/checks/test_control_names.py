@@ -6,11 +6,14 @@ from ipaddress import ip_interface, ip_network
 import pytest
 from preflight_checks import control_connect, control_dns, control_url
 
-from preflight.api import Status
+from preflight.api import Status, codes, request
 from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
+from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.remedy import look
 from preflight.model.tcp import Connection, ConnectOutcome
 from preflight.proto.control.url import ControlUrl, parse_control_url
+from preflight.proto.way.observation import Death
 from tests.kernel_says import routed
 
 TUNNEL = OverlayState(
@@ -53,11 +56,13 @@ def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | 
     assert raw is None or not raw.strip() or "VOX_MESH_CONTROL_ADDR" in result.message
 
 
-def test_the_advice_for_a_lan_address_can_be_pasted() -> None:
-    """The tunnel's endpoint shows which overlay address is the same node's."""
-    result = control_url.judge(parse_control_url(f"{LAN}:9847"), None, OVERLAY)
-    assert result.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://10.66.0.3:9847"
+def test_the_advice_for_a_lan_address() -> None:
+    """What was found of a way inside is what the finding says; a placeholder where nothing was found."""
+    url, found = parse_control_url(f"{LAN}:9847"), look("this way")
+    result = control_url.judge(url, None, OVERLAY, tried=control_url.Tried(way_inside=found))
+    assert result.remedies == found
     assert "wg0 (10.66.0.0/24, fd66::/64)" in result.message
+    assert "http://ADDRESS-IN-10.66.0.0/24:9847" in (control_url.judge(url, None, OVERLAY).remedy or "")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,8 @@ NX, SILENT, ERROR = no("r", "nxdomain"), no("r", "timeout"), no("r", "failed")
 )
 def test_control_dns(system: Lookup, resolvers: tuple[Lookup, ...], code: str | None, status: str) -> None:
     """What the system and the resolvers say together."""
-    result = control_dns.judge(Resolution(NAME, system, resolvers), ControlUrl("http", NAME, 9847), OVERLAY)
+    url, inward = ControlUrl("http", NAME, 9847), look("this way")
+    result = control_dns.judge(Resolution(NAME, system, resolvers), url, OVERLAY, inward)
     assert (result.code.slug if result.code else None, result.status.value) == (code, status)
     assert NAME in result.message
     assert result.code is None or result.remedy
@@ -192,6 +198,20 @@ def test_control_connect(outcomes: dict[str, ConnectOutcome], code: str | None, 
         assert address in result.message
     assert "9847" in result.message
     assert "IPv" in result.message
+
+
+def test_what_this_node_itself_refuses_is_said_first() -> None:
+    """The rule or route is the reason; `cannot be reached` is only its effect."""
+    why = "this node's kernel refuses TCP port 9847 for the control host (10.66.0.3): its rule `x` is of type prohibit"
+    refusal = Death(
+        code=codes.REACH_NO_FORWARD, message=why, facts=DeathFacts(route_type="prohibit"), remedies=look("this")
+    )
+    connections = [tried(GOOD, "unreachable")]
+    result = control_connect.judge(connections, ControlUrl("http", GOOD, 9847), OVERLAY, refusal=refusal)
+    assert result.code is codes.CONTROL_UNREACHABLE
+    assert why in result.message
+    assert (result.station, result.measurements["route_type"]) == (request("route"), "prohibit")
+    assert result.remedies == look("this")
 
 
 def test_a_url_without_a_port_gets_a_hint() -> None:

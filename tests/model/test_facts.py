@@ -84,7 +84,8 @@ def test_facts_that_nobody_reads_are_found() -> None:
     class ForgottenFacts(Facts):
         value_ms: float
 
-    without = [source.replace("HandshakeFacts", "InterfaceFacts") for source in PROGRAM.values()]
+    sources = [*PROGRAM.values(), *CHECKS.values()]
+    without = [source.replace("HandshakeFacts", "InterfaceFacts") for source in sources]
     assert unread([*KINDS, ForgottenFacts], without) == {"HandshakeFacts", "ForgottenFacts"}
     assert made_in("x = HandshakeFacts(a=1)\ny = facts.InterfaceFacts") == {"HandshakeFacts"}
 

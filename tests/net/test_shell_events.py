@@ -164,12 +164,13 @@ def test_a_copy_of_a_client_tells_the_same_listener(open_trap: "OpenTrap") -> No
             for copy in (client.direct(), client.with_token(SecretStr(BEARER))):
                 await copy.health()
                 await copy.aclose()
+            await client.aclose()
 
     asyncio.run(talk())
     assert names(events, "control.client").count("answer-received") == len(asked) == 2
 
 
-def enrolled(url: str) -> list[Event]:
+def enrolled(url: str, source: str = "control.enroll") -> list[Event]:
     """What an enrolment reports, from its first call to its last."""
     events: list[Event] = []
     settings = Settings(
@@ -189,7 +190,7 @@ def enrolled(url: str) -> list[Event]:
             await net.aclose()
 
     asyncio.run(run())
-    return [event for event in events if event.source == "control.enroll"]
+    return [event for event in events if event.source == source]
 
 
 def test_an_enrolment_is_followed_from_call_to_call(start_control_plane: "StartControlPlane") -> None:
@@ -200,6 +201,20 @@ def test_an_enrolment_is_followed_from_call_to_call(start_control_plane: "StartC
     assert [event.fields["state"] for event in events if event.name == "call-succeeded"] == calls
     steps = [(event.fields["step"], event.fields["problem"]) for event in events if event.name == "step-ended"]
     assert steps == [(step, None) for step in ("join", "heartbeat", "listed", "leave")]
+
+
+def test_an_enrolment_asks_for_the_list_while_the_second_heartbeat_is_under_way(
+    start_control_plane: "StartControlPlane",
+) -> None:
+    """One round trip less on a long way, and no request more."""
+    events = enrolled(start_control_plane().url, "control.client")
+    started = [event.fields["request"] for event in events if event.name == "request-started"]
+    words = ["nodes", "join", "heartbeat", "heartbeat", "nodes", "leave"]
+    assert sorted(str(each).rpartition("/")[2] for each in started) == sorted(words)
+    told = [(event.name, event.fields.get("request")) for event in events]
+    asked = max(n for n, each in enumerate(told) if each == ("request-started", "GET /v1/populi/nodes"))
+    taken = max(n for n, each in enumerate(told) if each == ("answer-received", "POST /v1/populi/heartbeat"))
+    assert asked < taken
 
 
 def test_a_refused_enrolment_tells_the_status_and_no_word_of_the_server(open_trap: "OpenTrap") -> None:

@@ -27,7 +27,7 @@ _SLOW_MS = 300.0
 _NAT_TIMEOUT_S = 20
 _QUEUE_KBIT = 1500.0
 """A transfer fills the queue of a link that carries this much within seconds, and small packets never do."""
-_SHORT_KBIT, _SHORT_QUEUE = 20_000, "5ms"
+_SHORT_KBIT, _SHORT_QUEUE_MS = 20_000, 5
 _LARGE = 1000
 _SENT = 100
 _SMALL = 64
@@ -136,7 +136,7 @@ def _deep_queue(direction: Dead) -> Fault:
         made=lambda setup: (
             planned("b's responder takes load, and a asks for it", load="taken"),
             # The other direction has a short queue, and not the one of a busy machine.
-            links.rate(_SHORT_KBIT, _SHORT_QUEUE),
+            links.rate(_SHORT_KBIT, queue_ms=_SHORT_QUEUE_MS),
             faults.impaired(*ends, Impairment(rate_kbit=_QUEUE_KBIT)),
         ),
         expected=_worse("perf.bufferbloat", direction, warns=True),

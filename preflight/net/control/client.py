@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from preflight.model.control import (
     NodeList,
     NodeRecord,
 )
-from preflight.model.event import Listener, Tell, silent, telling
+from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
-from preflight.net.control.asked import Question, Recall, RequestLog
+from preflight.net.control.asked import Question, Recall
 from preflight.net.control.destination import Destination, LookUp, SecretWay
 from preflight.net.control.exchange import (
     Moments,
@@ -34,12 +34,12 @@ from preflight.net.control.exchange import (
     exchange,
     failure,
     headers_of,
-    open_transport,
     refusal,
 )
+from preflight.net.control.line import Line
+from preflight.net.control.patience import patiently
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import NOT_JSON
-from preflight.proto.control.backoff import RETRIABLE_STATUS
 from preflight.proto.control.http import Proxy, proxy_for
 from preflight.proto.control.populi import (
     credential,
@@ -64,10 +64,9 @@ ANSWER_BYTES = 1024 * 1024
 """The limit of any other answer: one node's record, or an error's page."""
 HEALTH_BYTES = 4096
 """The limit of the answer to `GET /health`: three bytes, or a page from something else."""
-ATTEMPTS = 3
-MOST_WAITED_S = 2.0
 
 API = "/v1/populi"
+_EXCHANGE = "bootstrap/exchange"
 
 
 class ControlClient:
@@ -98,8 +97,7 @@ class ControlClient:
         self._given_url = url
         self._look_up = look_up or partial(system_lookup, listener=listener)
         self._way = way
-        self._destination = Destination(self._look_up, way)
-        self._log = RequestLog()
+        self._line = Line(Destination(self._look_up, way))
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
@@ -108,7 +106,7 @@ class ControlClient:
         self._environment = os.environ if environment is None else environment
         self._listener = listener
         self.tell = telling(listener, "control.client", "control")
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._borrows = False
         self.heard = False
 
     @classmethod
@@ -133,8 +131,13 @@ class ControlClient:
         )
 
     def with_token(self, token: SecretStr) -> Self:
-        """The same client with another bearer, such as the one that a bootstrap token bought."""
-        return self._copy(token, self._environment)
+        """The same client with another bearer, such as the one that a bootstrap token bought, on the same connections.
+
+        They live as long as this client's.
+        """
+        client = self._copy(token, self._environment)
+        client._line, client._borrows = self._line, True
+        return client
 
     def direct(self) -> Self:
         """The same client without any proxy, to separate the proxy's faults from the control plane's."""
@@ -167,9 +170,16 @@ class ControlClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._transport is not None:
-            await self._transport.aclose()
-            self._transport = None
+        if not self._borrows:
+            await self._line.aclose()
+
+    def ahead(self, asking: Coroutine[object, object, object]) -> None:
+        """Ask what will be wanted in a moment: who then recalls it gets this answer, or asks again if none came."""
+        self._line.log.ahead(asking)
+
+    def healths(self) -> tuple[HttpAnswer, ...]:
+        """The answers to `GET /health` of a moment ago."""
+        return self._line.log.lately(Question("/health"))
 
     async def health(self, *, timeout_s: float | None = None, recall: Recall = "nothing") -> HttpAnswer:
         """`GET /health`, whatever the answer is; without a bearer, so that a stranger never gets one."""
@@ -198,8 +208,8 @@ class ControlClient:
     async def exchange(self, bootstrap_token: SecretStr, idempotency_key: str) -> Credential:
         """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
         body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
-        await self._destination.confide(self._url(), self.proxy, self._timeout_s)
-        return await self._read(credential, "POST", "bootstrap/exchange", body, None)
+        await self._line.destination.confide(self._url(), self.proxy, self._timeout_s)
+        return await self._read(credential, "POST", _EXCHANGE, body, None)
 
     async def lease(self, action: Literal["grant", "renew", "release"], body: Mapping[str, Any]) -> str:
         """`POST exec/lease/…`; grant gives the lease's id, the others nothing."""
@@ -263,14 +273,14 @@ class ControlClient:
         answer that this client got a moment ago, or is getting: `unchanged`, if it wrote nothing since; `any`, also if
         it did.
         """
-        question = Question(path, bearer.get_secret_value() if bearer else None)
+        question, log = Question(path, bearer.get_secret_value() if bearer else None), self._line.log
         if method != "GET":
             return await self._send(method, path, body, bearer, timeout_s, most_bytes)
-        async with nullcontext() if recall == "nothing" else self._log.alone(question):
-            known = self._log.known(question, most_bytes, recall)
+        async with nullcontext() if recall == "nothing" else log.alone(question):
+            known, writes = log.known(question, most_bytes, recall), log.writes
             answer = known or await self._send(method, path, body, bearer, timeout_s, most_bytes)
-        if known is None:
-            self._log.note(question, answer)
+            if known is None:
+                log.note(question, answer, writes)
         return answer
 
     async def _send(
@@ -289,15 +299,15 @@ class ControlClient:
         self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
-                await self._destination.find(url, self.proxy, limit)
+                await self._line.destination.find(url, self.proxy, limit)
                 if bearer is not None:
-                    await self._destination.confide(url, self.proxy, limit)
-                where = f"{self._destination.pinned or url}{path}"
-                named = self._named or (url if self._destination.pinned else None)
+                    await self._line.destination.confide(url, self.proxy, limit)
+                where = f"{self._line.destination.pinned or url}{path}"
+                named = self._named or (url if self._line.destination.pinned else None)
                 through = self.proxy if asks_itself(url, self.proxy) else None
                 tls_name = named.host if named else None
                 asked = Request(method, where, body, most_bytes, headers_of(named, bearer), tls_name, through)
-                answer = await exchange(self._open(url), asked, moments)
+                answer = await exchange(self._line.open(url, self.proxy, self._ca_file), asked, moments)
         except TimeoutError:
             message = f"no {moments.lacking} from {place} within {limit:g} s"
             trouble = ControlError("timeout", None, message, station=moments.station)
@@ -306,7 +316,7 @@ class ControlClient:
         else:
             self._tell_answer(moments.request, answer)
             return answer
-        self._destination.forget()
+        self._line.destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
@@ -359,8 +369,8 @@ class ControlClient:
     ) -> HttpAnswer:
         """A control plane's own 2xx answer. Raises ControlError for anything else."""
         path = f"{API}/{route}"
-        if method != "GET":
-            self._log.written()
+        if method != "GET" and route != _EXCHANGE:  # which changes nothing that can be asked for
+            self._line.log.written()
         answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes, recall=recall)
         if answer.status // 100 != 2 or not is_populi(answer):
             raise self._refusal(method, path, answer, body)
@@ -380,21 +390,3 @@ class ControlClient:
                 raise ControlError("no-url", None, f"the control URL cannot be used: {reason}")
             case None:
                 raise ControlError("no-url", None, "no control URL is set")
-
-    def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
-        self._transport = self._transport or open_transport(url, self.proxy, self._ca_file)
-        return self._transport
-
-
-async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
-    """Repeat a call a few times if the server says `later`. Raises the last ControlError."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return await call()
-        except ControlError as error:
-            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
-                raise
-            wait_s = min(MOST_WAITED_S, error.retry_after_s or 1.0)
-            tell(time.monotonic(), "request-repeats", attempt=attempt, http_status=error.status, wait_s=wait_s)
-            await asyncio.sleep(wait_s)
-    raise AssertionError("the last attempt returns or raises")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from preflight import __version__
-from preflight.model.control import ControlError
+from preflight.model.control import ControlError, NodeList
 from preflight.net.control.journal import Note
 from preflight.proto.control.own_row import Answer, Call, OwnRow, State, Wait, spare_prefix
 
@@ -62,17 +62,24 @@ class RowCalls:
         if state is State.LOOK:  # whose ids are taken; what this run removed is free again
             return await self.client.nodes(recall="unchanged")
         if state is State.LIST:
-            return await self.client.nodes()
+            return await self._listed()
         if state is State.LEAVE:
             await self.client.leave(self._row.identity)
             return None
         if state in (State.GRANT, State.RENEW, State.RELEASE):
             return await self._lease(state)
+        if state is State.HEARTBEAT_AGAIN:
+            self.client.ahead(self.client.nodes(recall="unchanged"))  # the row is there since the join
         self._note.before_join(self._row.identity, self._row.scope_id)
         send = self.client.join if state is State.JOIN else self.client.heartbeat
         answer = await send(self._record())
         self._note.heard(answer)
         return answer
+
+    async def _listed(self) -> NodeList:
+        """A list with the row, or the list as it is now."""
+        known = await self.client.nodes(recall="any")
+        return known if any(node.id == self._row.identity for node in known.nodes) else await self.client.nodes()
 
     async def _lease(self, state: State) -> str:
         """A lease of a scope key that nobody else uses."""

@@ -104,8 +104,6 @@ class EnrolmentSession:
             if self._file is not None:
                 # If the exchange's answer was lost, the key in the pending file gets it again.
                 self._file.release(keep=self._unheard)
-            if self._calls.client is not self._first_client:
-                await self._calls.client.aclose()
 
     async def _perform(self, state: State) -> Answer:
         if state is State.EXCHANGE:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from preflight.model.control import ControlError
 from preflight.model.enrolment import LeftBehind
 from preflight.net.control import journal
-from preflight.net.control.client import patiently
 from preflight.net.control.journal import Entry, Unreadable
+from preflight.net.control.patience import patiently
 from preflight.proto.control.answers import NOT_FOUND
 from preflight.proto.control.left_behind import whose
 from preflight.proto.control.own_row import LEAVE_S

@@ -11,7 +11,7 @@ from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Setting
 from preflight.model.kernel import Route
 from preflight.model.overlay import IPNetwork, OverlayState
-from preflight.model.remedy import Remedies, by_hand, heal
+from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
 from preflight.proto.control.url import ControlUrl
 from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
 
@@ -96,15 +96,10 @@ def overlay_text(overlay: OverlayState) -> str:
     return f"{overlay.interface or overlay.product} ({', '.join([*networks[:_PREFIXES_SHOWN], *more])})"
 
 
-def overlay_twin(url: ControlUrl, overlay: OverlayState | None) -> str | None:
-    """The URL by overlay address, if the URL's address is the tunnel endpoint of a peer."""
-    return inside(url, [url.host], overlay)
-
-
-def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
+def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> ControlUrl | None:
     """The URL by overlay address, if a tunnel ends at one of the URL's addresses."""
     host = host_inside(addresses, overlay)
-    return str(url.at(host)) if host else None
+    return url.at(host) if host else None
 
 
 def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
@@ -119,12 +114,27 @@ def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str |
     return found
 
 
-def wanted_inside(
-    url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None, source: str | None = None
+def lead_inside(
+    url: ControlUrl, twin: ControlUrl | None, overlay: OverlayState | None, source: str | None, *, lives: bool
 ) -> Remedies:
-    """A control URL that leads clients through the tunnel. source: as in `set_url`."""
-    known = inside(url, addresses, overlay)
-    return set_url(known, source) if known else by_hand(placeholder(str(url.at("OVERLAY-ADDRESS"))))
+    """Use the URL that leads through the tunnel. source: as in `set_url`.
+
+    twin: the one that `inside` found for `url`. lives: a control plane answers there. Where none does, the URL alone
+    heals nothing: the control plane may not listen on its overlay address.
+    """
+    if twin is None:
+        return by_hand(placeholder(str(url.at(some_address(overlay)))))
+    wanted = set_url(str(twin), source)
+    if lives:
+        return wanted
+    sentence = f"No control plane answers at {twin}: let it listen there first, then change the URL."
+    return (*look(sentence, where="control host"), *to_try(wanted))
+
+
+def some_address(overlay: OverlayState | None) -> str:
+    """A placeholder for the control plane's overlay address."""
+    prefix = next((str(interface.network) for interface in overlay.addresses), None) if overlay else None
+    return f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
 
 
 VARIABLE = "VOX_ORCHESTRATOR_MESH_CONTROL_URL"

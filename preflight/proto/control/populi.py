@@ -24,6 +24,8 @@ FEATURE_HEADER = "x-populi-feature"
 """Every answer of a control plane has it; no other server's has."""
 HEALTHY = 200
 """The status of a good answer to `GET /health`."""
+LIST_ROUTE, LOOKED_AT_BYTES = "/v1/populi/nodes", 65536
+"""The list of nodes, and how much of it shows whose answer it is."""
 NAME_CHARACTERS = 256
 """The longest scope id."""
 U64_MAX = 2**64 - 1

@@ -50,6 +50,30 @@ def test_the_answer_is_that_of_one_bearer_and_as_long_as_wanted() -> None:
     assert "a token" not in repr(QUESTION)
 
 
+def test_an_answer_is_as_old_as_its_question() -> None:
+    """What was asked before a write and answered after it may not show the write."""
+    log = RequestLog()
+    before = log.writes
+    log.written()
+    log.note(QUESTION, answer(), before)
+    assert log.known(QUESTION, 10) is None
+    assert log.known(QUESTION, 10, "any") is not None
+    log.note(QUESTION, answer(), log.writes)
+    assert log.known(QUESTION, 10) is not None
+
+
+def test_all_answers_of_a_moment_ago_are_known() -> None:
+    """A clock is compared by several, and old ones say nothing about now."""
+    now = [100.0]
+    log = RequestLog(lambda: now[0])
+    for body in (b"1", b"2", b"3"):
+        log.note(QUESTION, answer(body=body))
+        now[0] += KNOWN_S - 1
+    assert [each.body for each in log.lately(QUESTION)] == [b"3"]
+    log.note(QUESTION, answer(body=b"4"))
+    assert [each.body for each in log.lately(QUESTION)] == [b"3", b"4"]
+
+
 def test_a_client_asks_once_until_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two checks at the same time share one request; who does not recall, or comes after a write, gets a new answer."""
     asked: list[str] = []

@@ -11,12 +11,12 @@ from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.model.remedy import as_text
 from preflight.proto.control.placement import (
     host_inside,
+    inside,
+    lead_inside,
     leak,
     overlay_text,
-    overlay_twin,
     placement,
     set_url,
-    wanted_inside,
 )
 from preflight.proto.control.url import ControlUrl, parse_control_url
 from tests.kernel_says import into, routed
@@ -155,8 +155,9 @@ def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> Non
     """A tunnel's endpoint shows which peer has a LAN address, so the advice can be pasted."""
     parsed = parse_control_url(url)
     assert isinstance(parsed, ControlUrl)
-    assert overlay_twin(parsed, OVERLAY) == twin
-    assert overlay_twin(parsed, None) is None
+    found = inside(parsed, [parsed.host], OVERLAY)
+    assert (str(found) if found else None) == twin
+    assert inside(parsed, [parsed.host], None) is None
 
 
 @pytest.mark.parametrize(
@@ -164,14 +165,27 @@ def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> Non
     [
         (["192.0.2.9", "10.66.0.2"], "https://10.66.0.2:9847"),
         (["192.0.2.9", "192.0.2.2"], "https://10.66.0.2:9847"),
-        (["2001:db8::3"], "'https://[fd66::3]:9847'"),
-        (["192.0.2.9"], "https://OVERLAY-ADDRESS:9847   # the control host's address: run ip -brief address there"),
+        (["2001:db8::3"], "https://[fd66::3]:9847"),
+        (["192.0.2.9"], None),
     ],
 )
-def test_the_way_in_by_any_of_a_names_addresses(addresses: list[str], place: str) -> None:
-    """The line is whole where the overlay gives the address, and says where to look it up where it does not."""
-    remedies = wanted_inside(ControlUrl("https", "control.example", 9847), addresses, OVERLAY)
-    assert as_text(remedies) == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}"
+def test_the_way_in_by_any_of_a_names_addresses(addresses: list[str], place: str | None) -> None:
+    """One of the name's own addresses, or that of the peer whose tunnel ends at one of them."""
+    found = inside(ControlUrl("https", "control.example", 9847), addresses, OVERLAY)
+    assert (str(found) if found else None) == place
+
+
+def test_a_way_in_is_a_fix_only_where_a_control_plane_answers() -> None:
+    """Protects from a fix that heals nothing: a control plane may listen on its LAN address alone."""
+    url, twin = ControlUrl("http", "192.0.2.2", 9847), ControlUrl("http", "10.66.0.2", 9847)
+    line = "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://10.66.0.2:9847"
+    (fix,) = lead_inside(url, twin, OVERLAY, None, lives=True)
+    assert (fix.kind, fix.lines) == ("fix", (line,))
+    there, here = lead_inside(url, twin, OVERLAY, None, lives=False)
+    assert (there.kind, there.where, here.kind, here.lines) == ("next", "control host", "next", (line,))
+    assert "No control plane answers at http://10.66.0.2:9847" in there.lines[0]
+    assert "http://ADDRESS-IN-10.66.0.0/24:9847" in str(as_text(lead_inside(url, None, OVERLAY, None, lives=False)))
+    assert "http://OVERLAY-ADDRESS:9847" in str(as_text(lead_inside(url, None, None, None, lives=False)))
 
 
 def test_the_overlays_text() -> None:
