@@ -33,8 +33,8 @@ SILENT_COUNT = 10
 CONFIRM_COUNT = 300
 CONFIRM_MOST, CONFIRM_S = 3000, 12.0
 """Packets and seconds for the first peers with trouble: enough to distinguish a loss of 2 % from one below 1 %."""
-SLOW_TIMES = 3
-"""Sessions at a quarter of the pace, at most, for trouble that the first of them did not show at all."""
+SLOW_COUNT, SLOW_TIMES = 100, 3
+"""Packets of a session at a quarter of the pace; how many at most for trouble that the first did not show at all."""
 FULLY_CONFIRMED = 3
 BRIEFLY, BRIEF_MOST = 32, 600
 """The next peers get less: if this many have trouble, its cause is at this node. After these, a session is all."""
@@ -137,7 +137,7 @@ class Quality:
         return clean(combined(slow), self._limits)
 
     async def _slower(self, peer: Peer, per_s: float) -> StampStats:
-        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, self._first))
+        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, SLOW_COUNT))
 
     async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
         """The sessions, and as many more as it takes until something is certain."""
