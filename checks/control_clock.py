@@ -10,7 +10,6 @@ from preflight.api import (
     Result,
     check,
     codes,
-    facts,
     failed,
     inconclusive,
     look,
@@ -18,6 +17,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer
+from preflight.model.facts import ClockSkewFacts
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.populi import is_populi
 
@@ -59,7 +59,7 @@ def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Resu
         what = "answers have no usable time" if answers else "health route stopped answering"
         message = f"the control plane's {what}, so the clocks cannot be compared without a Date header"
         return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message)
-    measured = facts.ClockSkewFacts(
+    measured = ClockSkewFacts(
         clock_offset_ms=round(offset.middle_s * 1000), clock_error_ms=round(offset.error_s * 1000)
     )
     least_ms = offset.least_s * 1000

@@ -18,7 +18,6 @@ from preflight.api import (
     by_hand,
     check,
     codes,
-    facts,
     failed,
     heal,
     inconclusive,
@@ -29,6 +28,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
+from preflight.model.facts import NodeAgeFacts
 from preflight.model.fix import BearerFromWorkerToken
 from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
@@ -206,7 +206,7 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
         f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.", where="peer"
     )
     found = _out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale), stale)
-    ages = facts.NodeAgeFacts(oldest_age_ms=round(oldest_s * 1000), stale_after_ms=round(stale_ms))
+    ages = NodeAgeFacts(oldest_age_ms=round(oldest_s * 1000), stale_after_ms=round(stale_ms))
     return [replace(found, facts=ages)]
 
 

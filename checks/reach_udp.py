@@ -364,7 +364,7 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
     """Nothing came back, and nothing shows which direction is at fault: never guess."""
     if reached.echoed:
         port = f"UDP port {peer.responder_port}"
-        fact = f"only as echoes; {port} is silent (no responder runs there, or a filter drops its packets)"
+        fact = f"only as echoes; {port} is silent (no responder answers there, or a filter drops its packets)"
         return (_no_responder(peer, reached, fact),)
     early = "its hellos arrive here, and none came late enough to count these packets" if asked.hello else ""
     sent, why = reached.session.sent + asked.sent, (asked.detail, asked.unheard, early)
