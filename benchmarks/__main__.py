@@ -1,4 +1,4 @@
-"""`bin/bench [AREA…] [--quick] [--json FILE]`."""
+"""`bin/bench [AREA…] [--quick] [--json FILE] [--record]`."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quiet
+from benchmarks import history, quiet
 from benchmarks.measure import QUICK, Row
 from preflight.files import WriteError, write
 
@@ -27,8 +27,11 @@ AREAS = {
     "gentle": "benchmarks.gentle",
     "rtt": "benchmarks.rtt",
     "redact": "benchmarks.redact",
+    "load": "benchmarks.under_load",
+    "mesh": "benchmarks.mesh",
+    "fleet": "benchmarks.fleet",
 }
-LONG = frozenset({"control-plane", "diagnosis", "sweep"})
+LONG = frozenset({"control-plane", "diagnosis", "sweep", "load", "mesh"})
 """Areas that take minutes however little of them is measured: `--quick` leaves them out unless they are named."""
 
 
@@ -36,25 +39,38 @@ LONG = frozenset({"control-plane", "diagnosis", "sweep"})
 @click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="The rows as JSON.")
 @click.option("--quick", is_flag=True, help="A choice of each area, and the long areas only if they are named.")
-def bench(areas: tuple[str, ...], json_file: Path | None, *, quick: bool) -> None:
+@click.option("--record", is_flag=True, help="Add the rows to docs/bench, from committed code only.")
+def bench(areas: tuple[str, ...], json_file: Path | None, *, quick: bool, record: bool) -> None:
     """Measure the named areas, or all of them."""
     if quick:
         os.environ[QUICK] = "1"
     rows: list[Row] = []
-    busy_before = quiet.others()
-    for area in areas or (name for name in AREAS if not (quick and name in LONG)):
-        print(f"measuring {area}", file=sys.stderr)
-        rows += import_module(AREAS[area]).rows()
-    remark = quiet.remark(busy_before, quiet.others())
-    Console(width=140 if not sys.stdout.isatty() else None).print(_table(rows))
-    if remark:
-        print(remark, file=sys.stderr)
-    if json_file:
-        document = {"remark": remark, "quick": quick, "rows": [row.as_dict() for row in rows]}
-        try:
+    try:
+        results = history.checked_out() if record else None
+        remark = None
+        for area in areas or (name for name in AREAS if not (quick and name in LONG)):
+            measured, busy = _measured(area)
+            rows, remark = [*rows, *measured], remark or busy
+            if results is not None:
+                results = history.record(results, area, measured, busy, quick=quick)
+        if results is not None:
+            history.write_page()
+        Console(width=140 if not sys.stdout.isatty() else None).print(_table(rows))
+        if remark:
+            print(remark, file=sys.stderr)
+        if json_file:
+            document = {"remark": remark, "quick": quick, "rows": [row.as_dict() for row in rows]}
             write(json_file, json.dumps(document, indent=2) + "\n")
-        except WriteError as error:
-            raise click.UsageError(str(error)) from None
+    except (WriteError, history.UncommittedError) as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _measured(area: str) -> tuple[list[Row], str | None]:
+    """The rows of an area, and why their times are void if they are."""
+    print(f"measuring {area}", file=sys.stderr)
+    busy_before = quiet.others()
+    rows: list[Row] = import_module(AREAS[area]).rows()
+    return rows, quiet.remark(busy_before, quiet.others())
 
 
 def _table(rows: list[Row]) -> Table:

@@ -17,11 +17,15 @@ LIMIT_S = 180
 
 @dataclass(frozen=True, slots=True)
 class LabRun:
-    """One run. wall_s, cpu_s: of the whole command, from start to exit. report: what it wrote."""
+    """One run. wall_s, cpu_s: of the whole command, from start to exit. report: what it wrote.
+
+    packets: what a's tunnel sent meanwhile; 0 where it has none.
+    """
 
     wall_s: float
     cpu_s: float
     report: dict[str, Any]
+    packets: int = 0
 
     @property
     def codes(self) -> set[str]:
@@ -42,23 +46,31 @@ def runs(scenario: Scenario, times: int) -> Iterator[LabRun]:
     """Several runs, one after the other, in one lab."""
     with fresh_lab(scenario) as lab:
         for number in range(times):
-            if number and "--enroll" in lab.preflight_arguments():
-                lab.renew_token()
-            yield _run(lab)
+            yield run_in(lab, renew=number > 0)
 
 
-def _run(lab: Lab) -> LabRun:
+def run_in(lab: Lab, *, renew: bool = False) -> LabRun:
+    """One run in a lab. renew: an earlier run has used the one-time token."""
+    if renew and "--enroll" in lab.preflight_arguments():
+        lab.renew_token()
     path = lab.names.directory / "bench.json"
     words = [sys.executable, "-m", "preflight", "all", "-q", *lab.preflight_arguments(), "--output", f"json={path}"]
-    used, began = _cpu_s(), time.perf_counter()
+    sent, used, began = _sent(lab), _cpu_s(), time.perf_counter()
     done = subprocess.run(
         lab.users_command(words), env=lab.environment(), capture_output=True, timeout=LIMIT_S, check=False
     )
     wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - used
     try:
-        return LabRun(wall_s, cpu_s, json.loads(path.read_text(encoding="utf-8")))
+        return LabRun(wall_s, cpu_s, json.loads(path.read_text(encoding="utf-8")), _sent(lab) - sent)
     except (OSError, ValueError):
         raise RuntimeError(f"preflight all ended with {done.returncode}: {done.stderr.decode()[-300:]}") from None
+
+
+def _sent(lab: Lab) -> int:
+    """Packets that a's tunnel has sent so far."""
+    words = lab.command(["cat", f"/sys/class/net/{lab.names.tunnel('a')}/statistics/tx_packets"])
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else 0
 
 
 def _cpu_s() -> float:

@@ -17,6 +17,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer
+from preflight.model.facts import ClockSkewFacts
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.populi import is_populi
 
@@ -58,11 +59,13 @@ def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Resu
         what = "answers have no usable time" if answers else "health route stopped answering"
         message = f"the control plane's {what}, so the clocks cannot be compared without a Date header"
         return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message)
-    measurements = {"clock_offset_ms": round(offset.middle_s * 1000), "clock_error_ms": round(offset.error_s * 1000)}
+    measured = ClockSkewFacts(
+        clock_offset_ms=round(offset.middle_s * 1000), clock_error_ms=round(offset.error_s * 1000)
+    )
     least_ms = offset.least_s * 1000
     if least_ms < warn_ms:
         message = f"the clocks agree within the precision of HTTP (± {offset.error_s:.1f} s)"
-        return passed(CONTROL, Direction.ROUND_TRIP, message, measurements=measurements)
+        return passed(CONTROL, Direction.ROUND_TRIP, message, facts=measured)
     ahead = "ahead of" if offset.middle_s > 0 else "behind"
     make = failed if least_ms >= fail_ms else warned
     return make(
@@ -72,5 +75,5 @@ def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Resu
         f"the control plane's clock is {abs(offset.middle_s):.1f} s (± {offset.error_s:.1f} s) {ahead} this node's; "
         "this does not show which of the two is wrong",
         remedies=look("timedatectl   # here and on the control host; then on the wrong one: timedatectl set-ntp true"),
-        measurements=measurements,
+        facts=measured,
     )

@@ -23,14 +23,13 @@ from preflight.api import (
     passed,
     warned,
 )
-from preflight.model.facts import MtuSearchFacts
+from preflight.model.facts import AnswerFacts, MtuSearchFacts
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, ProbeSizes, SearchOutcome, as_data
 from preflight.model.pmtu_hops import Vanishing
 from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, set_mtu_here, set_mtu_there
+from preflight.proto.pmtu.unanswered import unanswered
 from preflight.proto.pmtu.wire import LARGEST
-from preflight.proto.responder.answerer import replace_answerer, who_answers
-from preflight.proto.responder.reach import start_responder
 
 CONCURRENT_PEERS = 16
 CONCURRENT_SILENT = 128
@@ -64,7 +63,8 @@ class Carried:
     interface: the overlay interface of the route, `product` what runs it; None off the overlay.
     endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet known to get there, from the
     kernel's PMTU cache or an answer of that host; bytes, 0 = unknown.
-    trail: how far large packets get before they vanish; None if not measured.
+    trail: how far large packets get before they vanish; None if not measured. others_answered: the responder answers
+    other packets, and this node has no key.
     """
 
     peer: Peer
@@ -74,6 +74,7 @@ class Carried:
     endpoint: str | None = None
     underlay_mtu: int = 0
     trail: Trail | None = None
+    others_answered: bool = False
 
 
 @check(
@@ -81,6 +82,7 @@ class Carried:
     title="The path carries full-size packets",
     subject="peer",
     needs=("reach.udp",),
+    reads=(AnswerFacts,),
     measures=True,
     timeout=150,
     timeout_per_peer=0.5,
@@ -96,8 +98,14 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     underlay: dict[str, Underlay] = {}
     async for peer, both in _found(ctx):
         carried = await explain(ctx, peer, both, underlay)
+        carried = replace(carried, others_answered=_others_answered(ctx, peer))
         for found in both:
             yield judge(carried, found, ctx.least_mtu(peer.address, fits=found.fits), _proven(both, found))
+
+
+def _others_answered(ctx: Context, peer: Peer) -> bool:
+    keyless = ctx.settings.secrets.key_for(peer.address) is None
+    return keyless and any(each.answered for each in ctx.facts(AnswerFacts, peer.target))
 
 
 def _proven(both: Found, found: PathMtu) -> int:
@@ -107,12 +115,14 @@ def _proven(both: Found, found: PathMtu) -> int:
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
-    """The findings for each peer; waits for those silent so far together, at the end."""
+    """The findings for each peer, first one alone: it shows what the link carries. Those silent so far come last."""
     silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))
     talking = tuple(peer for peer in ctx.peers if not ctx.net.path.silent(peer))
-    for start in range(0, len(talking), CONCURRENT_PEERS):
-        for peer, both in await _side_by_side(ctx, talking[start : start + CONCURRENT_PEERS]):
+    done, at_once = 0, 1
+    while group := talking[done : done + at_once]:
+        for peer, both in await _side_by_side(ctx, group):
             yield peer, both
+        done, at_once = done + len(group), ctx.net.pmtu.at_once(CONCURRENT_PEERS)
     async for peer, both in for_each_peer(silent, partial(measure, ctx), at_once=CONCURRENT_SILENT):
         yield peer, both
 
@@ -135,10 +145,7 @@ def _in_doubt(found: PathMtu) -> bool:
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search both directions at once: each direction carries only small answers of the other.
-
-    Whom other checks have found silent for seconds is not waited for again.
-    """
+    """Search both directions at once: each carries only small answers of the other. The silent are not asked."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
         nothing = partial(PathMtu, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")
@@ -212,7 +219,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -
     """The verdict on one direction; sizes are IP packets in bytes. proven: what the other direction carries whole."""
     target, direction = carried.peer.target, Direction(found.direction)
     if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
-        return _undecided(carried.peer, found)
+        return _undecided(carried.peer, found, others_answered=carried.others_answered)
     details = {"facts": _facts(found), "evidence": (_sizes(found), *_hops(carried, found))}
     promise = _promise(carried, found)
     if found.fits and found.mtu_bytes >= minimum_mtu:
@@ -317,7 +324,7 @@ def _remedies(carried: Carried, found: PathMtu, minimum_mtu: int) -> Remedies:
     return set_mtu_here(carried.interface, mtu, carried.product)
 
 
-def _undecided(peer: Peer, found: PathMtu) -> Result:
+def _undecided(peer: Peer, found: PathMtu, *, others_answered: bool) -> Result:
     direction = Direction(found.direction)
     if found.outcome is SearchOutcome.UNDECIDED:
         message = (
@@ -332,21 +339,12 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
             facts=_facts(found),
             evidence=(_sizes(found),),
         )
-    port = f"UDP port {peer.responder_port}"
-    closed = found.outcome is SearchOutcome.REFUSED
-    remedies = start_responder(peer.target, peer.address, peer.responder_port, certain=closed)
-    if closed:
-        message = f"nothing listens on {port} of {peer.target}"
-    elif found.rejected:
-        message = who_answers(peer.target, peer.responder_port, found.rejected)
-        remedies = replace_answerer(peer.target, peer.address, peer.responder_port, found.rejected)
-    else:
-        message = f"{peer.target} does not answer path-MTU probes on {port}"
+    message, remedies = unanswered(peer, found, others_answered=others_answered)
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         direction,
-        f"{message}; a responder there, with the same key, would decide it",
+        message,
         remedies=remedies,
         measurements={"probes": found.probes_sent, "rejected": sum(found.rejected.values())},
     )

@@ -4,7 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
+from preflight.model.facts import NodeAgeFacts
 from preflight.model.fix import BearerFromWorkerToken
 from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
@@ -204,7 +205,9 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
     remedies = look(
         f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.", where="peer"
     )
-    return [_out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale), stale)]
+    found = _out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale), stale)
+    ages = NodeAgeFacts(oldest_age_ms=round(oldest_s * 1000), stale_after_ms=round(stale_ms))
+    return [replace(found, facts=ages)]
 
 
 def _judge_future(registry: Registry) -> list[Result]:

@@ -8,6 +8,7 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
+    Remedies,
     Result,
     check,
     codes,
@@ -29,6 +30,7 @@ SHOWN = 4
     subject="node",
     needs=("overlay.interface",),
     timeout=10,
+    privileges=("net_admin",),
     codes=(codes.OVERLAY_CONFIG_DRIFT,),
 )
 async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -66,14 +68,19 @@ def judge(state: OverlayState | None) -> Result:
         Direction.LOCAL,
         f"{state.interface} differs from {file.path}, and a restart restores the file: "
         f"{'; '.join(found[:SHOWN])}{more}",
-        remedies=look(
-            f'bash -c "wg syncconf {state.interface} <(wg-quick strip {state.interface})"'
-            "   # if the file is right; else write the live values into it",
-            root=True,
-        ),
+        remedies=_as_the_file_says(state, file),
         measurements={"differences": len(found), **DeathFacts(file=file.path).measurements()},
         evidence=(Evidence("differences", "live values compared with the file", found),),
     )
+
+
+def _as_the_file_says(state: OverlayState, file: ConfiguredTunnel) -> Remedies:
+    """What makes the tunnel as its file is, without a pause: `wg syncconf` sets neither the MTU nor addresses."""
+    name, else_ = state.interface, "   # if the file is right; else write the live values into it"
+    lines = [f'bash -c "wg syncconf {name} <(wg-quick strip {name})"{else_}']
+    if file.mtu is not None and state.mtu != file.mtu:
+        lines.append(f"ip link set dev {name} mtu {file.mtu}{else_}")
+    return look(*lines, root=True)
 
 
 def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """Does the peer answer echoes inside the tunnel?"""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from preflight.api import (
@@ -27,9 +27,16 @@ from preflight.proto.responder.reach import start_responder
 
 FIRST = 4
 MORE = 100  # enough to distinguish 1 % from chance
+SLOW_EACH_S, SLOW_GAP_S = 0.02, 0.05
+FULLY = 5
+"""After this number of peers with many echoes a few have to do: what is lost to all of them has been measured."""
+FEW = 20
 ENOUGH = 50
 CONCURRENT_PEERS = 128
 """All echoes share one socket and one pace; only the UDP sessions with silent peers are limited."""
+SHORTEST_GAP_S = FIRST / 1000
+CROWDED_MS = 50.0
+"""By how much the round trips of one peer differ where echoes waited behind others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,16 @@ class Reached:
 
     echo: EchoStats
     udp: StampStats | None = None
+
+    @property
+    def missing(self) -> int:
+        """Echoes without an answer."""
+        return self.echo.sent - self.echo.received
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is missing, no echo may be sent, or what is missing is for `udp.quality` to measure."""
+        return self.udp is None or (self.echo.received > 0 and self.udp_alive)
 
     @property
     def udp_alive(self) -> bool:
@@ -61,27 +78,61 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
 
     An echo goes both ways, so its loss has no direction: where a responder answers, `udp.quality` gives it.
     """
-    limits = ctx.settings.thresholds
-    async for peer, reached in for_each_peer(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS):
-        yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
+    limits, found = ctx.settings.thresholds, dict[Peer, Reached]()
+    spaced = ctx.net.starts(SHORTEST_GAP_S).spaced(partial(measure, ctx), lambda each: (each.echo.rtt_ms, each.missing))
+    silent, partly, crowded = list[Peer](), list[Peer](), False
+    async for peer, reached in for_each_peer(ctx.peers, spaced, at_once=CONCURRENT_PEERS):
+        crowded |= waited(reached)
+        found[peer] = reached
+        if reached.settled:
+            yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
+        else:
+            (partly if reached.echo.received else silent).append(peer)
+    async for peer, reached in _again(ctx, partly, silent if crowded else ()):
+        found[peer] = reached
+    for peer in (*partly, *silent):
+        yield judge(peer, found[peer], limits.loss_percent, limits.loss_fail_percent)
+
+
+async def _again(
+    ctx: Context, partly: Sequence[Peer], silent: Sequence[Peer]
+) -> AsyncGenerator[tuple[Peer, Reached], None]:
+    """Once more with no other work: what was lost may have been lost behind packets of this node."""
+    if not partly and not silent:
+        return
+    async with ctx.net.turns.alone_instead():
+        async for peer, reached in for_each_peer(
+            silent, partial(measure_slowly, ctx, FIRST), at_once=CONCURRENT_PEERS, gap_s=SLOW_GAP_S
+        ):
+            yield peer, reached
+        for number, peer in enumerate(partly):
+            yield peer, await measure_slowly(ctx, MORE if number < FULLY else FEW, peer)
 
 
 async def measure(ctx: Context, peer: Peer) -> Reached:
-    """Quick if all is well; about two seconds if nothing comes back.
-
-    Many more echoes only if they decide: a responder measures loss better, and by direction (`udp.quality`).
-    """
+    """Quick if all is well; about two seconds if nothing comes back."""
     echo, udp = await beside(
         ctx.net.icmp.echo(peer.address, count=FIRST, interval_s=0.02, timeout_s=1.0),
         partial(ctx.net.path.stamp, peer, count=3, interval_s=0.02),
         enough=lambda echo: echo.error == PRIVILEGE or (echo.sent > 0 and echo.received == echo.sent),
     )
-    if udp is None:
-        return Reached(echo)
-    reached = Reached(echo, udp)
-    if not echo.received or reached.udp_alive:
-        return reached
-    return replace(reached, echo=await ctx.net.icmp.echo(peer.address, count=MORE, interval_s=0.01, timeout_s=1.0))
+    return Reached(echo, udp)
+
+
+def waited(reached: Reached) -> bool:
+    """Whether echoes waited behind other packets, or only some were lost, so that those of other peers may be too."""
+    echo = reached.echo
+    return bool(echo.rtt_ms) and (echo.received < echo.sent or max(echo.rtt_ms) - min(echo.rtt_ms) >= CROWDED_MS)
+
+
+async def measure_slowly(ctx: Context, count: int, peer: Peer) -> Reached:
+    """A few packets by UDP, then echoes: many only if they decide.
+
+    A responder measures loss better, and by direction (`udp.quality`).
+    """
+    udp = await ctx.net.path.stamp(peer, count=3, interval_s=SLOW_EACH_S)
+    echoes = FIRST if Reached(EchoStats(0, 0), udp).udp_alive else count
+    return Reached(await ctx.net.icmp.echo(peer.address, count=echoes, interval_s=SLOW_EACH_S, timeout_s=1.0), udp)
 
 
 def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:

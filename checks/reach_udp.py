@@ -74,9 +74,9 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     received, what its reverse-path filter drops and where its route back leads, and it probes back. Its regular hellos
     say what it received. Answers that reach the tunnel interface but not the socket were dropped here.
     """
-    async for peer, reached in for_each_peer(
-        ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
-    ):
+    starts = ctx.net.starts(COUNT / PACKETS_PER_SECOND)
+    spaced = starts.spaced(partial(measure, ctx), lambda each: (each.session.rtt_ms, each.session.lost))
+    async for peer, reached in for_each_peer(ctx.peers, spaced, at_once=CONCURRENT_PEERS):
         for result in judge(peer, reached):
             yield result
 
@@ -364,7 +364,7 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
     """Nothing came back, and nothing shows which direction is at fault: never guess."""
     if reached.echoed:
         port = f"UDP port {peer.responder_port}"
-        fact = f"only as echoes; {port} is silent (no responder runs there, or a filter drops its packets)"
+        fact = f"only as echoes; {port} is silent (no responder answers there, or a filter drops its packets)"
         return (_no_responder(peer, reached, fact),)
     early = "its hellos arrive here, and none came late enough to count these packets" if asked.hello else ""
     sent, why = reached.session.sent + asked.sent, (asked.detail, asked.unheard, early)

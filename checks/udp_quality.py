@@ -1,7 +1,7 @@
 """Loss, jitter, reordering and duplication of UDP, each direction separately."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,37 +21,20 @@ from preflight.api import (
     passed,
 )
 from preflight.model.facts import AnswerFacts, LossFacts
-from preflight.model.path import DirectionStats, Drops, StampStats, combined, percentile
+from preflight.model.path import DirectionStats, Drops, StampStats, percentile
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
-from preflight.proto.stamp import pace
-from preflight.proto.stamp.pace import JITTER_PERCENTILE, Pace, at_least, jitter_limit_ms, made_by_load
+from preflight.proto.stamp.enough import LEAST_EVENTS, significant
+from preflight.proto.stamp.pace import JITTER_PERCENTILE, jitter_limit_ms, smallest_loss_percent
 from preflight.proto.stamp.policer import suspected_per_s
 
 if TYPE_CHECKING:
-    from preflight.api import PathProbes, Thresholds
+    from preflight.api import Thresholds
 
-COUNT = pace.COUNTS[0]
-FEELER_COUNT = 20
-"""The first packets to a peer go alone: they show a slow link before it is loaded."""
-MOST_PACKETS = 25_000
-FEWEST = 50
-"""The minimum for each peer: in a large mesh the peers share `MOST_PACKETS`, because a check must not become a load
-test.
-"""
-CONFIRM_COUNT = 300
-CONFIRM_TIMES = 2
-FULLY_CONFIRMED = 32
-BRIEF_CONFIRM_COUNT = 100
-"""If more peers than `FULLY_CONFIRMED` have trouble, the cause is at this node: the others are confirmed with fewer
-packets.
-"""
 CONCURRENT_PEERS = 8
 CONCURRENT_SILENT = 64
-SILENT_COUNT = 10
-"""Packets to a responder that was silent before, in case it has started."""
-LEAST_EVENTS = 3
-"""Fewer lost, late or duplicated packets are chance, whatever the percentage."""
+MANY = 200
+"""A session of fewer packets says which loss it would not have shown."""
 NO_PATH = "that says nothing about the path"
 
 
@@ -66,99 +49,36 @@ class Property:
     remedies: Remedies = ()
 
 
-@dataclass(slots=True)
-class Confirming:
-    """How many packets to confirm the next unclean session with."""
-
-    unclean: int = 0
-
-    def next_count(self) -> int:
-        """Count one more peer with trouble."""
-        self.unclean += 1
-        return CONFIRM_COUNT if self.unclean <= FULLY_CONFIRMED else BRIEF_CONFIRM_COUNT
-
-
 @check(
     "udp.quality",
     title="UDP passes without loss, jitter, reordering or duplication",
     subject="peer",
     needs=("reach.udp",),
     measures=True,
-    timeout=60,
-    timeout_per_peer=0.5,
+    timeout=90,
+    timeout_per_peer=2,
     codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION),
 )
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     """Runs one STAMP session with each peer's responder, and more if the first was not clean.
 
-    The first has 200 packets; with more than 125 peers fewer, down to 50. All sessions together send 2000 a second at
-    most. Trouble is measured again at a quarter of the pace: what is gone then was made by these packets.
+    The first has 200 packets; with more than 125 peers, or on a slow link, fewer. All sessions together begin with 250
+    packets a second, and have 2000 at most where no queue fills. Trouble is measured again at a quarter of the pace,
+    and alone where packets waited: what is gone then was made by these packets.
     """
-    path, limits = ctx.net.path, ctx.settings.thresholds
-    silent = tuple(peer for peer in ctx.peers if path.silent(peer))
-    talking = tuple(peer for peer in ctx.peers if not path.silent(peer))
-    count = packets_each(len(talking))
-    confirming, speed = Confirming(), Pace()
-    for peers, most, at_once in ((talking, count, CONCURRENT_PEERS), (silent, SILENT_COUNT, CONCURRENT_SILENT)):
-        async for peer, stats in for_each_peer(
-            peers, partial(measure, path, limits, confirming, speed, most), at_once=at_once
-        ):
+    limits = ctx.settings.thresholds
+    silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))
+    talking = tuple(peer for peer in ctx.peers if not ctx.net.path.silent(peer))
+    quality = ctx.net.quality(partial(_decided, limits), len(talking))
+    for peers, at_once in ((talking, CONCURRENT_PEERS), (silent, CONCURRENT_SILENT)):
+        async for peer, stats in for_each_peer(peers, quality.measure, at_once=at_once):
             for result in judge(peer, stats, limits):
                 yield result
 
 
-def packets_each(peers: int) -> int:
-    """Packets of the first session with each peer, for a number of peers."""
-    return max(FEWEST, min(COUNT, MOST_PACKETS // max(peers, 1)))
-
-
-async def measure(
-    path: "PathProbes", limits: "Thresholds", confirming: Confirming, speed: Pace, count: int, peer: Peer
-) -> StampStats:
-    """About a second if all is well; a share of few packets is not a finding, so it measures trouble for longer.
-
-    What the sessions at one pace show counts only if a slower one shows it too.
-    """
-    if (silence := path.proven_silent(peer)) is not None:
-        return silence
-    step = speed.step
-    sessions, quicker = [await _session(path, peer, step, min(count, FEELER_COUNT))], None
-    if sessions[0].answered and _clean(sessions[0], limits) and count > FEELER_COUNT:
-        sessions.append(await _session(path, peer, step, count - FEELER_COUNT))
-    while sessions[0].answered and not _clean(combined(sessions), limits) and step < len(pace.INTERVALS_S) - 1:
-        slower = await _session(path, peer, step + 1, count)
-        if not made_by_load(combined(sessions), slower, limits.jitter_ms):
-            # The path does it whatever the pace: the quicker one decides sooner.
-            sessions = await _confirmed(path, limits, confirming.next_count(), step, peer, [*sessions, slower])
-            break
-        step += 1
-        speed.slow_to(step)
-        sessions, quicker = [slower], combined(sessions)
-    return replace(combined(sessions), quicker=quicker)
-
-
-async def _session(path: "PathProbes", peer: Peer, step: int, most: int) -> StampStats:
-    return await path.stamp(peer, count=min(pace.COUNTS[step], most), interval_s=pace.INTERVALS_S[step])
-
-
-async def _confirmed(
-    path: "PathProbes", limits: "Thresholds", again: int, step: int, peer: Peer, sessions: list[StampStats]
-) -> list[StampStats]:
-    """The sessions, and as many more as it takes until something is certain, at most two."""
-    for _ in range(CONFIRM_TIMES):
-        if any(result.status in (Status.FAIL, Status.WARN) for result in judge(peer, combined(sessions), limits)):
-            break
-        sessions.append(await path.stamp(peer, count=again, interval_s=pace.INTERVALS_S[step]))
-    return sessions
-
-
-def _clean(stats: StampStats, limits: "Thresholds") -> bool:
-    return stats.lost == 0 and all(
-        direction is not None
-        and direction.reordered == direction.duplicated == 0
-        and direction.delay_variation_percentile_ms(JITTER_PERCENTILE) < jitter_limit_ms(stats, limits.jitter_ms)
-        for direction in (stats.forward, stats.reverse)
-    )
+def _decided(limits: "Thresholds", peer: Peer, stats: StampStats) -> bool:
+    """Whether it is certain that something is bad."""
+    return any(result.status in (Status.FAIL, Status.WARN) for result in judge(peer, stats, limits))
 
 
 def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, ...]:
@@ -216,9 +136,9 @@ def _judge_times(peer: Peer, stats: StampStats) -> list[Result]:
 
 def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[Result]:
     """Packets after the last answer: they are lost, but the direction is not known."""
-    if not _significant(stats.undirected, stats.sent, limits.loss_percent):
+    if not significant(stats.undirected, stats.sent, limits.loss_percent):
         return []
-    fatal = _significant(stats.undirected, stats.sent, limits.loss_fail_percent)
+    fatal = significant(stats.undirected, stats.sent, limits.loss_fail_percent)
     code, status, remedies = codes.UDP_LOSS, Status.FAIL if fatal else Status.WARN, _trace(peer)
     why = "the path broke, in an unknown direction"
     if stats.drops.forward:
@@ -267,7 +187,7 @@ def _judge_direction(
         if (facts.jitter_p95_ms or 0) >= limits.jitter_ms:
             jitter += _and_busy(jitter_limit_ms(stats, limits.jitter_ms) - limits.jitter_ms)
         message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
-        if measured.sent < COUNT:
+        if measured.sent < MANY:
             message += f"; this number shows no loss below {_number(facts.smallest_loss_percent or 0)} %"
         return [passed(peer.target, direction, message, facts=facts)]
     return [
@@ -289,15 +209,15 @@ def _loss(
     peer: Peer, direction: Direction, measured: DirectionStats, stats: StampStats, limits: "Thresholds"
 ) -> Property | None:
     """What is missing in a direction. The path did not lose packets that an end dropped or did not understand."""
-    if not _significant(measured.lost, measured.sent, limits.loss_percent):
+    if not significant(measured.lost, measured.sent, limits.loss_percent):
         return None
     forward = direction is Direction.FORWARD
     way = f"{'to' if forward else 'from'} {peer.target}"
     missing = f"{_number(measured.loss_percent)} % of {measured.sent} packets {way} "
     dropped = stats.drops.forward if forward else stats.drops.reverse
     refused = 0 if forward else sum(stats.rejected.values())
-    if _significant(measured.lost - dropped - refused, measured.sent, limits.loss_percent):
-        fatal = _significant(measured.lost, measured.sent, limits.loss_fail_percent)
+    if significant(measured.lost - dropped - refused, measured.sent, limits.loss_percent):
+        fatal = significant(measured.lost, measured.sent, limits.loss_fail_percent)
         text = f"{missing}were lost ({measured.lost})"
         return Property(codes.UDP_LOSS, "loss", Status.FAIL if fatal else Status.WARN, text)
     if dropped:
@@ -313,23 +233,23 @@ def _dropped(peer: Peer, forward: bool, drops: Drops) -> str:
     """Packets that the ends dropped, which may be the missing ones."""
     facts = (
         (
-            (drops.overflowed, "the receive queue of its responder had no room for {} datagrams"),
-            (drops.limited, "its responder dropped {} packets because of its rate limit"),
+            (drops.overflowed, "the receive queue of its responder had no room for {} datagram{}"),
+            (drops.limited, "its responder dropped {} packet{} because of its rate limit"),
         )
         if forward
         else (
-            (drops.unsent, f"the system of {peer.target} did not send {{}} answers"),
-            (drops.here, "this node's own socket had no room for {} datagrams"),
+            (drops.unsent, f"the system of {peer.target} did not send {{}} answer{{}}"),
+            (drops.here, "this node's own socket had no room for {} datagram{}"),
         )
     )
-    return " and ".join(text.format(count) for count, text in facts if count)
+    return " and ".join(text.format(count, "" if count == 1 else "s") for count, text in facts if count)
 
 
 def _properties(measured: DirectionStats, way: str, limits: "Thresholds", limit_ms: float) -> list[Property]:
     """The bad properties other than loss, worst first. limit_ms: of the delay variation."""
     jitter_ms = measured.delay_variation_percentile_ms(JITTER_PERCENTILE)
     slow = sum(delay_ms >= limit_ms for delay_ms in measured.delay_variation_ms)
-    jittery = _significant(slow, measured.observed, 100 - JITTER_PERCENTILE)
+    jittery = significant(slow, measured.observed, 100 - JITTER_PERCENTILE)
     found: list[Property] = []
     if jittery:
         text = (
@@ -338,10 +258,10 @@ def _properties(measured: DirectionStats, way: str, limits: "Thresholds", limit_
         )
         found.append(Property(codes.UDP_JITTER, "jitter", Status.WARN, text))
     # If the delay varies by more than the gap between packets, they overtake each other: one cause, not two.
-    if not jittery and _significant(measured.reordered, measured.observed, limits.reordering_percent):
+    if not jittery and significant(measured.reordered, measured.observed, limits.reordering_percent):
         text = f"{_number(measured.reordered_percent)} % of {measured.observed} packets {way} arrived out of order"
         found.append(Property(codes.UDP_REORDERING, "reordering", Status.WARN, text))
-    if _significant(measured.duplicated, measured.observed, limits.duplication_percent):
+    if significant(measured.duplicated, measured.observed, limits.duplication_percent):
         text = f"{_number(measured.duplicated_percent)} % of {measured.observed} packets {way} arrived more than once"
         found.append(Property(codes.UDP_DUPLICATION, "duplication", Status.WARN, text))
     return found
@@ -350,13 +270,6 @@ def _properties(measured: DirectionStats, way: str, limits: "Thresholds", limit_
 def _and_busy(busy_ms: float) -> str:
     """What the hosts at the ends, and not the path, may have added to a delay."""
     return f", and packets lay up to {busy_ms:.0f} ms at the ends before a program took them" if busy_ms else ""
-
-
-def _significant(events: int, packets: int, percent: float) -> bool:
-    """Whether the path's true share is at least `percent`, at a confidence of 95 %, and from more than one or two
-    packets.
-    """
-    return events >= LEAST_EVENTS and 100 * at_least(events, packets) >= percent
 
 
 def _facts(direction: Direction, measured: DirectionStats, stats: StampStats) -> LossFacts:
@@ -381,7 +294,7 @@ def _facts(direction: Direction, measured: DirectionStats, stats: StampStats) ->
         rtt_packets=len(stats.rtt_ms),
         dropped_by_ends=stats.drops.forward + stats.drops.reverse,
         rejected=sum(stats.rejected.values()),
-        smallest_loss_percent=round(pace.smallest_loss_percent(measured.sent, LEAST_EVENTS), 1),
+        smallest_loss_percent=round(smallest_loss_percent(measured.sent, LEAST_EVENTS), 1),
         arriving_per_s=None if arriving is None else round(arriving, 1),
     )
 

@@ -1,9 +1,10 @@
 """Where do the packets to and from a peer in trouble die, who saw them last, and what killed them there?"""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from preflight.api import (
+    CONTROL,
     Context,
     Direction,
     Observation,
@@ -35,7 +36,7 @@ MOST_PEERS = 6
         *("mtu.path", "mtu.echo", "udp.quality"),
     ),
     when="trouble",
-    reads=(facts.MtuFacts, facts.EchoFacts),
+    reads=(facts.MtuFacts, facts.EchoFacts, facts.NameFacts),
     measures=True,
     timeout=30,
     timeout_per_peer=0.01,
@@ -73,15 +74,32 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
-        for verdict in conclude(peer.target, said, echoed=_echoed(ctx, peer)):
+        verdicts = conclude(peer.target, said, echoed=_echoed(ctx, peer))
+        for verdict in verdicts:
             yield judge(peer, verdict, _levers(ctx, peer, verdict))
+        if not verdicts:
+            yield unfollowed(peer)
     for peer in left_out:
         yield _left_out(peer)
 
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
     large, echoed = _only_large_die(ctx, peer), _echoed(ctx, peer)
-    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=ctx.peers)
+    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=_others(ctx, peer))
+
+
+def _others(ctx: Context, peer: Peer) -> Sequence[str]:
+    """The addresses of the other peers, and that of the control plane, unless it is on this peer.
+
+    An address of the other family may be this peer's too.
+    """
+    url = ctx.settings.control.usable_url
+    named = [address for each in ctx.facts(facts.NameFacts, CONTROL) for address in each.addresses]
+    control = [url.host] if url is not None and url.address is not None else named
+    if peer.address in control:
+        control = []
+    alike = [address for address in control if (":" in address) == (":" in peer.address)]
+    return [*(other.address for other in ctx.peers if other.address != peer.address), *alike]
 
 
 def _echoed(ctx: Context, peer: Peer) -> bool:
@@ -122,6 +140,12 @@ def _only_large_die(ctx: Context, peer: Peer) -> bool:
     """Whether a search has shown that the path carries less than the interface."""
     searches = ctx.facts(facts.MtuFacts, peer.target)
     return any(each.mtu_bytes is not None and each.mtu_bytes < each.interface_mtu_bytes for each in searches)
+
+
+def unfollowed(peer: Peer) -> Result:
+    """Where no observer saw anything, as without a tunnel: said, so that no result is missing."""
+    message = f"nothing on this node could follow packets to {peer.target}"
+    return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
 
 
 def _left_out(peer: Peer) -> Result:

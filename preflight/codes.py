@@ -131,6 +131,10 @@ UDP_REORDERING = Code("udp.reordering", "Packets arrive out of order", Severity.
 UDP_DUPLICATION = Code("udp.duplication", "Packets arrive more than once", Severity.WARN)
 UDP_NAT_TIMEOUT = Code("udp.nat-timeout", "The NAT drops the mapping while the tunnel is idle", Severity.WARN)
 
+PERF_BUFFERBLOAT = Code("perf.bufferbloat", "One transfer makes all other traffic wait", Severity.WARN)
+PERF_RESPONDER_LOAD_OFF = Code("perf.responder-load-off", "The peer's responder takes no load", Severity.INCONCLUSIVE)
+PERF_LOAD_REFUSED = Code("perf.load-refused", "The peer's responder takes no more load now", Severity.INCONCLUSIVE)
+
 CONTROL_URL_MISSING = Code("control.url-missing", "No control URL is set")
 CONTROL_URL_INVALID = Code("control.url-invalid", "The control URL is not a URL")
 CONTROL_URL_BIND_ALL = Code("control.url-bind-all", "The control URL names a bind-all address")

@@ -78,7 +78,7 @@ def python(wheel: Path, required: dict[str, Distribution], tmp_path_factory: pyt
 def test_top_level_names(wheel: Path) -> None:
     """No module called `checks` or `runbook` may get into a user's site-packages."""
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {
         "preflight",
         "preflight_checks",
         "preflight_runbook",
@@ -96,6 +96,14 @@ def test_every_module_and_page_is_packed(wheel: Path) -> None:
         for pattern in ("*.py", "*.md", "*.j2", "*.css", "*.js", "py.typed"):
             for path in (ROOT / folder).rglob(pattern):
                 assert f"{package}/{path.relative_to(ROOT / folder)}" in packed
+
+
+def test_man_pages_and_completions_are_packed(wheel: Path) -> None:
+    """pipx links them from the environment's share folder into the user's."""
+    packed = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
+    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "share").rglob("*") if path.is_file()}
+    assert len(ours) > 30
+    assert ours <= packed
 
 
 def run(python: Path, folder: Path, *arguments: str, good: tuple[int, ...] = (0,)) -> str:

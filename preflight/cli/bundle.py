@@ -1,5 +1,6 @@
 """`bundle`: a report with its evidence, redacted, as one file for a ticket."""
 
+import socket
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,15 @@ from preflight.files import beginning, check, keeps, write
 from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
+    from preflight.cli.session import Session
+    from preflight.report.model import Report
     from preflight.report.timeline import Recorded
+
+ELSEWHERE = """This report is about a lab, so what this machine's own network shows would be about another one.
+While the lab is up, its node shows its state: preflight lab exec NAME a -- preflight bundle REPORT
+"""
+LARGEST_FILE = 1 << 20
+"""Bytes of a settings file that are packed."""
 
 
 @click.command(short_help="A redacted archive of a report with its evidence.")
@@ -42,7 +51,7 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
     """
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
-    from preflight.evidence.collect import collect, counters
+    from preflight.evidence.collect import Raw, collect, counters
     from preflight.evidence.kept import Kept, kept
     from preflight.evidence.timeline import Held
     from preflight.report.model import EXIT_PASS
@@ -59,7 +68,8 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
     else:
         report = read_report(file)
         names, captured = session.names(report), kept(report, file.parent)
-    raw = [*collect(), *before, *counters("after")]
+    found = [*collect(), *before, *counters("after")] if is_here(report) else [Raw("not-collected.txt", ELSEWHERE)]
+    raw = [*found, *(Raw("preflight.yaml", text) for text in _settings(session))]
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
     redactor = session.redactor(names)
@@ -68,6 +78,25 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
     with verdict_if_lost(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
         write(target, packed)
     click.echo(f"wrote {target}; read it before you send it", err=not keeps(target))
+
+
+def is_here(report: "Report") -> bool:
+    """Whether this network is the one that the report is about: that of a lab is in namespaces, which end with it."""
+    overlay = report.run.overlay
+    if report.run.lab is None:
+        return True
+    return overlay is not None and overlay.interface in {name for _, name in socket.if_nameindex()}
+
+
+def _settings(session: "Session") -> list[str]:
+    """The settings file, which names files of secrets and holds none; nothing without one."""
+    source = session.settings.source
+    if source is None:
+        return []
+    try:
+        return [beginning(source, LARGEST_FILE).decode("utf-8", "replace")]
+    except OSError:
+        return []
 
 
 def _read_timeline(path: Path | None, report: Path | None) -> "Recorded | None":

@@ -18,9 +18,14 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number. Fails as every click type does."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail("a time in seconds is a number", param, ctx)
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        least = float(self.min or 0)
+        if not least <= seconds <= LONGEST_S or (self.min_open and seconds == least):
+            bound = f"more than {least:g}" if self.min_open else f"at least {least:g}"
+            self.fail(f"{value!r} is not a time in seconds, which is {bound} and at most {LONGEST_S:.0f}", param, ctx)
         return seconds
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from preflight.cli.nearest import NearestGroup
+
 if TYPE_CHECKING:
     from preflight.control.config import ServerConfig
 
@@ -15,7 +17,7 @@ DEFAULT_BIND = "127.0.0.1:9847"
 DATABASE_NAME = "control-plane.db"
 
 
-@click.group("control-plane")
+@click.group("control-plane", cls=NearestGroup)
 def control_plane() -> None:
     """Run the bundled Populi control plane, or make a one-time enrolment token for it."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from preflight.cli.labs import INTERRUPTED, Refused
+from preflight.cli.nearest import NearestGroup
 from preflight.cli.outputs import parse_outputs, write_texts
 from preflight.cli.report import EXIT_WORSE, MATRIX_FORMATS, read_report, write_matrix
 from preflight.model.printable import one_line
@@ -74,7 +75,7 @@ def _maybe(group: tuple[Callable[[F], F], ...]) -> tuple[Callable[[F], F], ...]:
     return (click.option("--inventory", "-i", metavar="INVENTORY", help="Ansible's, as for `run`."), *group[1:])
 
 
-@click.group("fleet", short_help="Many nodes at once: measure all ways between them.")
+@click.group("fleet", cls=NearestGroup, short_help="Many nodes at once: measure all ways between them.")
 def fleet() -> None:
     """Measure the ways between the nodes of an Ansible inventory, and join what they saw into one matrix.
 
@@ -190,7 +191,7 @@ def joined(found: "Found") -> "Matrix":
     from preflight.report.merge import merge
 
     holes = [Hole(node=hole.node, code=hole.code.slug, message=hole.message) for hole in found.holes.values()]
-    matrix = merge(found.reports, found.names, holes)
+    matrix = merge(found.reports, found.names, holes, found.sites)
     missed = tuple(f"{pair.initiator} ↔ {pair.target} missed its round" for pair in found.missed)
     return matrix.model_copy(update={"left_out": missed})
 

@@ -1,7 +1,8 @@
 """`python -m preflight.cli.fleet_node RUN_FOLDER NUMBER`: one node's part of a fleet run, as the agent starts it.
 
-It waits for the start of each of its rounds, measures the round's peer, and writes one report about all of them. A
-round that a late schedule has missed is left out: it would disturb the pairs of the rounds after it.
+It waits for the start of each of its rounds, measures the round's peer, and writes one report about all of them. Who
+comes late to a round still ends with it. A round of which too little is left is left out: it would disturb the pairs
+of the rounds after it.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from preflight.cli.exporter import halves
 from preflight.cli.request import Request
 from preflight.cli.session import Session
 from preflight.engine.runner import Outcome
-from preflight.fleet.remote.agent import appears, write
+from preflight.fleet.remote.agent import appears, loaded, write
 from preflight.overlay.links import read_links
 from preflight.report import json as as_json
 from preflight.report.node import with_tunnels
@@ -35,6 +36,8 @@ CHECKS = ("host.*", "overlay.*", "way.*", "reach.*", "mtu.*", "udp.*")
 """What a fleet measures: the nodes and the ways between them, not the control plane."""
 _LAST_MOMENT_S = 0.5
 """A measurement ends this long before the next round starts."""
+_LEAST = 0.5
+"""The part of a round that a measurement needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,21 @@ async def follow(session: Session, orders: Orders, clock: Callable[[], float] = 
     interrupted, began, started_at = interruption(), monotonic(), datetime.now(UTC)
     path, node = (replace(session, plan=plan) for plan in halves(session.plan))
     collected = Collected()
-    if orders.first:
-        collected.add(*await node.outcome(interrupted))
+    # What it finds on the node itself sends nothing to peers, so it disturbs no round.
+    own = asyncio.create_task(node.outcome(interrupted)) if orders.first else None
     peers = {peer.address: peer for peer in session.settings.peers}
     for turn in orders.turns:
-        left_s = turn.at_s - clock()
-        if left_s < -_LAST_MOMENT_S:
+        await asyncio.sleep(max(0.0, turn.at_s - clock()))
+        left_s = turn.at_s + orders.limit_s - clock()
+        if left_s < orders.limit_s * _LEAST:
             continue
-        await asyncio.sleep(max(0.0, left_s))
         peer = peers[turn.peer]
-        request = replace(session.request, timeout=orders.limit_s - _LAST_MOMENT_S)
+        request = replace(session.request, timeout=left_s - _LAST_MOMENT_S)
         settings = replace(session.settings, peers=(peer,))
         collected.add(*await replace(path, settings=settings, request=request).outcome(interrupted))
         collected.measured.append(peer)
+    if own is not None:
+        collected.add(*await own)
     whole = replace(session, settings=replace(session.settings, peers=tuple(collected.measured)))
     outcome = Outcome(tuple(collected.results.values()), interrupted=interrupted.is_set())
     report = whole.reported(outcome, collected.overlay, started_at, monotonic() - began)
@@ -106,8 +111,18 @@ async def _detailed(report: "Report", overlay: "OverlayState | None") -> "Report
     return report.model_copy(update={"run": report.run.model_copy(update={"overlay": detailed})})
 
 
+def slim(report: "Report") -> "Report":
+    """The same without the numbers of what is good: the controller joins the reports of all nodes, and shows none."""
+    results = tuple(
+        result.model_copy(update={"measurements": {}, "evidence": ()}) if result.status == "pass" else result
+        for result in report.results
+    )
+    return report.model_copy(update={"results": results})
+
+
 def main(folder: Path, number: str) -> int:
     """Follow the schedule of that number, and write the report next to it."""
+    write(folder / loaded(number), b"")
     if not appears(folder / f"go-{number}", LONGEST_S):
         return 1
     orders = Orders.read(json.loads((folder / f"go-{number}").read_bytes()))
@@ -115,7 +130,7 @@ def main(folder: Path, number: str) -> int:
     session = Session.prepare(request)
     report = run_to_end(follow(session, orders))
     redacted = session.redactor(session.names(report)).report(report)
-    write(folder / f"report-{number}", compress(as_json.render(redacted).encode(), mtime=0))
+    write(folder / f"report-{number}", compress(as_json.render(slim(redacted)).encode(), mtime=0))
     return 0
 
 

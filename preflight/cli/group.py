@@ -1,11 +1,11 @@
 """The command group: each command is imported when it is used."""
 
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 
 import click
 
+from preflight.cli.nearest import NearestGroup
 from preflight.model.printable import printable
 from preflight.proto.control.url import without_secrets
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "preflight.cli.run:run_checks",
     "list": "preflight.cli.lookup:list_checks",
     "explain": "preflight.cli.lookup:explain",
+    "doctor": "preflight.cli.doctor:doctor",
     "init": "preflight.cli.init:init",
     "schema": "preflight.cli.lookup:schema",
     "report": "preflight.cli.report:report",
@@ -31,7 +32,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(NearestGroup):
     """The group of `COMMANDS`; what its errors quote is shown without secrets."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,21 +46,6 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that was typed, or a usage error with the nearest one. `help` is `--help`."""
-        if args and args[0] == "help" and not ctx.resilient_parsing:
-            if len(args) == 1:
-                click.echo(ctx.get_help())
-                ctx.exit()
-            return self.resolve_command(ctx, [*args[1:], "--help"])
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else " (`preflight --help` lists them)"
-            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""

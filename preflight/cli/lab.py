@@ -10,6 +10,7 @@ import click
 
 from preflight.cli.fuzz import fuzz
 from preflight.cli.labs import INTERRUPTED, Refused, default_jobs, explaining, in_machine, report_folder, scores_only
+from preflight.cli.nearest import NearestGroup
 from preflight.cli.outputs import parse_outputs, write_texts
 from preflight.cli.terminal import width_of
 from preflight.files import Attempts
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from preflight.lab.trial import Trials
 
 
-@click.group("lab")
+@click.group("lab", cls=NearestGroup)
 def lab() -> None:
     """Make overlays on this machine, break them on request, and see whether preflight names the fault.
 

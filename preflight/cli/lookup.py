@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from preflight.cli.manual import epilog
 from preflight.cli.terminal import colored, width_of
+
+NEAREST = 5
+"""How many names an unknown word is answered with."""
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -82,13 +86,21 @@ def complete_check(context: click.Context, parameter: click.Parameter, incomplet
     return sorted(check.id for check in load_catalog().checks if check.id.startswith(incomplete))
 
 
-@click.command(short_help="The runbook page of a finding code.")
-@click.argument("code", shell_complete=complete_code)
-def explain(code: str) -> None:
-    """Print what a finding code means, what causes it, how to confirm it and how to fix it."""
-    text = _page(code)
-    if text is None:
-        raise click.UsageError(_no_page(code))
+def complete_word(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Finding codes and ids of checks, for shell completion."""
+    return [*complete_code(context, parameter, incomplete), *complete_check(context, parameter, incomplete)]
+
+
+@click.command(epilog=epilog("explain"), short_help="The page of a finding code, or of a check.")
+@click.argument("word", metavar="CODE|CHECK", shell_complete=complete_word)
+def explain(word: str) -> None:
+    """Print what a finding code means, what causes it, how to confirm it and how to fix it.
+
+    For a check, as `mtu.path`: what it does, what it needs, and which codes it finds. An unknown word gets the nearest.
+    """
+    text = "\n".join(filter(None, (_page(word), _check_page(word))))  # a few names are both
+    if not text:
+        raise click.UsageError(_no_page(word))
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -98,6 +110,30 @@ def explain(code: str) -> None:
         Console(no_color=not colored(sys.stdout)).print(Page(text), crop=False)
     else:
         click.echo(text, nl=False)
+
+
+def _check_page(id: str) -> str | None:
+    """The page of a check, from its declaration."""
+    from preflight.engine.catalog import load_catalog
+
+    check = load_catalog().by_id().get(id)
+    if check is None:
+        return None
+    facts = [f"* About: {check.subject}"]
+    facts += [f"* {word}: {', '.join(f'`{each}`' for each in ids)}" for word, ids in _relations(check) if ids]
+    facts += ["* Only for targets in trouble"] if check.when == "trouble" else []
+    facts += [f"* Only with `--tag {tag}`" for tag in check.tags]
+    found = [f"* `{code.slug}`: {code.title} ({code.severity})" for code in check.codes]
+    doc = "\n".join(line.strip() for line in check.doc.splitlines())
+    command = f"```sh\npreflight run {check.id}\n```"
+    parts = (doc, "\n".join(facts), "## Finds", "\n".join(found), "## Run", command)
+    return f"# {check.id} — {check.title}\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _relations(check: "Check") -> "Iterator[tuple[str, tuple[str, ...]]]":
+    yield "Needs", check.needs
+    yield "After", check.after
+    yield "Privileges", check.privileges
 
 
 def _page(code: str) -> str | None:
@@ -126,14 +162,23 @@ def _foreign() -> "list[Check]":
     return [check for check in load_catalog().checks if check.origin != OURS]
 
 
-def _no_page(code: str) -> str:
+def _no_page(word: str) -> str:
+    """The nearest codes and checks; a word that is only a part of a name finds the names that it is in."""
     from importlib.resources import files
 
+    from preflight import codes
+    from preflight.engine.catalog import load_catalog
+
     pages = [entry.name.removesuffix(".md") for entry in files("preflight_runbook").iterdir()]
-    pages = sorted(name for name in pages if not name.startswith("_"))
-    near = get_close_matches(code, pages, n=3, cutoff=0.3)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    return f"no finding code is called {code!r}{hint}"
+    titles = {name: codes.ALL[name].title if name in codes.ALL else "" for name in pages if not name.startswith("_")}
+    titles |= {check.id: check.title for check in load_catalog().checks}
+    sought = word.lower()
+    holding = [name for name in titles if sought in name] or [
+        n for n, title in titles.items() if sought in title.lower()
+    ]
+    near = sorted(holding)[:NEAREST] or get_close_matches(sought, sorted(titles), n=NEAREST, cutoff=0.4)
+    hint = f"; nearest: {', '.join(near)}" if near else "; `preflight list` shows checks with their codes"
+    return f"no finding code or check is called {word!r}{hint}"
 
 
 @click.command(short_help="JSON Schema of settings, report or timeline.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from preflight.cli.nearest import NearestGroup
 from preflight.cli.outputs import Style, parse_outputs, write_outputs, write_texts
 from preflight.cli.terminal import width_of
 from preflight.files import beginning
@@ -22,7 +23,7 @@ EXIT_WORSE = 1
 MATRIX_FORMATS = ("text", "html", "json")
 
 
-@click.group(short_help="Convert, compare or join JSON reports.")
+@click.group(cls=NearestGroup, short_help="Convert, compare or join JSON reports.")
 def report() -> None:
     """Work with JSON reports."""
 

@@ -18,6 +18,7 @@ from preflight.proto.responder.admission import SOURCE_PER_S
 
 if TYPE_CHECKING:
     from preflight.model.overlay import IPNetwork, OverlayState
+    from preflight.proto.load.gate import Limits
     from preflight.responder.core import ResponderCore
     from preflight.responder.places import Place
     from preflight.responder.serve import Companion, ServedSocket
@@ -36,6 +37,7 @@ class _Request:
     max_rate: int
     stateless: bool
     observe: bool
+    load: bool
     life: float | None
 
 
@@ -74,6 +76,11 @@ class _Request:
     is_flag=True,
     help="Also report to a peer that has the key and asks by mailbox where its packets die here: station, rule, route.",
 )
+@click.option(
+    "--load",
+    is_flag=True,
+    help="Also be the remote end of load for peers that have the key: seconds of TCP and UDP, as fast as they pass.",
+)
 @click.option("--life", type=Seconds(min_open=True), metavar="SECONDS", help="End by itself after this time.")
 @click.option(
     "--pack",
@@ -96,6 +103,10 @@ def responder(pack: Path | None, **options: Any) -> None:
     With --observe, or `responder: {observe: true}`, it also looks at the packets of a peer whose signed request comes
     by mailbox, and reports which station of this host drops them or its own answers: a firewall's rule by its handle
     and comment, a route, a filter. It does so for the asker's own packets only.
+
+    With --load, or `responder: {load: true}`, it listens on TCP too, at the same address and port, for `preflight all
+    --tag load` of a peer that has the key. One flow runs at a time; responder.load_seconds and responder.load_megabytes
+    of the settings bound it.
 
     With --pack FILE it starts nothing and writes FILE: `python3 FILE --bind ADDRESS` is the same responder for a host
     that has Python 3.9 or newer and nothing else. It runs for an hour, or as long as --life says, without mailbox,
@@ -140,12 +151,15 @@ def _run(request: _Request, settings: "Settings", key: bytes | None, *, observe:
     from preflight.responder.nat import Endpoints
     from preflight.responder.serve import serve
 
-    if observe and key is None:
-        raise places.ResponderError("--observe reports only to those who have the shared key: give --key-file FILE")
+    load = _load(settings) if request.load or settings.responder.load else None
+    if key is None and (observe or load is not None):
+        wanted = "--observe reports" if observe else "--load gives load"
+        raise places.ResponderError(f"{wanted} only to those who have the shared key: give --key-file FILE")
     where, prefixes = _provision(settings, request.binds, request.allow, keyed=key is not None)
     peers = settings.peers if settings.responder.hellos else ()
     endpoints = Endpoints(partial(read_overlay, settings.overlay, [peer.address for peer in settings.peers]))
-    core, companions = assemble(Order(key, prefixes, peers, request.max_rate, request.stateless), _log, endpoints)
+    order = Order(key, prefixes, peers, request.max_rate, request.stateless, load)
+    core, companions = assemble(order, _log, endpoints)
     companions += [endpoints.run, *_mailboxes(settings, key, core, observe)]
     companions += [limit(request.life)] if request.life else []
     sockets = places.open_all(where)
@@ -158,6 +172,14 @@ def _run(request: _Request, settings: "Settings", key: bytes | None, *, observe:
             log=_log,
         )
     )
+
+
+def _load(settings: "Settings") -> "Limits":
+    """How much load the responder takes."""
+    from preflight.proto.load.gate import Limits
+
+    wanted = settings.responder
+    return Limits(seconds=wanted.load_seconds, hour_bytes=wanted.load_megabytes * 1_000_000)
 
 
 def _provision(

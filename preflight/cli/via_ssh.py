@@ -11,6 +11,7 @@ from typing import Any
 from preflight import codes
 from preflight.api import Direction, Peer, Result, Status
 from preflight.cli.request import Request
+from preflight.engine.plan import LOAD
 from preflight.model.event import Listener, telling
 from preflight.model.remedy import Remedies, look
 from preflight.net.responder.by_ssh import Borrowed, Means, borrow
@@ -89,7 +90,8 @@ def _means(request: Request, settings: Settings) -> Means | None:
         return None
     config = str(request.ssh_config) if request.ssh_config is not None else None
     life_s = (request.timeout or USUAL_S) + request.wait + SPARE_S
-    return Means(config, pack(), key, settings.responder.port, life_s)
+    load = LOAD in request.tags or any(glob.startswith("perf.") for glob in request.named)
+    return Means(config, pack(), key, settings.responder.port, life_s, load)
 
 
 async def _all(

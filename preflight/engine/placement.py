@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from preflight.api import CONTROL, NODE, Facts, Result, Status
-from preflight.model.facts import HealthFacts, LossFacts, median_ms, quickest_ms
+from preflight.model.facts import HealthFacts, LoadedDelayFacts, LossFacts, ThroughputFacts, median_ms, quickest_ms
 
 if TYPE_CHECKING:
     from preflight.settings.schema import Thresholds
@@ -18,6 +18,9 @@ Verdict = Literal["allowed", "caution", "not-default", "out-of-scope"]
 
 TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
 """Checks whose facts are used; a run without any of them says nothing about placement."""
+NOTICED_MS, NOTICED_TIMES = 5.0, 5.0
+"""Work that waits for answers notices a transfer that adds this much, and makes the delay this many times as long."""
+UNLOADED = "not measured: the delay during a transfer (--tag load)"
 BULK = "bulk data never uses the control path, but object storage or rsync over the overlay"
 
 
@@ -39,8 +42,33 @@ class Worst:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the round trip to the peer becomes during one transfer, where that adds most; milliseconds."""
+
+    peer: str
+    idle_ms: float
+    loaded_ms: float
+
+    @property
+    def added_ms(self) -> float:
+        """What the transfer adds: in its own direction, and in the other one, where its acknowledgements wait."""
+        return max(self.loaded_ms - self.idle_ms, 0.0)
+
+    @property
+    def noticed(self) -> bool:
+        """Whether anyone who waits for the peer notices it."""
+        return self.added_ms >= NOTICED_MS and self.loaded_ms >= NOTICED_TIMES * self.idle_ms
+
+    def __str__(self) -> str:
+        return f"during one transfer the {_ms(self.idle_ms)} to {self.peer} become {_ms(self.loaded_ms)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
-    """Numbers from the results; None: not measured. Times in ms, loss in percent, each the worst of all peers."""
+    """Numbers from the results; None: not measured. Times in ms, loss in percent, each the worst of all peers.
+
+    mbit_s: what TCP carries in the slowest direction.
+    """
 
     control_ms: float | None = None
     control_tail_ms: float | None = None
@@ -49,6 +77,8 @@ class Paths:
     rtt: Worst | None = None
     jitter: Worst | None = None
     loss: Worst | None = None
+    loaded: Loaded | None = None
+    mbit_s: Worst | None = None
     relayed: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
 
@@ -77,6 +107,8 @@ def read(results: tuple[Result, ...]) -> Paths:
         rtt=_worst(peers, median_ms) or _worst(peers, quickest_ms),
         jitter=_worst(peers, lambda facts: facts.jitter_p95_ms if isinstance(facts, LossFacts) else None),
         loss=_worst(peers, lambda facts: facts.loss_percent if isinstance(facts, LossFacts) else None),
+        loaded=max(filter(None, map(_loaded, peers)), key=lambda each: each.added_ms, default=None),
+        mbit_s=min(_values(peers, _carried), key=lambda worst: worst.value, default=None),
         relayed=tuple(dict.fromkeys(relayed)),
         dead=tuple(dict.fromkeys(dead)),
     )
@@ -119,8 +151,12 @@ def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
         return WorkPlacement(name, "caution", f"not measured: {', '.join(lacking)}; {known}{advice}")
     doubts = [f"the round trip to {paths.rtt.peer} is over {limit:g} ms"] if paths.rtt.value > limit else []
     doubts += _doubts(paths, limits)
+    if paths.loaded is not None and (paths.loaded.noticed or paths.loaded.loaded_ms > limit):
+        doubts = list(dict.fromkeys([*doubts, str(paths.loaded)]))
     verdict: Verdict = "caution" if doubts else "allowed"
-    return WorkPlacement(name, verdict, _sentence(_path_words(paths), doubts, advice, "latency decides how it feels"))
+    loaded = UNLOADED if paths.loaded is None else "" if doubts else str(paths.loaded)
+    feels = "latency decides how it feels"
+    return WorkPlacement(name, verdict, _sentence(_path_words(paths), doubts, loaded, advice, feels))
 
 
 def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
@@ -136,8 +172,10 @@ def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
         reasons.append(f"the loss is over {limits.loss_percent:g} %")
     if paths.rtt is None or paths.loss is None:
         return WorkPlacement(name, "not-default", f"the path was not measured in full; {pilot}")
+    carried = paths.mbit_s
+    rate = f"TCP carries {carried.value:.1f} Mbit/s between here and {carried.peer}" if carried is not None else ""
     return WorkPlacement(
-        name, "out-of-scope" if reasons else "not-default", _sentence(_path_words(paths), reasons, pilot)
+        name, "out-of-scope" if reasons else "not-default", _sentence(_path_words(paths), reasons, rate, pilot)
     )
 
 
@@ -153,12 +191,14 @@ def _collectives(paths: Paths, limits: "Thresholds") -> WorkPlacement:
 
 
 def _doubts(paths: Paths, limits: "Thresholds") -> list[str]:
-    """What makes work wait or fail on any path: loss, jitter, a relay."""
+    """What makes work wait or fail on any path: loss, jitter, a queue that one transfer fills, a relay."""
     doubts = []
     if paths.loss is not None and paths.loss.value >= limits.loss_percent:
         doubts.append(f"{paths.loss.value:.1f} % of the packets of {paths.loss.peer} are lost")
     if paths.jitter is not None and paths.jitter.value >= limits.jitter_ms:
         doubts.append(f"the delay of {paths.jitter.peer} varies by {_ms(paths.jitter.value)}")
+    if paths.loaded is not None and paths.loaded.added_ms >= limits.added_delay_ms:
+        doubts.append(str(paths.loaded))
     if paths.relayed:
         doubts.append(f"the path to {', '.join(paths.relayed)} is relayed")
     return doubts
@@ -180,13 +220,27 @@ def _broken(places: Sequence[str]) -> str:
     return f"the way{'s' * (len(places) > 1)} to {', '.join(places)} {'are' if len(places) > 1 else 'is'} broken"
 
 
+def _loaded(result: Result) -> Loaded | None:
+    facts = result.facts
+    if not isinstance(facts, LoadedDelayFacts):
+        return None
+    return Loaded(result.target, facts.idle_rtt_ms, facts.loaded_rtt_ms)
+
+
+def _carried(facts: Facts) -> float | None:
+    return facts.tcp_mbit_s if isinstance(facts, ThroughputFacts) else None
+
+
 def _worst(results: Iterable[Result], read: Callable[[Facts], float | None]) -> Worst | None:
-    found = [
+    return max(_values(results, read), key=lambda worst: worst.value, default=None)
+
+
+def _values(results: Iterable[Result], read: Callable[[Facts], float | None]) -> list[Worst]:
+    return [
         Worst(value, result.target)
         for result in results
         if result.facts is not None and (value := read(result.facts)) is not None
     ]
-    return max(found, key=lambda worst: worst.value, default=None)
 
 
 def _timeouts(health: HealthFacts) -> str:

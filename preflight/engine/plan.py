@@ -9,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from preflight.api import Check
 from preflight.engine.catalog import predecessors
 
+LOAD = "load"
+"""The tag of checks that fill a path on purpose: they begin when all others are over, or these would measure them."""
 LISTED = 3
 """How many checks a message names; for more it gives the number."""
 
@@ -88,13 +90,21 @@ def make_plan(checks: Iterable[Check], selection: Selection) -> Plan:
             raise SelectionError(_nothing_left(name, [by_id[id] for id in sorted(ids)], selection))
     closure = _closure(wanted, {id: check.needs for id, check in by_id.items()}) - skipped
     needs = {id: tuple(need for need in by_id[id].needs if need in closure) for id in by_id if id in closure}
-    before = {id: predecessors(by_id[id], closure) for id in needs}
+    before = {id: _before(by_id[id], [by_id[each] for each in needs], closure) for id in needs}
     try:
         order = tuple(TopologicalSorter(needs).static_order())
         TopologicalSorter(before).prepare()
     except CycleError as error:
         raise SelectionError(f"checks wait for one another in a circle: {' → '.join(error.args[1])}") from None
     return Plan(tuple(by_id[id] for id in order), needs, before, asked)
+
+
+def _before(check: Check, present: Iterable[Check], closure: set[str]) -> tuple[str, ...]:
+    """The checks that end before this one begins."""
+    first = predecessors(check, closure)
+    if LOAD not in check.tags:
+        return first
+    return tuple(dict.fromkeys((*first, *(each.id for each in present if LOAD not in each.tags))))
 
 
 def _meant(by_id: Mapping[str, Check], selection: Selection) -> Iterator[tuple[str, set[str]]]:

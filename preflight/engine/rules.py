@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from preflight.api import CONTROL, Direction, Result
-from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
+from preflight.model.facts import (
+    ClockSkewFacts,
+    EnrolmentStepFacts,
+    MtuFacts,
+    NodeAgeFacts,
+    ReversePathFilterFacts,
+    TunnelMtuFacts,
+)
 
 DEPTH: Mapping[str, tuple[str, ...]] = {
     "host": (
@@ -159,6 +166,14 @@ def _of_the_clock(_: Result, effect: Result) -> bool:
     return effect.check == "host.clock"
 
 
+def _as_old_as_the_skew(cause: Result, effect: Result) -> bool:
+    """Without the difference of the clocks no node would have been away for too long."""
+    skew, ages = cause.facts, effect.facts
+    if not isinstance(skew, ClockSkewFacts) or not isinstance(ages, NodeAgeFacts):
+        return True
+    return ages.oldest_age_ms - abs(skew.clock_offset_ms) - skew.clock_error_ms <= ages.stale_after_ms
+
+
 def _of_the_routes(_: Result, effect: Result) -> bool:
     """A route that answers with a server's error does so for every bearer."""
     return effect.check == "posture.routes"
@@ -304,7 +319,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
     # The times in its list were written by a clock that may have been right then: the next run shows.
-    Rule("control.clock-skew", ("nodes.stale",)),
+    Rule("control.clock-skew", ("nodes.stale",), condition=_as_old_as_the_skew),
     *(
         Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)
         for how in (

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
@@ -23,6 +23,7 @@ from preflight.api import (
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
 from preflight.model import event
+from preflight.net.turns import Turns
 
 CLEANUP_SECONDS = 15.0
 """How long a check that was ended may take to clean up what it did (an enrolment leaves again)."""
@@ -121,12 +122,9 @@ class Runner:
             self._listener(Progress(check, None))
             self._finish(check, (), blocked, datetime.now(UTC), 0.0)
             return
-        if check.measures:
-            async with self._path:
-                if not stop.done():
-                    await self._watch(check, context, blocked, stop)
-        else:
-            await self._watch(check, context, blocked, stop)
+        async with self._path if check.measures else nullcontext(), context.net.turns.shared():
+            if not stop.done():
+                await self._watch(check, context, blocked, stop)
 
     async def _watch(
         self, check: Check, context: Context, blocked: tuple[Result, ...], stop: asyncio.Task[None]
@@ -145,7 +143,7 @@ class Runner:
         )
         started, began = datetime.now(UTC), perf_counter()
         work = asyncio.create_task(self._collect(check, context, said))
-        await asyncio.wait((work, stop), timeout=allowed_s, return_when=asyncio.FIRST_COMPLETED)
+        await self._until_over(work, stop, context.net.turns, allowed_s)
         extra: tuple[Result, ...] = ()
         cancelled, stopped = not work.done(), stop.done()
         if cancelled:
@@ -162,6 +160,14 @@ class Runner:
         if broke is not None and not (cancelled and isinstance(broke, asyncio.CancelledError)):
             extra = (*extra, _broken(check, broke))
         self._finish(check, tuple(said), (*extra, *blocked), started, (perf_counter() - began) * 1000)
+
+    async def _until_over(
+        self, work: asyncio.Task[BaseException | None], stop: asyncio.Task[None], turns: Turns, allowed_s: float
+    ) -> None:
+        """Wait for a check, a stop, or the end of its time, in which waiting for a turn alone does not count."""
+        ends, waited_s = monotonic() + allowed_s, turns.waited_s
+        while not (work.done() or stop.done()) and (left_s := ends + turns.waited_s - waited_s - monotonic()) > 0:
+            await asyncio.wait((work, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
 
     async def _collect(self, check: Check, context: Context, said: list[Result]) -> BaseException | None:
         """Gather what a check gives, and return what it raised: a bug of the check, and a result."""

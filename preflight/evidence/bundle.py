@@ -12,6 +12,7 @@ from preflight.evidence.collect import Raw
 from preflight.evidence.kept import Kept
 from preflight.report import html, markdown, text
 from preflight.report import json as report_json
+from preflight.report.common import counts
 from preflight.report.model import Report
 from preflight.report.redact import Redactor
 from preflight.report.timeline import FILE as TIMELINE
@@ -19,12 +20,15 @@ from preflight.report.timeline import Recorded
 
 README = """A preflight report with its evidence.
 
+{verdict}
+
 report.html   for eyes: open it in a browser, it needs no network
 report.md     for a ticket
+report.txt    as on a terminal, with all measurements
 report.json   for programs
 log.txt       which check ran when, and how it ended
 timeline.jsonl  all that the run did, one event per line, where it was recorded
-evidence/     what this node's network tools printed
+evidence/     what this node's network tools printed, and the settings file
 captures/     headers of the packets of failing checks, where they were recorded
 MANIFEST.json SHA-256 of every other file, what was left out, and what was removed how often from which file
 
@@ -57,13 +61,21 @@ def make_bundle(
         "report.md": markdown.render(clean),
         "report.txt": text.render(clean, width=100, verbose=True),
         "log.txt": _log(clean),
-        "README.txt": README.format(addresses=_PSEUDONYMS if addresses else ""),
+        "README.txt": README.format(verdict=_verdict(clean), addresses=_PSEUDONYMS if addresses else ""),
         **({TIMELINE: "".join(timeline.lines(redactor, homes=True))} if timeline else {}),
         **{f"evidence/{each.name}": redactor.raw(each.text, f"evidence/{each.name}") for each in raw},
     }
     contents = {name: body.encode("utf-8", "replace") for name, body in files.items()} | packets
     contents["MANIFEST.json"] = _manifest(clean, contents, redactor, left_out)
     return _archive(f"preflight-{clean.run.id}", contents, clean.run.started_at)
+
+
+def _verdict(report: Report) -> str:
+    """What the report says, for who opens the archive first here."""
+    causes = [
+        f"  {number}. {cause.code} {cause.target}: {cause.message}" for number, cause in enumerate(report.diagnosis, 1)
+    ]
+    return "\n".join((f"{report.verdict.upper()}: {counts(report)}", *causes))
 
 
 def _captures(

@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,13 +33,27 @@ _COMMANDS: dict[str, Sequence[str]] = {
     "rules6.txt": ("ip", "-6", "rule", "show"),
     "neighbours.txt": ("ip", "neigh", "show"),
     "sockets.txt": ("ss", "-tuanp"),
-    "firewall.txt": ("nft", "list", "ruleset"),
+    "firewall.txt": ("nft", "-a", "list", "ruleset"),
+    # Both only read. `iptables-legacy -S` would make the tables that it lists.
+    "iptables.txt": ("iptables-nft-save", "-c"),
+    "ip6tables.txt": ("ip6tables-nft-save", "-c"),
+    "iptables-legacy.txt": ("iptables-legacy-save", "-c"),
+    "ip6tables-legacy.txt": ("ip6tables-legacy-save", "-c"),
+    "qdiscs.txt": ("tc", "-statistics", "qdisc", "show"),
+    "sysctl.txt": ("sysctl", "--all", "--pattern", "^net[.]"),
     # Not `showconf` or `dump`: those print private and preshared keys.
     "wireguard.txt": ("wg", "show", "all"),
     "zerotier-networks.json": ("zerotier-cli", "-j", "listnetworks"),
     "zerotier-peers.json": ("zerotier-cli", "-j", "listpeers"),
     "tailscale.json": ("tailscale", "status", "--json"),
 }
+_JOURNAL = ("journalctl", "--no-pager", "--quiet", "--since=-2h", "--lines=500")
+_DAEMONS = ("wg-quick@*", "tailscaled", "zerotier-one", "nebula*", "openvpn*", "systemd-networkd", "NetworkManager")
+_TRACKING = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+"""Where it is missing, connections are not tracked, and listing them would load what tracks them."""
+_KEPT_SECRET = ("stable_secret", "fastopen_key")
+"""Kernel settings that are keys."""
+_MOST_DEVICES = 16
 _FILES = {
     "resolv.conf": Path("/etc/resolv.conf"),
     "hosts": Path("/etc/hosts"),
@@ -57,8 +72,32 @@ def collect() -> list[Raw]:
     """Everything that this node reports now; a missing source leaves a note in its file."""
     with ThreadPoolExecutor(4) as pool:
         printed = list(pool.map(_printed, _COMMANDS.values()))
-    commands = [Raw(name, text) for name, text in zip(_COMMANDS, printed, strict=True)]
-    return [*commands, *(Raw(name, _read(path)) for name, path in _FILES.items()), _versions()]
+    commands = [Raw(name, _without_keys(text)) for name, text in zip(_COMMANDS, printed, strict=True)]
+    return [
+        *commands,
+        Raw("connections.txt", _connections()),
+        Raw("offloads.txt", _offloads()),
+        Raw("journal.txt", _printed((*_JOURNAL, *(f"--unit={unit}" for unit in _DAEMONS)))),
+        *(Raw(name, _read(path)) for name, path in _FILES.items()),
+        _versions(),
+    ]
+
+
+def _without_keys(text: str) -> str:
+    """Without the lines of kernel settings that are keys: no pattern knows their shape."""
+    return "".join(line for line in text.splitlines(keepends=True) if not any(name in line for name in _KEPT_SECRET))
+
+
+def _connections() -> str:
+    if not _TRACKING.exists():
+        return "this network does not track connections\n"
+    return _printed(("conntrack", "-L", "-o", "extended"))
+
+
+def _offloads() -> str:
+    """What each device leaves to its hardware."""
+    names = [name for _, name in socket.if_nameindex() if name != "lo"][:_MOST_DEVICES]
+    return "".join(_printed(("ethtool", "--show-features", name)) for name in names) or "no device but lo\n"
 
 
 def counters(when: str) -> list[Raw]:

@@ -21,6 +21,19 @@ from preflight.engine.catalog import OURS
 from preflight.fleet.remote import agent
 
 _PACKAGES = ("preflight", "preflight_checks", "preflight_runbook")
+NOT_ON_NODES = frozenset(
+    {
+        "detect-secrets",  # judges files of a repository
+        "jinja2",  # HTML
+        "junitparser",
+        "prometheus-client",
+        "pygments",  # rich colours source code with it
+        "pyjwt",  # the control plane's own server, and what serves it and the exporter
+        "starlette",
+        "uvicorn",
+    }
+)
+"""What nothing that a node runs imports: a third of all files."""
 _ABOUT = ("METADATA", "entry_points.txt")
 _HASH = 16
 
@@ -96,7 +109,7 @@ def _with_compiled(name: str, path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def dependencies() -> list[Distribution]:
-    """All distributions that the program needs, without extras, as they are installed here."""
+    """The distributions that the program needs on a node, without extras, as they are installed here."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -108,6 +121,8 @@ def dependencies() -> list[Distribution]:
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
+        if name in NOT_ON_NODES:
+            continue
         found.setdefault(name, distribution(name))
         for needed in map(Requirement, found[name].requires or ()):
             if needed.marker is None or needed.marker.evaluate({"extra": extra}):

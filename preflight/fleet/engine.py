@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from preflight.files import WriteError
 from preflight.fleet import plays, remote
 from preflight.fleet.hosts import InventoryError
 from preflight.fleet.outcome import Kind, Step
@@ -26,6 +27,16 @@ from preflight.programs import python_folder, search_path
 
 _FORKS = 64
 _CONNECT_S = 10
+_AWAIT = shlex.join(["sh", "-c", 'until [ -e "$0" ]; do sleep 0.1; done; cat "$0"'])
+"""What a task waits with for a file of the controller, whose path follows."""
+_CONFIG = """[defaults]
+internal_poll_interval = 0.02
+[ssh_connection]
+ssh_args = -o ControlMaster=auto -o ControlPersist=60s
+"""
+"""Where the user has no ansible.cfg. Ansible looks a thousand times a second whether a step has ended, which costs more
+than all the steps of a run; and ssh would compress what is compressed already."""
+_USUAL_CONFIGS = (Path("~/.ansible.cfg"), Path("/etc/ansible/ansible.cfg"))
 _EVENTS: Mapping[str, Kind] = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -92,13 +103,17 @@ class Engine:
             step = _step(event)
             if step is not None:
                 steps.append(step)
-                report(step)
+                try:
+                    report(step)
+                except OSError as error:  # ansible-runner would take it for its own error, and go on
+                    raise WriteError(f"{error.filename}: {error.strerror}") from error
             return False  # nothing of it is kept in a file
 
         # In files: a thousand hosts are too long for a command line.
         chosen, given = self.folder / "hosts", self.folder / "variables.json"
         chosen.write_text("".join(f"{host}\n" for host in hosts), encoding="utf-8")
         own = {"fleet_run": self.run, "fleet_folder": str(self.folder), "fleet_remote": _folder_of(remote)}
+        own |= {"fleet_await": _AWAIT}
         given.write_text(json.dumps(own | dict(variables)), encoding="utf-8")
         ansible_runner.run(
             private_data_dir=str(self.folder),
@@ -148,20 +163,39 @@ class Engine:
             "ANSIBLE_RETRY_FILES_ENABLED": "0",
             "PREFLIGHT_CONTROLLER": f"{CONTROLLER}{self.run}",
         }
-        own = Path("ansible.cfg").absolute()
-        # The rule of Ansible itself: not from a folder that others may write to.
-        if "ANSIBLE_CONFIG" not in os.environ and own.is_file() and not own.parent.stat().st_mode & stat.S_IWOTH:
-            chosen["ANSIBLE_CONFIG"] = str(own)
+        if "ANSIBLE_CONFIG" not in os.environ:
+            chosen["ANSIBLE_CONFIG"] = str(self._config())
         return chosen
 
+    def _config(self) -> Path:
+        """The user's ansible.cfg where Ansible would find it, else one of this run."""
+        own = Path("ansible.cfg").absolute()
+        # The rule of Ansible itself: not from a folder that others may write to.
+        if own.is_file() and not own.parent.stat().st_mode & stat.S_IWOTH:
+            return own
+        usual = next((path for path in map(Path.expanduser, _USUAL_CONFIGS) if path.is_file()), None)
+        if usual is None:
+            usual = self.folder / "ansible.cfg"
+            usual.write_text(_CONFIG, encoding="ascii")
+        return usual
+
     def write(self, kind: str, contents: Mapping[str, str]) -> None:
-        """Write a private file for each host, which a task looks up by the host's name."""
+        """Write a private file for each host, which a task looks up by the host's name, or waits for."""
         folder = self.folder / kind
         folder.mkdir(mode=0o700, exist_ok=True)
         for host, content in contents.items():
-            path = folder / hashlib.sha256(host.encode()).hexdigest()
-            path.touch(mode=0o600)
-            path.write_text(content, encoding="ascii")
+            self._put(folder / hashlib.sha256(host.encode()).hexdigest(), content)
+
+    def go_on(self, word: str) -> None:
+        """Say to the play of a run what comes next: `clean`, or anything else for its end."""
+        self._put(self.folder / "next", word)
+
+    def _put(self, path: Path, content: str) -> None:
+        """Write a private file, completely or not at all: somebody may wait for it."""
+        draft = path.with_name(f"{path.name}.new")
+        draft.touch(mode=0o600)
+        draft.write_text(content, encoding="ascii")
+        draft.rename(path)
 
 
 @contextmanager

@@ -72,6 +72,12 @@ def hole_of(step: Step) -> Hole:
     return Hole(step.host, code, said)
 
 
+def was_spared(step: Step) -> bool:
+    """Whether the run has left nothing on the node of a step: it never got there, or found no Python."""
+    failed = step.kind == "failed" and step.result.get("rc") in _NO_PROGRAM
+    return step.task == "reach" and (step.kind == "unreachable" or failed)
+
+
 def _words(result: Mapping[str, Any]) -> str:
     """What went wrong, in the words of the engine or of the node, on one line."""
     if result.get("censored"):

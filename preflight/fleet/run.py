@@ -5,6 +5,7 @@ longer than a proof that all is well, and a healthy fleet does not wait for it.
 """
 
 import base64
+import gzip
 import json
 import secrets
 import time
@@ -18,24 +19,28 @@ from preflight.fleet.clocks import Offset, offset_of
 from preflight.fleet.delivery import machine, pack, python_version
 from preflight.fleet.engine import Engine
 from preflight.fleet.hosts import Host
-from preflight.fleet.outcome import Hole, Step, carried, hole_of, last_json
+from preflight.fleet.outcome import Hole, Step, carried, hole_of, last_json, was_spared
 from preflight.fleet.remote.agent import PREFIX
 from preflight.fleet.schedule import Pair, Pairs, Round, make_rounds
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.peer import RESPONDER_PORT
+from preflight.model.printable import number_of
 from preflight.report.json import parse
 from preflight.report.model import Report
 
-SHORT_S, LONG_S = 8.0, 30.0
+SHORT_S, LONG_S = 6.0, 30.0
 """How long a pair is measured in the rounds for all pairs, and in those for what was not good."""
 _KEY_BYTES = 32
-_LEAD_S, _LEAD_FACTOR = 3.0, 1.5
-"""From the schedule to its first round: longer by this factor than what Ansible has just needed for as many nodes."""
+_LEAD_S, _LEAD_FACTOR = 2.0, 1.5
+"""From the schedule to its first round: longer by this factor than the last task has needed on all nodes."""
+_STARTING_S = 8.0
+"""How much longer it takes where Ansible has to be started for it."""
 _GUARD_S = 0.5
 _PATIENCE_S = 20.0
 """How long after its last round a node may take for its report."""
 _OVERHEAD_S, _WIDEST_S = 300.0, 5.0
 """What a node allows for everything but the rounds, and for wide bounds of a round, before it ends what runs there."""
+CLEAN = "clean"
 _TROUBLE = ("fail", "error", "inconclusive")
 """What a longer look may decide or explain."""
 _CATEGORIES = ("way", "reach", "mtu", "udp", "overlay")
@@ -66,6 +71,7 @@ class Found:
     first: dict[str, Report] = field(default_factory=dict)
     holes: dict[str, Hole] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    sites: Mapping[str, str] = field(default_factory=dict)
     missed: list[Pair] = field(default_factory=list)
     litter: list[Hole] = field(default_factory=list)
 
@@ -79,6 +85,22 @@ class _Node:
     port: int
     place: Mapping[str, Any]
     offset: Offset
+
+
+class Barrier:
+    """Calls `then` once, with what came of all steps so far, when each host has ended a task or failed before it."""
+
+    def __init__(self, hosts: Iterable[str], task: str, then: Callable[[Mapping[str, list[Step]]], None]) -> None:
+        self._waiting, self._task, self._then = set(hosts), task, then
+        self._steps: dict[str, list[Step]] = defaultdict(list)
+
+    def hear(self, step: Step) -> None:
+        """A step that has ended."""
+        self._steps[step.host].append(step)
+        if step.host in self._waiting and (step.task == self._task or step.kind != "ok"):
+            self._waiting.remove(step.host)
+            if not self._waiting:
+                self._then(self._steps)
 
 
 class FleetRun:
@@ -95,11 +117,14 @@ class FleetRun:
     ) -> None:
         self._engine, self._hosts, self._wish = engine, {host.name: host for host in hosts}, wish
         self._cancelled, self._report, self._say = cancelled, report, say
-        self._found = Found()
-        self._delivery = ""
-        self._touched: set[str] = set()
-        self._partners: Mapping[str, set[str]] = {}
-        self._lead_s, self._life_s = _LEAD_S, _OVERHEAD_S
+        self._found = Found(sites={host.name: host.site for host in hosts if host.site is not None})
+        self._nodes: dict[str, _Node] = {}
+        self._dirty = set(self._hosts)
+        self._rounds = make_rounds(list(self._hosts), wish.pairs, self._found.sites, wish.seed) if wish.measure else ()
+        self._again: tuple[Round, ...] = ()
+        self._partners = _partners(self._rounds)
+        self._barrier = Barrier(self._hosts, "ready", self._begun)
+        self._lead_s, self._keep = _LEAD_S, ""
         self._timetable: tuple[float, float, int] | None = None
         self._round = 0
         engine.watch(self._tick)
@@ -107,52 +132,70 @@ class FleetRun:
     def run(self) -> Found:
         """Everything; the nodes are clean afterwards, whatever happened. Raises CancelledError."""
         try:
-            self._measure()
+            self._play("run", list(self._hosts), self._prepared())
+            if self._again:
+                self._measure_again()
         finally:
             self._clean()
         return self._found
 
-    def _measure(self) -> None:
-        sites = {host.name: host.site for host in self._hosts.values() if host.site is not None}
-        rounds = make_rounds(list(self._hosts), self._wish.pairs, sites, self._wish.seed) if self._wish.measure else ()
-        self._partners = _partners(rounds)
-        slots_s = len(rounds) * (SHORT_S + LONG_S + 2 * (_GUARD_S + _WIDEST_S))
-        self._life_s = _OVERHEAD_S + len(self._hosts) + slots_s
-        nodes = self._begin()
-        self._found.names = {node.address: name for name, node in nodes.items()}
-        self._found.names |= {host.address: host.name for host in self._hosts.values() if host.address is not None}
-        first = self._rounds(nodes, rounds, 1, SHORT_S)
-        wanted = {frozenset(pair) for row in rounds for pair in row}
-        bad = {pair for pair in self._in_trouble(first, nodes) if frozenset(pair) in wanted}
-        if bad:
-            again = make_rounds(list(self._hosts), Pairs(), sites, only=frozenset(bad))
-            self._rounds(nodes, again, 2, LONG_S)
-
-    def _begin(self) -> dict[str, _Node]:
-        """Reach the nodes, deliver, and start the responders; who does not get so far is a hole."""
-        self._say(f"reaching {len(self._hosts)} nodes")
+    def _prepared(self) -> dict[str, Any]:
+        """Write what the nodes get; return what the play has to know."""
+        self._say(f"reaching {number_of('nodes', len(self._hosts))}")
         delivery = pack()
-        self._delivery = delivery.name
+        self._keep = delivery.name if self._wish.keep else ""
         (self._engine.folder / "delivery.pyz").write_bytes(delivery.content)
         key = base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
-        self._engine.write("start", {name: _told(self._start_orders(host, key)) for name, host in self._hosts.items()})
+        slots_s = len(self._rounds) * (SHORT_S + LONG_S + 2 * (_GUARD_S + _WIDEST_S))
+        life_s = _OVERHEAD_S + len(self._hosts) + slots_s
+        orders = {name: _told(self._start_orders(host, key, life_s)) for name, host in self._hosts.items()}
+        self._engine.write("start", orders)
         arguments = " ".join((self._engine.run, delivery.name, python_version(), machine()))
-        called_s = time.time()
-        steps = self._play("begin", list(self._hosts), {"fleet_arguments": arguments})
-        self._lead_s = _LEAD_S + _LEAD_FACTOR * _handing_out_s(steps, called_s)
-        by_host: dict[str, list[Step]] = {}
-        for step in steps:
-            by_host.setdefault(step.host, []).append(step)
-        nodes = {}
+        return {"fleet_arguments": arguments, "fleet_number": 1, "fleet_keep": self._keep}
+
+    def _begun(self, steps: Mapping[str, Sequence[Step]]) -> None:
+        """All nodes have a responder or are holes: hand out the schedule, for which they wait."""
+        self._lead_s += _LEAD_FACTOR * _spread_s(steps, "ready")
         for name, host in self._hosts.items():
-            node = self._ready(host, by_host.get(name, []))
+            node = self._ready(host, steps.get(name, ()))
             if isinstance(node, Hole):
                 self._hole(node)
             else:
-                nodes[name] = node
-        return nodes
+                self._nodes[name] = node
+        self._found.names = {node.address: name for name, node in self._nodes.items()}
+        self._found.names |= {host.address: host.name for host in self._hosts.values() if host.address is not None}
+        turns = self._turns(self._rounds)
+        self._barrier = Barrier(turns, "collect", lambda steps: self._measured(steps, turns))
+        self._hand_out(1, turns, len(self._rounds), SHORT_S)
+        if not turns:
+            self._engine.go_on(CLEAN)
 
-    def _start_orders(self, host: Host, key: str) -> dict[str, Any]:
+    def _measured(self, steps: Mapping[str, Sequence[Step]], turns: "_Turns") -> None:
+        """All reports are there: say whether that was all."""
+        self._timetable = None
+        reports = self._collect(steps, turns)
+        wanted = {frozenset(pair) for row in self._rounds for pair in row}
+        bad = frozenset(pair for pair in self._in_trouble(reports) if frozenset(pair) in wanted)
+        self._again = make_rounds(list(self._hosts), Pairs(), self._found.sites, only=bad) if bad else ()
+        if not self._again:
+            self._say("cleaning")
+        self._engine.go_on("again" if self._again else CLEAN)
+
+    def _measure_again(self) -> None:
+        """A long look at what was not good; the play ends with the cleaning."""
+        turns = {name: row for name, row in self._turns(self._again).items() if row}
+        self._barrier = Barrier(turns, "collect", lambda steps: self._ended(steps, turns))
+        self._lead_s += _STARTING_S
+        self._hand_out(2, turns, len(self._again), LONG_S)
+        places = {name: self._nodes[name].place for name in turns}
+        self._play("again", list(turns), {"fleet_places": places, "fleet_number": 2, "fleet_keep": self._keep})
+
+    def _ended(self, steps: Mapping[str, Sequence[Step]], turns: "_Turns") -> None:
+        self._timetable = None
+        self._collect(steps, turns)
+        self._say("cleaning")
+
+    def _start_orders(self, host: Host, key: str, life_s: float) -> dict[str, Any]:
         partners = [self._hosts[name] for name in sorted(self._partners[host.name])]
         known = [each for each in partners if each.address is not None]
         settings = {
@@ -161,14 +204,12 @@ class FleetRun:
         }
         bind = [join_host_port(host.address, host.port)] if host.address is not None else []
         bind_if_measuring = bind if self._wish.measure else None
-        return {"key": key, "settings": settings, "bind": bind_if_measuring, "life_s": self._life_s}
+        return {"key": key, "settings": settings, "bind": bind_if_measuring, "life_s": life_s}
 
     def _ready(self, host: Host, steps: Sequence[Step]) -> "_Node | Hole":
         """The node, if its responder listens; else why it is a hole."""
         failed = next((step for step in steps if step.kind != "ok"), None)
         by_task = {step.task: step for step in steps}
-        if not (failed is not None and failed.task == "reach" and failed.kind == "unreachable"):
-            self._touched.add(host.name)
         if failed is not None:
             return hole_of(failed)
         try:
@@ -176,8 +217,6 @@ class FleetRun:
             state: dict[str, Any] = json.loads(carried(by_task["ready"]))
         except (KeyError, ValueError) as error:
             return Hole(host.name, codes.FLEET_INSTALL, f"the node's answer is not usable: {error}")
-        if "listening" not in state:
-            return Hole(host.name, codes.FLEET_RESPONDER, str(state.get("error")))
         place_of = str(state["listening"]).rpartition("//")[2]
         address, port = split_host_port(place_of, RESPONDER_PORT) if place_of else (host.address or "", host.port)
         readings = [
@@ -190,41 +229,35 @@ class FleetRun:
         """Remember the first reason: the others follow from it."""
         self._found.holes.setdefault(hole.node, hole)
 
-    def _rounds(self, nodes: Mapping[str, _Node], rounds: Sequence[Round], number: int, limit_s: float) -> list[Report]:
-        """Have the nodes measure, and collect their reports."""
-        addresses = {name: (node.address, node.port) for name, node in nodes.items() if node.address}
-        addresses |= {
-            host.name: (host.address, host.port)
-            for host in self._hosts.values()
-            if host.address is not None and host.name not in nodes
-        }
-        turns = self._turns(nodes, rounds, addresses)
-        busy = list(nodes) if number == 1 else [name for name in nodes if turns[name]]
-        if not busy:
-            return []
-        slot_s = limit_s + 2 * max(nodes[name].offset.error for name in busy) + _GUARD_S
-        took_s = slot_s * len(rounds)
+    def _hand_out(self, number: int, turns: "_Turns", rounds: int, limit_s: float) -> None:
+        """Write each node's schedule, by its own clock. A host without a turn gets an empty one, and goes on."""
+        addresses = self._addresses()
+        slot_s = limit_s + 2 * max((self._nodes[name].offset.error for name in turns), default=0.0) + _GUARD_S
         what = "what was not good, again" if number > 1 else "the pairs"
-        self._say(f"measuring {what}: {len(rounds)} rounds of {slot_s:.0f} s" if rounds else "reading the tunnels")
+        planned = f"measuring {what}: {number_of('rounds', rounds)} of {slot_s:.0f} s"
+        self._say(planned if rounds else "reading the tunnels")
         begins = time.time() + self._lead_s
-        self._timetable, self._round = (begins, slot_s, len(rounds)), 0
-        orders = {}
-        for name in busy:
+        self._timetable, self._round = (begins, slot_s, rounds), 0
+        orders = dict.fromkeys(self._hosts, "")
+        for name, row in turns.items():
+            node = self._nodes[name]
             peers = [_peer(each, *addresses[each]) for each in sorted(self._partners[name]) if each in addresses]
-            at = {place: begins + place * slot_s + nodes[name].offset.middle for place, _ in turns[name]}
+            at = {place: begins + place * slot_s + node.offset.middle for place, _ in row}
             orders[name] = _told(
                 {
-                    "settings": {"peers": peers, "responder": {"port": nodes[name].port}},
-                    "turns": [{"at_s": at[place], "peer": addresses[peer][0]} for place, peer in turns[name]],
+                    "settings": {"peers": peers, "responder": {"port": node.port}},
+                    "turns": [{"at_s": at[place], "peer": addresses[peer][0]} for place, peer in row],
                     "limit_s": limit_s,
                     "first": number == 1,
+                    "within_s": self._lead_s + rounds * slot_s + _PATIENCE_S,
                 }
             )
-        self._engine.write("go", orders)
-        places = {name: nodes[name].place for name in busy}
-        wait_s = begins - time.time() + took_s + _PATIENCE_S
-        variables = {"fleet_places": places, "fleet_number": number, "fleet_wait_s": round(wait_s)}
-        return self._collect(self._play("measure", busy, variables), turns, nodes)
+        self._engine.write(f"go-{number}", orders)
+
+    def _addresses(self) -> dict[str, tuple[str, int]]:
+        """Where each node can be measured: a hole too, by what the inventory says."""
+        found = {host.name: (host.address, host.port) for host in self._hosts.values() if host.address is not None}
+        return found | {name: (node.address, node.port) for name, node in self._nodes.items() if node.address}
 
     def _tick(self) -> None:
         """Say which round it is."""
@@ -236,23 +269,21 @@ class FleetRun:
             self._round = number
             self._say(f"round {number} of {rounds}")
 
-    def _turns(
-        self, nodes: Mapping[str, _Node], rounds: Sequence[Round], addresses: Mapping[str, object]
-    ) -> dict[str, list[tuple[int, str]]]:
+    def _turns(self, rounds: Sequence[Round]) -> "_Turns":
         """Whom each node measures, by round. Of a pair with one hole the other end measures."""
-        turns: dict[str, list[tuple[int, str]]] = {name: [] for name in nodes}
+        addresses = self._addresses()
+        turns: _Turns = {name: [] for name in self._nodes}
         for place, row in enumerate(rounds):
             for pair in row:
-                initiator, target = pair if pair.initiator in nodes else pair[::-1]
-                if initiator in nodes and target in addresses:
+                initiator, target = pair if pair.initiator in self._nodes else pair[::-1]
+                if initiator in self._nodes and target in addresses:
                     turns[initiator].append((place, target))
         return turns
 
-    def _collect(
-        self, steps: Iterable[Step], turns: Mapping[str, Sequence[tuple[int, str]]], nodes: Mapping[str, _Node]
-    ) -> list[Report]:
+    def _collect(self, steps: Mapping[str, Sequence[Step]], turns: "_Turns") -> list[Report]:
+        """The reports of a number of rounds, and what is missing."""
         reports = []
-        for step in steps:
+        for step in (step for host in turns for step in steps.get(host, ())):
             if step.kind != "ok":
                 self._lost(hole_of(step), turns)
                 continue
@@ -266,32 +297,28 @@ class FleetRun:
             reports.append(report)
             self._found.first.setdefault(step.host, report)
             measured = {peer.address for peer in report.run.peers}
-            for _, peer in turns[step.host]:
-                address = nodes[peer].address if peer in nodes else self._hosts[peer].address
-                if address not in measured:
-                    self._found.missed.append(Pair(step.host, peer))
+            addresses = self._addresses()
+            self._found.missed += [
+                Pair(step.host, peer) for _, peer in turns[step.host] if addresses[peer][0] not in measured
+            ]
         self._found.reports += reports
         return reports
 
-    def _lost(self, hole: Hole, turns: Mapping[str, Sequence[tuple[int, str]]]) -> None:
+    def _lost(self, hole: Hole, turns: "_Turns") -> None:
         """A report that did not come: the node is a hole, or the second look at its pairs is missing."""
         if hole.node in self._found.first:
             self._found.missed += [Pair(hole.node, peer) for _, peer in turns[hole.node]]
         else:
             self._hole(hole)
 
-    def _in_trouble(self, reports: Iterable[Report], nodes: Mapping[str, _Node]) -> set[Pair]:
+    def _in_trouble(self, reports: Iterable[Report]) -> set[Pair]:
         """The pairs that deserve a long look: something about them is not good, and both ends take part."""
         found = set()
         for report in reports:
             own = self._name_of(report)
             for result in report.results:
-                if (
-                    result.category in _CATEGORIES
-                    and result.status in _TROUBLE
-                    and result.target in nodes
-                    and own in nodes
-                ):
+                bad = result.category in _CATEGORIES and result.status in _TROUBLE
+                if bad and result.target in self._nodes and own in self._nodes:
                     found.add(Pair(own, result.target))
         return {pair for pair in found if pair.initiator != pair.target}
 
@@ -300,21 +327,31 @@ class FleetRun:
         bare = [address.partition("/")[0] for address in addresses]
         return next((self._found.names[each] for each in bare if each in self._found.names), "")
 
-    def _play(self, name: str, hosts: Sequence[str], variables: Mapping[str, Any]) -> list[Step]:
-        steps = self._engine.play(name, hosts, variables, self._report)
+    def _play(self, name: str, hosts: Sequence[str], variables: Mapping[str, Any]) -> None:
+        self._engine.play(name, hosts, variables, self._heard)
         if self._cancelled():
             raise CancelledError
-        return steps
+
+    def _heard(self, step: Step) -> None:
+        """A step has ended; those of the nodes that wait may go on."""
+        if (step.task == "clean" and step.kind == "ok") or was_spared(step):
+            self._dirty.discard(step.host)
+        self._report(step)
+        self._barrier.hear(step)
 
     def _clean(self) -> None:
-        """On every node that a step may have reached; a cancelled step may still run, and is ended first."""
+        """On every node that may not be clean yet; a cancelled step may still run, and is ended first."""
         self._engine.settle()
-        hosts = sorted(self._touched or self._hosts)
+        if not self._dirty:
+            return
         self._say("cleaning")
-        keep = self._delivery if self._wish.keep else ""
-        for step in self._engine.play("clean", hosts, {"fleet_keep": keep}, self._report):
+        for step in self._engine.play("clean", sorted(self._dirty), {"fleet_keep": self._keep}, self._report):
             if step.kind != "ok":
                 self._found.litter.append(hole_of(step))
+
+
+_Turns = dict[str, list[tuple[int, str]]]
+"""By node: the rounds in which it measures, and whom."""
 
 
 def _partners(rounds: Sequence[Round]) -> Mapping[str, set[str]]:
@@ -326,13 +363,10 @@ def _partners(rounds: Sequence[Round]) -> Mapping[str, set[str]]:
     return found
 
 
-def _handing_out_s(steps: Sequence[Step], called_s: float) -> float:
-    """How long it took to start Ansible and to do one task that carries something on all nodes."""
-    started = [step for step in steps if step.task == "start"]
-    if not started:
-        return 0.0
-    task_s = max(step.ended_s for step in started) - min(step.began_s for step in started)
-    return min(step.began_s for step in steps) - called_s + task_s
+def _spread_s(steps: Mapping[str, Sequence[Step]], task: str) -> float:
+    """How long it took to do one task on all nodes."""
+    done = [step for row in steps.values() for step in row if step.task == task]
+    return max(step.ended_s for step in done) - min(step.began_s for step in done) if done else 0.0
 
 
 def _peer(name: str, address: str, port: int) -> dict[str, Any]:
@@ -341,4 +375,4 @@ def _peer(name: str, address: str, port: int) -> dict[str, Any]:
 
 def _told(orders: Mapping[str, Any]) -> str:
     """Orders as the agent reads them."""
-    return f"{PREFIX}{base64.b64encode(json.dumps(orders).encode()).decode()}"
+    return f"{PREFIX}{base64.b64encode(gzip.compress(json.dumps(orders).encode())).decode()}"

@@ -5,8 +5,11 @@ one another, and a slow uplink would show jitter that nobody has. The rounds are
 where sites have uplinks, a pair moves to the first round that has both of its uplinks free.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from random import Random
 from typing import NamedTuple
 
@@ -94,13 +97,15 @@ def _uplinks(pair: Pair, sites: Mapping[str, str]) -> frozenset[str]:
 def _packed(pairs: Sequence[Pair], sites: Mapping[str, str]) -> tuple[Round, ...]:
     """Each pair in the first round in which its nodes and uplinks are free."""
     rounds: list[list[Pair]] = []
-    busy: list[set[tuple[str, str]]] = []
+    busy: dict[tuple[str, str], int] = defaultdict(int)  # a bit for each round
     for pair in pairs:
-        needed = {("node", node) for node in pair} | {("uplink", site) for site in _uplinks(pair, sites)}
-        free = next((number for number, taken in enumerate(busy) if not taken & needed), len(busy))
-        if free == len(busy):
+        needed = [("node", node) for node in pair] + [("uplink", site) for site in _uplinks(pair, sites)]
+        taken = reduce(or_, (busy[each] for each in needed))
+        lowest_free = ~taken & (taken + 1)
+        number = lowest_free.bit_length() - 1
+        if number == len(rounds):
             rounds.append([])
-            busy.append(set())
-        rounds[free].append(pair)
-        busy[free] |= needed
+        rounds[number].append(pair)
+        for each in needed:
+            busy[each] |= lowest_free
     return tuple(map(tuple, rounds))

@@ -42,6 +42,7 @@ Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
 User = Literal["root", "ordinary"]
+Load = Literal["none", "asked", "taken"]
 Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
 INTERMEDIATE = "Preflight lab intermediate CA"
 OTHER_NAME = "other.example"
@@ -89,7 +90,7 @@ class Blueprint:
     configured: whether a and b have anything to do with a control plane.
     control_url: with placeholders `{control}`, `{underlay}` and `{port}`; None: a's settings have none.
     responder: whether one runs at b; responder_key: whether it shares a key with a; observing: whether it reports
-    what it sees of a's packets.
+    what it sees of a's packets. load: whether a asks for load, and b's responder takes it.
     server_options: more arguments for `control-plane serve`.
     server_listens_on_all: on every address, not only the overlay's. server_dies: at a's first heartbeat, then restarts.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
@@ -121,6 +122,7 @@ class Blueprint:
     responder: bool = True
     responder_key: bool = True
     observing: bool = False
+    load: Load = "none"
     server: Server = "bundled"
     server_options: tuple[str, ...] = ()
     server_listens_on_all: bool = False

@@ -38,17 +38,24 @@ class _Applied:
 
 
 def heal(
-    lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool], *, most: int = 1
+    lab: Lab,
+    report: Mapping[str, Any],
+    rerun: Rerun,
+    green: Callable[[Mapping[str, Any]], bool],
+    *,
+    most: int = 1,
+    silent: frozenset[str] = frozenset(),
 ) -> Healing:
     """Make the fixes of each cause, which belong together, and run again.
 
     most: how often, because what is broken first may hide what is broken next. What was made before is not made again.
+    silent: codes that the set-up gives although nothing is broken: nobody need do anything about them.
     Raises LabError if there is no second report.
     """
     done, reports, why_not = _Applied(), [report], ""
     try:
         for _ in range(most):
-            chosen, why_not = _next(reports[-1], done)
+            chosen, why_not = _next(reports[-1], done, silent)
             if why_not:
                 break
             for entry in chosen:
@@ -62,22 +69,27 @@ def heal(
         for stop in done.stops:
             stop()
     if len(reports) == 1:
-        return Healing("no fix", tuple(_by_hand(report)), why_not)
+        return Healing("no fix", tuple(_by_hand(report, silent)), why_not)
     return _verdict(reports, done, green)
 
 
-def _next(report: Mapping[str, Any], done: _Applied) -> tuple[list[RemedyEntry], str]:
+def _next(report: Mapping[str, Any], done: _Applied, silent: frozenset[str]) -> tuple[list[RemedyEntry], str]:
     """The fixes of a report that were not made yet; or why none is made."""
-    entries = [entry for cause in report["diagnosis"] for entry in _fixes(cause)]
-    if _by_hand(report):
+    entries = [entry for cause in _broken(report, silent) for entry in _fixes(cause)]
+    if _by_hand(report, silent):
         return [], "a person must do it"
     fresh = [entry for entry in entries if not set(entry.lines) <= set(done.lines)]
     return fresh, "" if fresh else "no cause has a fix"
 
 
-def _by_hand(report: Mapping[str, Any]) -> list[str]:
+def _broken(report: Mapping[str, Any], silent: frozenset[str]) -> list[Mapping[str, Any]]:
+    """The causes that the set-up does not give by itself."""
+    return [cause for cause in report["diagnosis"] if cause["code"] not in silent]
+
+
+def _by_hand(report: Mapping[str, Any], silent: frozenset[str]) -> list[str]:
     """What only a person can do of what a report says that heals."""
-    entries = (entry for cause in report["diagnosis"] for entry in _fixes(cause))
+    entries = (entry for cause in _broken(report, silent) for entry in _fixes(cause))
     return [line for entry in entries if entry.fix is None for line in entry.lines]
 
 

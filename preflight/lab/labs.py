@@ -94,6 +94,7 @@ class Lab:
         """Options of `preflight all` on node a: its settings, and the enrolment, if any, with its token."""
         files = self.names.files("a")
         words, plan = ["--config", str(files / "preflight.yaml")], _scenario(self.state).plan()
+        words += ["--tag", "load"] if plan.load != "none" else []
         if not plan.configured:
             return words
         words += ["--enroll"]

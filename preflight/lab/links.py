@@ -33,7 +33,8 @@ PHYSICAL = "phys0"
 _SHARED = "100.64.201", "fdc9:0:0:201:"
 _BELOW = "172.31.255"
 _BELOW_ID, BELOW_PORT, _BELOW_OVERHEAD = 7, 8472, 50
-_QUEUE = "200ms"
+QUEUE_MS = 200
+"""The queue of a slow link: as large as in common routers."""
 
 
 def ip(network: "Network", node: str, *lines: str, family: Family | None = None) -> None:
@@ -208,13 +209,20 @@ def _addresses(network: "Network", node: str, device: str) -> list[str]:
     return [f"{entry['local']}/{entry['prefixlen']}" for entry in own]
 
 
-def rate(kbit: int) -> Part:
-    """a's link carries this much in each direction, and queues as common routers do."""
+def rate(kbit: int, *, up_kbit: int | None = None, queue_ms: int = QUEUE_MS) -> Part:
+    """a's link carries this much in each direction, and queues as common routers do.
+
+    up_kbit: what it carries of a's own packets, where that differs. queue_ms: how long a packet may wait in its queue.
+    """
+    up = kbit if up_kbit is None else up_kbit
 
     def underlay(network: "Network") -> None:
         burst = network.plan.link_mtu + 100
-        words = ("root", "tbf", "rate", f"{kbit}kbit", "burst", str(burst), "latency", _QUEUE)
-        for node, device in ((network.plan.attached("a"), UNDERLAY), (ROUTER, router_link("a"))):
-            run(network.command(node, program("tc"), "qdisc", "add", "dev", device, *words))
+        for node, device, carried in (
+            (network.plan.attached("a"), UNDERLAY, up),
+            (ROUTER, router_link("a"), kbit),
+        ):
+            words = ("root", "tbf", "rate", f"{carried}kbit", "burst", str(burst), "latency", f"{queue_ms}ms")
+            run(network.command(node, program("tc"), "qdisc", "replace", "dev", device, *words))
 
-    return Part(f"a's link carries {kbit} kbit/s", underlay=underlay)
+    return Part(f"a's link carries {up} kbit/s up and {kbit} kbit/s down", underlay=underlay)

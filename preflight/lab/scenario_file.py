@@ -27,7 +27,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
 
 from preflight.codes import ALL
-from preflight.lab import faults, routes, services
+from preflight.lab import faults, mesh, routes, services
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import Product
 from preflight.lab.draws import Draw, definition
@@ -71,7 +71,7 @@ def offered() -> dict[str, Factory]:
     """Every fault that a file may name, by its name there."""
     return {
         name.replace("_", "-"): value
-        for module in (faults, routes, services)
+        for module in (faults, mesh, routes, services)
         for name, value in vars(module).items()
         if inspect.isfunction(value)
         and value.__module__ == module.__name__

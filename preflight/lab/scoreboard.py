@@ -57,13 +57,18 @@ def table(outcomes: Sequence[Outcome], width: int = 80) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table("scenario", "expected", "got", "right", "false alarms", box=SIMPLE_HEAD, highlight=False)
+    # A column without false alarms would take the room that the names need.
+    alarmed = any(outcome.false_alarms for outcome in outcomes)
+    grid = Table(box=SIMPLE_HEAD, highlight=False, padding=(0, 1, 0, 0))
+    for title in ("scenario", "expected", "got", "right", *(["false alarms"] if alarmed else [])):
+        grid.add_column(title, overflow="fold", no_wrap=title == "scenario")
     for name, got in confusion(outcomes).items():
         runs = [outcome for outcome in outcomes if outcome.scenario == name]
         alarms = dict.fromkeys(code for outcome in runs for code in outcome.false_alarms)
         right = sum(outcome.right for outcome in runs)
         seen = [f"{named(diagnosis)}{f' x{times}' if len(runs) > 1 else ''}" for diagnosis, times in got.items()]
-        grid.add_row(name, named(runs[0].expected), "\n".join(seen), f"{right}/{len(runs)}", "\n".join(alarms))
+        row = (name, named(runs[0].expected), "\n".join(seen), f"{right}/{len(runs)}", "\n".join(alarms))
+        grid.add_row(*row[: len(grid.columns)])
     sink = io.StringIO()
     Console(file=sink, width=width, color_system=None).print(grid)
     scores = document(outcomes)

@@ -30,6 +30,10 @@ class LabSecrets:
         return {"mesh": self.mesh, "submitter": self.submitter, "unknown": "a-token-of-another-cluster"}[kind]
 
 
+LOAD_S = 5.0
+"""Of one flow: six of them run."""
+
+
 def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> dict[str, Any]:
     """a's preflight.yaml; file names are relative to it. tunnel: the name of its interface."""
     peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, **_mailbox(plan, "b")}
@@ -46,6 +50,8 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> d
         settings["overlay"] = {"interface": tunnel}
     elif plan.mesh_peers:
         settings["overlay"] = {"prefixes": [*plan.prefixes.values(), MESH_PREFIX]}
+    if plan.load != "none":
+        settings["load"] = {"seconds": LOAD_S}
     return settings | dict(plan.node)
 
 
@@ -81,8 +87,13 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str)
         **({"control": control} if plan.configured else {}),
         # No product claims it: without its name nothing says that a bearer may go that way in clear.
         **({"overlay": {"interface": tunnel}} if kind != "loopback" and plan.product in UNNAMED else {}),
-        "responder": {**_key(plan), **_mailbox(plan, "b"), **({"observe": True} if plan.observing else {})},
+        "responder": {**_key(plan), **_mailbox(plan, "b"), **_more(plan)},
     }
+
+
+def _more(plan: Blueprint) -> dict[str, Any]:
+    """What b's responder does in addition."""
+    return {**({"observe": True} if plan.observing else {}), **({"load": True} if plan.load == "taken" else {})}
 
 
 def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[str, Any]:

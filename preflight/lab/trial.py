@@ -88,7 +88,8 @@ class Trials:
                 self._keep_report(f"{scenario.name}-{number}-after", reports[-1])
             return reports[-1]
 
-        return heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario))
+        silent = scenario.silent
+        return heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario), silent=silent)
 
     def _preflight(self, lab: Lab, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it writes no report."""

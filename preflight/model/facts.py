@@ -187,6 +187,39 @@ class LossFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedDelayFacts(Facts):
+    """What one transfer in a direction adds to the delay of small packets in it, and what the round trip becomes.
+
+    lost, packets: of the small packets during the transfer. tcp_mbit_s: of the transfer, None if it was too short.
+    """
+
+    added_ms: float
+    added_p95_ms: float
+    grade: str
+    idle_rtt_ms: float
+    loaded_rtt_ms: float
+    packets: int
+    lost: int
+    tcp_mbit_s: float | None
+    transfer_bytes: int
+    transfer_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThroughputFacts(Facts):
+    """Payload a second in one direction, megabits, as its receiver counted it.
+
+    udp_at_least: nearly all that was sent arrived, so the path may carry more. None: the flow gave no number.
+    """
+
+    tcp_mbit_s: float | None
+    tcp_bytes: int
+    udp_mbit_s: float | None = None
+    udp_at_least: bool | None = None
+    udp_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NameFacts(Facts):
     """The addresses that the control host's name leads to."""
 
@@ -194,6 +227,22 @@ class NameFacts(Facts):
     lookup_ms: float | None
     resolvers_asked: int
     resolvers_answering: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSkewFacts(Facts):
+    """How much the control plane's clock is ahead of this node's, and how exact that is."""
+
+    clock_offset_ms: int
+    clock_error_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAgeFacts(Facts):
+    """For how long the node was away that was seen least recently, and from when on that is too long."""
+
+    oldest_age_ms: int
+    stale_after_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,9 +355,13 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "mtu.echo": (MtuEchoFacts, MtuFacts),
     "mtu.tcp": (TcpFacts,),
     "udp.quality": (LossFacts, AnswerFacts),
+    "perf.latency-under-load": (LoadedDelayFacts,),
+    "perf.throughput": (ThroughputFacts,),
     "control.dns": (NameFacts,),
     "control.connect": (ControlTunnelFacts, ControlConnectFacts),
     "control.health": (HealthFacts,),
+    "control.clock": (ClockSkewFacts,),
+    "nodes.state": (NodeAgeFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
     "host.portal": (DeathFacts,),
     "overlay.route": (DeathFacts,),

@@ -10,11 +10,12 @@ from preflight.net.control.destination import SecretWay
 from preflight.proto.control.placement import inside, lead_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.path import StampStats
     from preflight.model.peer import Peer
     from preflight.model.product_ping import ProductPing
     from preflight.model.remedy import Remedies
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
+    from preflight.net.load.probes import LoadProbes
     from preflight.net.names import Resolver
     from preflight.net.pmtu.search import PathMtuProbes
     from preflight.net.route_memory import RouteMemory
     from preflight.net.secrets.local import LocalSecrets
     from preflight.net.stamp.path import PathProbes
+    from preflight.net.stamp.quality import Quality
     from preflight.net.stun.nat import NatProbes
     from preflight.net.stun.servers import Stun
     from preflight.net.tcp.connect import Tcp
+    from preflight.net.turns import Starts, Turns
     from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
     from preflight.proto.way.observation import Death
@@ -56,6 +60,25 @@ class Net:
 
         return PathProbes(self._settings, self.control, listener=self.listener)
 
+    def quality(self, decided: "Callable[[Peer, StampStats], bool]", peers: int) -> "Quality":
+        """How good the paths are. decided: whether sessions are enough for a finding; peers: how many answer."""
+        from preflight.net.stamp.quality import Quality
+
+        return Quality(self.path, self.turns, self._settings.thresholds, decided, peers)
+
+    @cached_property
+    def turns(self) -> "Turns":
+        """The turns of a run's checks: what one found next to others it looks at again in `turns.alone_instead()`."""
+        from preflight.net.turns import Turns
+
+        return Turns()
+
+    def starts(self, shortest_s: float) -> "Starts":
+        """When each of many short measurements may begin, none sooner after another than `shortest_s`."""
+        from preflight.net.turns import Starts
+
+        return Starts(shortest_s)
+
     @cached_property
     def ways(self) -> "PacketWays":
         """The ways of packets, station by station."""
@@ -76,6 +99,13 @@ class Net:
         from preflight.net.pmtu.search import PathMtuProbes
 
         return PathMtuProbes(self._settings, listener=self.listener)
+
+    @cached_property
+    def load(self) -> "LoadProbes":
+        """Load towards the peers' responders, on request."""
+        from preflight.net.load.probes import LoadProbes
+
+        return LoadProbes(self._settings, listener=self.listener)
 
     @cached_property
     def icmp(self) -> "Icmp":

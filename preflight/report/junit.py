@@ -1,23 +1,33 @@
 """The report as JUnit XML: one suite per category, as the contract maps it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from preflight.report.common import accepted_note, aspect_of, labelled
-from preflight.report.model import Report, ResultEntry
+from preflight.report.common import WORST_FIRST, accepted_note, aspect_of, labelled
+from preflight.report.model import CauseEntry, Report, ResultEntry
+
+Causes = Mapping[str, CauseEntry]
+"""Result id to the cause that explains it."""
 
 
 def render(report: Report) -> str:
-    """JUnit XML that CI systems read: fail → failure, error → error; skip, inconclusive and accepted → skipped."""
+    """JUnit XML that CI systems read: fail → failure, error → error; skip, inconclusive and accepted → skipped.
+
+    Suites and cases with failures go first, and a failure that is only an effect names its cause: most viewers list
+    failures in the order of the file, without the report's diagnosis.
+    """
     xml: Any = JUnitXml("preflight")
-    for category, results in groupby(sorted(report.results, key=lambda r: r.category), key=lambda r: r.category):
+    causes = {id: cause for cause in reversed(report.diagnosis) for id in cause.explains}
+    by_category = groupby(sorted(report.results, key=lambda r: r.category), key=lambda r: r.category)
+    suites = [(category, sorted(results, key=_rank)) for category, results in by_category]
+    for category, results in sorted(suites, key=lambda suite: _rank(suite[1][0])):
         suite = TestSuite(category)
         suite.hostname = report.run.node.hostname
         suite.timestamp = report.run.started_at.strftime("%Y-%m-%dT%H:%M:%S")
-        suite.add_testcases(_cases(results))
+        suite.add_testcases(_cases(results, causes))
         xml.add_testsuite(suite)
     xml.update_statistics()
     # Jenkins' schema (xunit plugin, junit-10.xsd) knows this count on suites only.
@@ -25,7 +35,7 @@ def render(report: Report) -> str:
     return str(xml.tostring().decode()) + "\n"
 
 
-def _cases(results: Iterable[ResultEntry]) -> list[Any]:
+def _cases(results: Iterable[ResultEntry], causes: Causes) -> list[Any]:
     kinds = {"fail": Failure, "error": Error, "skip": Skipped, "inconclusive": Skipped}
     cases = []
     for result in results:
@@ -34,12 +44,27 @@ def _cases(results: Iterable[ResultEntry]) -> list[Any]:
             case.result = [Skipped(f"{result.code}, {accepted_note(result)}: {result.message}", result.code)]
         elif result.status in kinds:
             entry = kinds[result.status](f"{result.code}: {result.message}", result.code)
-            entry.text = "\n".join(filter(None, (result.message, *labelled(result), result.doc)))
+            said = (result.message, *labelled(result), _because(result, causes), result.doc)
+            entry.text = "\n".join(filter(None, said))
             case.result = [entry]
         elif result.status == "warn":
             case.system_out = f"warning {result.code}: {result.message}"
         cases.append(case)
     return cases
+
+
+def _rank(result: ResultEntry) -> int:
+    """What is worst first; an accepted finding counts as good."""
+    known = result.status in WORST_FIRST and result.accepted is None
+    return WORST_FIRST.index(result.status) if known else len(WORST_FIRST)
+
+
+def _because(result: ResultEntry, causes: Causes) -> str:
+    """The cause of an effect; empty for what is a cause itself, or has none."""
+    cause = causes.get(result.id)
+    if cause is None or cause.code == result.code:
+        return ""
+    return f"explained by {cause.code} ({cause.target}): {cause.message}"
 
 
 def _name(result: ResultEntry) -> str:

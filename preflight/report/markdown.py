@@ -1,14 +1,20 @@
-"""The report for a ticket: verdict, cause and its evidence; everything else is folded."""
+"""The report for a ticket: verdict, first cause and what to do are open; everything else is folded."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from preflight.model.printable import number_of
 from preflight.report import ways
-from preflight.report.common import MARKS, accepted_note, advice, aspect_of, counts, lab_note, overlay_line, way
+from preflight.report.common import MARKS, Advice, accepted_note, aspect_of, counts, lab_note, overlay_line, way
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import Report, ResultEntry, WayEntry
+from preflight.report.offers import offers, plain_user
 
+OTHERS = 3
+"""Causes after the first that have an open line."""
+OPEN_LINES = 4
+"""Lines of what to do that are open; the first advice always is."""
 SHOWN = 12
 """Explained results that a cause's table shows; the rest is in the folded list."""
 # A plain word: letters and digits, single marks between them, and the marks around a word.
@@ -20,46 +26,100 @@ _LINKED = re.compile(r"(?i)www\.|//|\b[a-z]\w*-\d|\b[0-9a-f]{7,}\b|:.*:|^\W*\d+[
 
 
 def render(report: Report) -> str:
-    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts cannot become markup."""
+    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts cannot become markup.
+
+    About ten lines are open: the verdict, the first cause with what to do, and a line for each of some more causes.
+    """
+    groups = cause_groups(report, whole=False, once=True)
     blocks = [
         f"## preflight: {report.verdict.upper()} on {_text(report.run.node.hostname)}",
-        _head(report),
-        *(block for group in cause_groups(report, whole=False) for block in _cause(report, group)),
-        *_placement(report),
-        *_details(report),
+        *_head(report),
+        *(block for group in groups[:1] for block in _first(report, group)),
+        *map(_line, groups[1 : OTHERS + 1]),
+        *_rest(groups),
+        *(block for group in groups for block in _folded(f"Cause {group.number}", _cause(report, group))),
+        *_folded("What belongs on this path", _placement(report)),
+        *_folded(f"{number_of('results', len(report.results))} in all", _details(report)),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _head(report: Report) -> str:
+def _head(report: Report) -> Iterator[str]:
     run = report.run
     facts = [
         f"{counts(report)}, in {run.duration_ms / 1000:.1f} s",
         _text(overlay_line(report)),
         f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"preflight {_text(report.tool.version)}",
-        f"run {_text(run.id)}",
     ]
-    lines = [" · ".join(facts)]
+    yield " · ".join(facts)
     if note := lab_note(report):
-        lines.append(f"**{note}**")
-    lines += [f"**{_text(remark)}**" for remark in report.remarks]
-    return "\n\n".join(lines)
+        yield f"**{note}**"
+    yield from (f"**{_text(remark)}**" for remark in report.remarks)
+
+
+def _title(group: CauseGroup) -> str:
+    place = " ".join(filter(None, (_text(group.who) if group.who else "", way(group.first.direction))))
+    return f"{group.number}. {MARKS[group.status]} {_code(group.first.code)} {place}".rstrip()
+
+
+def _first(report: Report, group: CauseGroup) -> Iterator[str]:
+    """What is open of the first cause: place, message, and what to do where it is short."""
+    yield f"### {_title(group)}"
+    if note := accepted_note(group.first):
+        yield f"**{_text(note)}**"
+    yield _text(group.message)
+    yield from _advices(report, group)[0]
+
+
+def _advices(report: Report, group: CauseGroup) -> tuple[list[str], list[str]]:
+    """What to do: what is open at the first cause, and the rest."""
+    both: tuple[list[str], list[str]] = ([], [])
+    left = OPEN_LINES
+    for number, what in enumerate(offers(report, group, sudo=plain_user(report))):
+        left -= len(what.lines)
+        both[number > 0 and left < 0].append(_advice(what))
+    return both
+
+
+def _line(group: CauseGroup) -> str:
+    """A further cause in one line. The backslash keeps a reader from making a list of it."""
+    return _title(group).replace(".", "\\.", 1)
+
+
+def _rest(groups: Sequence[CauseGroup]) -> Iterator[str]:
+    if (left := len(groups) - 1 - OTHERS) > 0:
+        yield f"and {left} more {'cause' if left == 1 else 'causes'} below"
+
+
+def _folded(summary: str, blocks: Iterable[str]) -> Iterator[str]:
+    """Closed until it is clicked; nothing if it is empty. GitHub and GitLab want the blank lines around what is in it.
+
+    summary: no word of others, for a reader takes it as HTML.
+    """
+    inside = list(blocks)
+    if inside:
+        yield f"<details>\n<summary>{summary}</summary>"
+        yield from inside
+        yield "</details>"
 
 
 def _cause(report: Report, group: CauseGroup) -> Iterator[str]:
-    cause = group.first
-    place = " ".join(filter(None, (_text(group.who), way(cause.direction))))
-    yield f"### {group.number}. {MARKS[group.status]} {_code(cause.code)} {place}"
-    if note := accepted_note(cause):
-        yield f"**{_text(note)}**"
-    yield _text(group.message)
-    if (followed := ways.way_of(report, cause)) is not None:
+    """Everything about one cause; of the first one only what is not open above."""
+    if group.number > 1:
+        yield _title(group).replace(".", "\\.", 1)
+        if note := accepted_note(group.first):
+            yield f"**{_text(note)}**"
+        yield _text(group.message)
+    if (followed := ways.way_of(report, group.first)) is not None:
         yield _way_table(followed)
-    for what in advice(cause):
-        lead = what.label.capitalize()
-        yield f"{lead}: {_text(' '.join(what.lines))}" if what.is_prose else f"{lead}:\n\n{_fence(what.text)}"
+    opened, closed = _advices(report, group)
+    yield from closed if group.number == 1 else (*opened, *closed)
     yield _table([result for result in report.results if result.id in group.explains])
+
+
+def _advice(what: Advice) -> str:
+    lead = what.label.capitalize()
+    return f"{lead}: {_text(' '.join(what.lines))}" if what.is_prose else f"{lead}:\n\n{_fence(what.text)}"
 
 
 def _way_table(followed: WayEntry) -> str:
@@ -95,17 +155,14 @@ def _placement(report: Report) -> Iterator[str]:
     if report.placement:
         rows = ["| work | on this path | because |", "| --- | --- | --- |"]
         rows += [f"| {_text(p.work_class)} | {p.verdict} | {_text(p.because)} |" for p in report.placement]
-        yield "### What belongs on this path"
         yield "\n".join(rows)
 
 
 def _details(report: Report) -> Iterator[str]:
-    """All results, folded; GitHub and GitLab want the blank lines around the table."""
+    yield f"preflight {_text(report.tool.version)} · run {_text(report.run.id)}"
     rows = ["| | check | target | direction | message |", "| --- | --- | --- | --- | --- |"]
     rows += [_row(result) for result in report.results]
-    yield f"<details>\n<summary>All {len(report.results)} results</summary>"
     yield "\n".join(rows)
-    yield "</details>"
 
 
 def _row(result: ResultEntry) -> str:
@@ -124,7 +181,13 @@ def _text(text: str) -> str:
     """
     words = text.split()
     runs = ((plain, " ".join(run)) for plain, run in groupby(words, key=_is_word))
-    return " ".join(run if plain else _code(run) for plain, run in runs)
+    return " ".join(run if plain else _quoted(run) for plain, run in runs)
+
+
+def _quoted(run: str) -> str:
+    """Code, with the mark that ends a clause behind it."""
+    inside = run.rstrip(",;")
+    return f"{_code(inside)}{run[len(inside) :]}" if inside and len(run) - len(inside) == 1 else _code(run)
 
 
 def _is_word(word: str) -> bool:

@@ -1,6 +1,6 @@
 """Many nodes' reports as one matrix: who reaches whom, by direction, seen from both ends. Pure data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -84,17 +84,30 @@ class Hole(Part):
     message: str
 
 
-Scope = Literal["node", "to", "from", "pair", "way", "control"]
-"""What a finding is about: all ways of a node, all ways to or from it, both ways of a pair, one way, or the control
-plane.
+Scope = Literal["node", "to", "from", "pair", "way", "control", "site", "to-site", "from-site", "site-pair", "site-way"]
+"""What a finding is about: all ways of a node, all ways to or from it, both ways of a pair, one way, the control plane;
+or the ways between a site and the others, in both directions or one, or between two sites.
 """
+_SUBJECTS: dict[Scope, str] = {
+    "node": "everything to and from {}",
+    "to": "everything to {}",
+    "from": "everything from {}",
+    "pair": "{} ↔ {}",
+    "way": "{} → {}",
+    "control": "the control plane",
+    "site": "everything between the site {} and the others",
+    "to-site": "everything from other sites to the site {}",
+    "from-site": "everything from the site {} to the others",
+    "site-pair": "everything between the sites {} and {}",
+    "site-way": "everything from the site {} to the site {}",
+}
 
 
 class Finding(Part):
     """One root cause for all ways that it explains.
 
-    nodes: the node, or the ends of the pair or way, source first, or the nodes that say it of the control plane.
-    by: the node whose words and remedies these are. seen_by: the nodes whose reports say so.
+    nodes: the node or site, or the ends of the pair or way, source first, or the nodes that say it of the control
+    plane. by: the node whose words and remedies these are. seen_by: the nodes whose reports say so.
     """
 
     scope: Scope
@@ -110,21 +123,15 @@ class Finding(Part):
     @property
     def subject(self) -> str:
         """What the finding is about, in words."""
-        first = self.nodes[0]
-        if self.scope == "control":
-            return "the control plane"
-        if self.scope == "node":
-            return f"everything to and from {first}"
-        if self.scope in ("to", "from"):
-            return f"everything {self.scope} {first}"
-        return f"{first} {'↔' if self.scope == 'pair' else '→'} {self.nodes[1]}"
+        return _SUBJECTS[self.scope].format(*self.nodes)
 
 
 class Matrix(Part):
     """All directions between the nodes with a report, and from them to peers without one.
 
     left_out: sentences about what was in the reports and is not in the matrix. Findings: what explains most first.
-    holes: nodes that were asked and gave no report; what the others saw of them is in the ways.
+    holes: nodes that were asked and gave no report; what the others saw of them is in the ways. sites: of nodes that
+    share an uplink, by name.
     """
 
     schema_version: str = "2"
@@ -134,6 +141,7 @@ class Matrix(Part):
     findings: tuple[Finding, ...] = ()
     left_out: tuple[str, ...] = ()
     holes: tuple[Hole, ...] = ()
+    sites: Mapping[str, str] = {}
 
     @property
     def failed(self) -> bool:

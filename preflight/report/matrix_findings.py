@@ -1,18 +1,20 @@
 """Root causes across nodes: what bad ways have in common, by voting over the nodes that they share. Pure.
 
 A node is blamed for its ways only if none of them is good; a pair if both of its directions are bad; the rest are
-single ways. The candidate that explains most bad ways comes first (Boolean tomography by greedy cover, as in 007 and
-NetBouncer, NSDI 2018 and 2019). A way that died at a proven place on one end does not count against the other end.
+single ways. Where sites are known, a site is blamed for its ways to others, and a pair of sites for those between them
+(`matrix_sites`). The candidate that explains most bad ways comes first (Boolean tomography by greedy cover, as in 007
+and NetBouncer, NSDI 2018 and 2019). A way that died at a proven place on one end does not count against the other end.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from preflight.report.fields import StatusName
 from preflight.report.matrix import BROKEN, WORST_FIRST, Finding, OwnCause, Scope, Way, worst
+from preflight.report.matrix_sites import Ends, Suspect, site_suspects
 
-Ends = tuple[str, str]
 _LEVELS: tuple[tuple[StatusName, ...], ...] = (BROKEN, ("warn",))
 _ENOUGH = 2
 """One bad way to a node says as much about the other end."""
@@ -39,15 +41,11 @@ class Told:
         return self.ends == ends if self.ends is not None else set(ends) == {self.by, self.peer}
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspect:
-    scope: Scope
-    node: str
-    ways: frozenset[Ends]
-
-
 def find_causes(
-    ways: Sequence[Way], told: Sequence[Told], own: Mapping[str, Sequence[OwnCause]]
+    ways: Sequence[Way],
+    told: Sequence[Told],
+    own: Mapping[str, Sequence[OwnCause]],
+    sites: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
     """The findings that explain every bad way once. own: the causes that each node found at itself."""
     about: dict[Ends, list[Told]] = defaultdict(list)
@@ -58,7 +56,7 @@ def find_causes(
     for level in _LEVELS:
         bad = {(way.source, way.target): way for way in ways if way.status in level}
         good = {(way.source, way.target) for way in ways if way.status == "pass" or _is_better(way.status, level)}
-        found.extend(_explain(bad, good, about, own))
+        found.extend(_explain(bad, good, about, own, sites))
     return tuple(sorted(found, key=lambda each: (WORST_FIRST.index(each.status), -len(each.ways), each.nodes)))
 
 
@@ -71,12 +69,16 @@ def _explain(
     good: Iterable[Ends],
     about: Mapping[Ends, Sequence[Told]],
     own: Mapping[str, Sequence[OwnCause]],
+    sites: Mapping[str, str],
 ) -> Iterator[Finding]:
     left = dict(bad)
-    for suspect in _suspects(bad, good, about, own):
+    proven = {ends for ends in bad if any(each.at is not None for each in about.get(ends, ()))}
+    suspects = [*_suspects(bad, good, about), *site_suspects(bad.keys() - proven, good, sites)]
+    guilty = {node for node, causes in own.items() if any(cause.status in BROKEN for cause in causes)}
+    for suspect in sorted(suspects, key=lambda each: (-len(each.ways), each.nodes[0] not in guilty, each.nodes)):
         explained = {ends: left.pop(ends) for ends in sorted(suspect.ways) if ends in left}
         if len(explained) >= _ENOUGH:
-            yield _finding(suspect.scope, (suspect.node,), explained, about, own)
+            yield _finding(suspect.scope, suspect.nodes, explained, about, own)
         else:
             left.update(explained)
     for ends in sorted(left):
@@ -91,9 +93,8 @@ def _suspects(
     bad: Iterable[Ends],
     good: Iterable[Ends],
     about: Mapping[Ends, Sequence[Told]],
-    own: Mapping[str, Sequence[OwnCause]],
-) -> list[_Suspect]:
-    """Nodes of which every way, or every way in one direction, is bad: who explains most first."""
+) -> Iterator[Suspect]:
+    """Nodes of which every way, or every way in one direction, is bad."""
     to: dict[str, set[Ends]] = defaultdict(set)
     source: dict[str, set[Ends]] = defaultdict(set)
     for ends in bad:
@@ -103,18 +104,15 @@ def _suspects(
         if not blamed or ends[0] in blamed:
             source[ends[0]].add(ends)
     received, sent = {target for _, target in good}, {source for source, _ in good}
-    found: list[_Suspect] = []
     for node in to.keys() | source.keys():
         whole_to = len(to[node]) >= _ENOUGH and node not in received
         whole_from = len(source[node]) >= _ENOUGH and node not in sent
         if whole_to and whole_from:
-            found.append(_Suspect("node", node, frozenset(to[node] | source[node])))
+            yield Suspect("node", (node,), frozenset(to[node] | source[node]))
         elif whole_to:
-            found.append(_Suspect("to", node, frozenset(to[node])))
+            yield Suspect("to", (node,), frozenset(to[node]))
         elif whole_from:
-            found.append(_Suspect("from", node, frozenset(source[node])))
-    guilty = {node for node, causes in own.items() if any(cause.status in BROKEN for cause in causes)}
-    return sorted(found, key=lambda each: (-len(each.ways), each.node not in guilty, each.node))
+            yield Suspect("from", (node,), frozenset(source[node]))
 
 
 def _finding(

@@ -1,6 +1,8 @@
 """The matrix of many nodes as text and as a page."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from io import StringIO
 
 from rich.console import Console
@@ -10,13 +12,50 @@ from rich.text import Text
 
 from preflight.model.printable import number_of, one_line
 from preflight.report.common import MARKS, WORDS
+from preflight.report.fields import StatusName
 from preflight.report.html import environment, style
-from preflight.report.matrix import WORST_FIRST, Finding, Matrix, Node, Way
+from preflight.report.matrix import WORST_FIRST, Finding, Matrix, Node, Way, worst
 from preflight.report.terminal import hanging
 
 _NARROWEST = 40
 _NAMED = 5
 """How many witnesses a line names."""
+_WIDEST = 60
+"""With more nodes than this a page shows them by site, and text names bad ways only where no cause explains them."""
+_FEW = 2
+_MOST_TOLD = 300
+"""How many bad ways of a large matrix are shown in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All measured ways from the nodes of one site to those of another."""
+
+    status: StatusName
+    bad: int
+    ways: int
+
+
+def by_site(matrix: Matrix) -> dict[tuple[str, str], Cell]:
+    """The matrix of the sites; a node without a site is not in it."""
+    found: dict[tuple[str, str], list[StatusName]] = defaultdict(list)
+    for way in matrix.ways:
+        source, target = matrix.sites.get(way.source), matrix.sites.get(way.target)
+        if source is not None and target is not None:
+            found[source, target].append(way.status)
+    return {
+        ends: Cell(worst(statuses), sum(each != "pass" for each in statuses), len(statuses))
+        for ends, statuses in found.items()
+    }
+
+
+def told(matrix: Matrix) -> list[Way]:
+    """The bad ways that are shown in full: of a large matrix only some of those that no cause of many ways explains."""
+    bad = sorted((way for way in matrix.ways if way.status != "pass"), key=lambda way: WORST_FIRST.index(way.status))
+    if len(matrix.names) <= _WIDEST:
+        return bad
+    explained = {ends for finding in matrix.findings if len(finding.ways) > _FEW for ends in finding.ways}
+    return [way for way in bad if (way.source, way.target) not in explained][:_MOST_TOLD]
 
 
 def render_text(matrix: Matrix, width: int = 80) -> str:
@@ -30,9 +69,12 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
     _print_table(console, matrix, width)
     for node in matrix.nodes:
         _print_own(console, node)
-    for way in sorted(matrix.ways, key=lambda way: WORST_FIRST.index(way.status)):
-        if way.status != "pass":
-            _print_way(console, way)
+    ways = told(matrix)
+    for way in ways:
+        _print_way(console, way)
+    if (more := _untold(matrix, ways)) > 0:
+        console.print()
+        hanging(console, Text(_more(more)))
     if matrix.left_out:
         console.print()
         for line in matrix.left_out:
@@ -42,11 +84,35 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
 
 def render_html(matrix: Matrix) -> str:
     """The matrix as one page, in the style of the report."""
+    ways = told(matrix)
+    more = _untold(matrix, ways)
     return (
         environment()
         .get_template("matrix.html.j2")
-        .render(matrix=matrix, summary=summary(matrix), marks=MARKS, style=style(), heading=heading)
+        .render(
+            matrix=matrix,
+            summary=summary(matrix),
+            marks=MARKS,
+            style=style(),
+            heading=heading,
+            small=len(matrix.names) <= _WIDEST,
+            sites=sorted(set(matrix.sites.values())),
+            by_site=by_site(matrix),
+            told=ways,
+            linked={(way.source, way.target) for way in ways},
+            more=_more(more) if more else "",
+            most=_MOST_TOLD,
+        )
     )
+
+
+def _untold(matrix: Matrix, ways: Sequence[Way]) -> int:
+    return sum(way.status != "pass" for way in matrix.ways) - len(ways)
+
+
+def _more(ways: int) -> str:
+    """What a large matrix leaves out."""
+    return f"{number_of('bad ways', ways)} more are explained above or are like these: --output json has all"
 
 
 def summary(matrix: Matrix) -> str:

@@ -59,13 +59,17 @@ class _Member:
 
 
 def merge(
-    reports: Sequence[Report], names: Mapping[str, str] = MappingProxyType({}), holes: Sequence[Hole] = ()
+    reports: Sequence[Report],
+    names: Mapping[str, str] = MappingProxyType({}),
+    holes: Sequence[Hole] = (),
+    sites: Mapping[str, str] = MappingProxyType({}),
 ) -> Matrix:
     """Combine the reports of many nodes.
 
     Overlay addresses identify a node; its name is the one that the others use. Of several reports of a node the later
     counts for each check and peer. names: of nodes by their addresses, if they are known. holes: nodes that were asked
-    and gave no report. Raises ValueError for two nodes that cannot be distinguished.
+    and gave no report. sites: of nodes that share an uplink, by name. Raises ValueError for two nodes that cannot be
+    distinguished.
     """
     members = _members(reports, names)
     views: dict[tuple[str, str], list[View]] = defaultdict(list)
@@ -82,9 +86,10 @@ def merge(
         nodes=nodes,
         silent=silent,
         ways=ways,
-        findings=find_causes(ways, told, {node.name: node.causes for node in nodes}),
+        findings=find_causes(ways, told, {node.name: node.causes for node in nodes}, sites),
         left_out=tuple(_left_out(member) for member in members if member.replaced),
         holes=tuple(holes),
+        sites=dict(sites),
     )
 
 

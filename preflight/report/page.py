@@ -17,10 +17,11 @@ from preflight.model.facts import (
     quickest_ms,
 )
 from preflight.model.pmtu import Fate
-from preflight.report.common import WORDS, WORST_FIRST, aspect_of, way
+from preflight.report.common import WORDS, WORST_FIRST, Advice, aspect_of, way
 from preflight.report.facts import read_sizes
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import CauseEntry, Report, ResultEntry, WayEntry
+from preflight.report.offers import offers, plain_user
 from preflight.report.ways import both_ways
 
 NODE, CONTROL = "node", "control"
@@ -128,6 +129,7 @@ class RootCause:
     message: str
     way: str
     explained: tuple[ResultEntry, ...]
+    offers: tuple[Advice, ...]
     ways: tuple[WayEntry, ...] = ()
 
 
@@ -203,7 +205,7 @@ def worst(statuses: Iterable[str]) -> str:
 
 def make_page(report: Report) -> Page:
     """Lay out a report."""
-    groups = cause_groups(report, whole=False)
+    groups = cause_groups(report, whole=False, once=True)
     by_target: dict[str, list[ResultEntry]] = {}
     for result in report.results:
         by_target.setdefault(result.target, []).append(result)
@@ -228,6 +230,7 @@ def _causes(report: Report, groups: Sequence[CauseGroup]) -> tuple[RootCause, ..
             who=group.who,
             message=group.message,
             way=way(group.first.direction),
+            offers=tuple(offers(report, group, sudo=plain_user(report))),
             explained=tuple(result for result in report.results if result.id in group.explains),
             ways=both_ways(report, group.first),
         )

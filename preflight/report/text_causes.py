@@ -1,6 +1,5 @@
 """The diagnosis in the text report: in full where it starts, and short enough for the last screen where it ends."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +10,12 @@ from rich.text import Text
 from preflight.report import common, ways
 from preflight.report.grouping import CauseGroup, names
 from preflight.report.model import Report
+from preflight.report.offers import offers
 from preflight.report.terminal import cut, hanging, rows
 from preflight.report.text_results import MARKS
 
 LAST_ROWS = 12
 """How many rows the end may take: half of the smallest terminal."""
-SHOWN = 6
-"""How many lines of what is missing at many peers are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,11 @@ def print_cause(console: Console, group: CauseGroup, telling: Telling) -> None:
     if note := common.accepted_note(group.first):
         console.print(Padding(Text(note), (0, 0, 0, 4)))
     console.print(Padding(Text(group.message), (0, 0, 0, 4)))
-    if way := ways.line_for(telling.report, group.first):
+    # What is only missing for the measurement did not die on the way.
+    if not group.said_once and (way := ways.line_for(telling.report, group.first)):
         line = Text("way: ", style="bold").append(way, style="not bold")
         console.print(Padding(line, (0, 0, 0, 4)))
-    for advice in _advices(group, telling):
+    for advice in offers(telling.report, group, sudo=telling.sudo):
         _print_advice(console, _labelled(console, advice))
     if len(group.causes) > 1 and not group.said_once:
         console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v lists each", "bright_black"))
@@ -69,7 +68,7 @@ def print_again(console: Console, groups: Sequence[CauseGroup], telling: Telling
     print_title(console, first, telling)
     way = ways.line_for(telling.report, first.first)
     place = f"way: {way}" if way else ""
-    advice = [line for each in _advices(first, telling) for line in _labelled(console, each)]
+    advice = [line for each in offers(telling.report, first, sudo=telling.sudo) for line in _labelled(console, each)]
     message = _wrapped(console, first.message)
     wrapped_place = _wrapped(console, place) if place else []
     left -= len(wrapped_place)
@@ -121,29 +120,6 @@ def _apart(console: Console, line: str, indent: int) -> list[str]:
         return [line]
     wrapped = Text(comment).wrap(console, max(room - 2, 20))
     return [command, *(f"# {part.plain.rstrip()}" for part in wrapped)]
-
-
-def _advices(group: CauseGroup, telling: Telling) -> Iterable[common.Advice]:
-    """What to do: for what is missing at many peers, the lines for each; for a privilege the one way to have it."""
-    if group.of_this_user and telling.sudo:
-        _, *words = telling.report.run.command or ("preflight", "all")
-        yield common.Advice("fix", (f'sudo "$(command -v preflight)" {shlex.join(words)}',))
-        return
-    if group.first.code == "run.needs-responder":
-        yield from _by_ssh(telling.report.run.command)
-    entries = group.causes if group.said_once else (group.first,)
-    for each in common.advice(*entries, sudo=telling.sudo):
-        if len(each.lines) <= SHOWN or not group.said_once:
-            yield each
-        else:
-            more = f"# and {len(each.lines) - SHOWN} more lines: -v shows all"
-            yield common.Advice(each.label, (*each.lines[:SHOWN], more))
-
-
-def _by_ssh(command: Sequence[str]) -> Iterable[common.Advice]:
-    """The same run, which then starts responders itself: nothing has to be installed for it."""
-    if tuple(command[1:2]) in (("all",), ("run",)) and not {"--via", "--lab"} & set(command):
-        yield common.Advice("next", (f"{shlex.join(command)} --via ssh   # by your own ssh",))
 
 
 def _print_advice(console: Console, lines: Iterable[str]) -> None:

@@ -31,17 +31,19 @@ class Leg:
 
 
 def way_of(report: Report, cause: CauseEntry) -> WayEntry | None:
-    """The way that a cause's place is on."""
-    if cause.place is None:
+    """The way that a cause's place is on, with that place marked."""
+    place = cause.place
+    if place is None:
         return None
-    return next((way for way in report.ways if way.id == cause.place.way), None)
+    return next((_marked(way, place.station) for way in report.ways if way.id == place.way), None)
 
 
 def both_ways(report: Report, cause: CauseEntry) -> tuple[WayEntry, ...]:
     """The ways of the packets or requests that a cause is about, in both directions, also where no place is proven."""
     own = way_of(report, cause)
     if own is not None:
-        return tuple(way for way in report.ways if (way.kind, way.target) == (own.kind, own.target))
+        alike = (way for way in report.ways if (way.kind, way.target) == (own.kind, own.target))
+        return tuple(own if way.id == own.id else way for way in alike)
     explained = {tuple(id.split("/")[:2]) for id in cause.explains}
     followed = [way for way in report.ways if way.target == cause.target and (_FOLLOWS, way.target) in explained]
     return tuple(way for way in followed if way.kind == "packet")
@@ -53,31 +55,34 @@ def legs(way: WayEntry) -> tuple[Leg, ...]:
     return tuple(Leg(_host(way, host), tuple(stations)) for host, stations in grouped)
 
 
-def line(way: WayEntry, place: str | None = None) -> str:
-    """Such as `here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen`.
-
-    place: the station that a cause is about. Packets of another size or kind may pass it, and still it is marked.
-    """
-    return " │ ".join(_leg(leg) for leg in legs(_marked(way, place)))
+def line(way: WayEntry) -> str:
+    """Such as `here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen`."""
+    return " │ ".join(_leg(leg) for leg in legs(way))
 
 
 def line_for(report: Report, cause: CauseEntry) -> str:
     """The line of the way that a cause's place is on; empty if it has none."""
     way = way_of(report, cause)
-    return "" if way is None or cause.place is None else line(way, cause.place.station)
+    return "" if way is None else line(way)
 
 
-def _marked(way: WayEntry, place: str | None) -> WayEntry:
-    """The way with this station as the place of death, if no other is.
+def _marked(way: WayEntry, place: str) -> WayEntry:
+    """The way with the station that a cause is about as the place of death, if no other is.
 
-    What dies reaches no later station: small packets may, where large ones die, and the line is about those that die.
+    Packets of another size or kind may pass it. What dies reaches no later station: small packets may, where large ones
+    die, and the picture is about those that die.
     """
     known = [station.id for station in way.stations]
     if place not in known or any(station.state == "died" for station in way.stations):
         return way
     end = known.index(place)
-    rest = tuple(station.model_copy(update={"state": "unseen"}) for station in way.stations[end + 1 :])
-    died = way.stations[end].model_copy(update={"state": "died"})
+    rest = tuple(
+        station.model_copy(update={"state": "unseen", "by": None, "reason": None})
+        for station in way.stations[end + 1 :]
+    )
+    here = way.stations[end]
+    passed = f"others pass: {here.reason}" if here.state == "passed" and here.reason else here.reason
+    died = here.model_copy(update={"state": "died", "reason": passed})
     return way.model_copy(update={"stations": (*way.stations[:end], died, *rest)})
 
 

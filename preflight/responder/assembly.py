@@ -12,9 +12,10 @@ from preflight.model.overlay import IPNetwork
 from preflight.model.peer import Peer
 from preflight.net.host_state import clock_estimate
 from preflight.net.pmtu.host import HostPath
+from preflight.proto.load.gate import Limits
 from preflight.proto.pmtu.wire import ProbeServer
-from preflight.proto.responder import hello
-from preflight.proto.responder.admission import SOURCE_PER_S, Admission, Limits
+from preflight.proto.responder import admission, hello
+from preflight.proto.responder.admission import SOURCE_PER_S, Admission
 from preflight.proto.responder.reverse_trace import MAGIC as TRACE
 from preflight.proto.responder.reverse_trace import TraceServer
 from preflight.proto.stamp.reflector import SessionReflector
@@ -22,6 +23,7 @@ from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
 from preflight.responder.core import ResponderCore
 from preflight.responder.hellos import Hellos
+from preflight.responder.load import LoadService
 from preflight.responder.nat import NatService
 from preflight.responder.serve import Companion, keep_clock
 from preflight.responder.stun import StunService
@@ -32,7 +34,8 @@ from preflight.responder.tracer import Tracer
 class Order:
     """What a responder does. prefixes: who may ask. peers: who gets hellos, if there is a key.
 
-    key: the shared key; `repr` hides it. stateless: copy the senders' sequence numbers and report no counts.
+    key: the shared key; `repr` hides it. stateless: copy the senders' sequence numbers and report no counts. load: how
+    much load to take from those who have the key; None: none.
     """
 
     key: bytes | None
@@ -40,6 +43,7 @@ class Order:
     peers: Sequence[Peer] = ()
     max_rate: int = SOURCE_PER_S
     stateless: bool = False
+    load: "Limits | None" = None
 
     def __repr__(self) -> str:
         return f"Order({'keyed' if self.key else 'no key'}, prefixes={self.prefixes}, peers={self.peers})"
@@ -57,7 +61,7 @@ def assemble(
 
     tracer = Tracer(TraceServer(key, os.urandom(32), now), refused)
     core = ResponderCore(
-        admission=Admission(order.prefixes, Limits(order.max_rate), now),
+        admission=Admission(order.prefixes, admission.Limits(order.max_rate), now),
         reflector=reflector,
         probes=ProbeServer(key, os.urandom(32), HostPath()),
         key=key,
@@ -73,4 +77,6 @@ def assemble(
         hellos = Hellos(core, key, order.peers, promises.wants_silence, log)
         core.serve(hello.MAGIC, hellos.handle)
         companions.append(hellos.run)
+    if key is not None and order.load is not None:
+        companions.append(LoadService(core, key, order.load, log).run)
     return core, companions

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from preflight.model.heard import Heard
+from preflight.proto.core import Address
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.pmtu.wire import ProbeServer
 from preflight.proto.responder.admission import Admission, Ledger, Verdict
@@ -41,6 +42,9 @@ class Arrival(NamedTuple):
 Service = Callable[[bytes, Arrival], Sequence[bytes]]
 """Answers one kind of datagram: what to send back to the source, nothing for what must be dropped."""
 
+Taker = Callable[[bytes, Address], bool]
+"""Takes a datagram of a flow that was granted by TCP, and says whether it is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
@@ -57,7 +61,8 @@ class ResponderCore:
     """Admission before everything, then the service of the datagram's magic; what has none is STAMP.
 
     key: the shared key; without one only provisioned sources are served.
-    services: by the first four bytes of their datagrams, in addition to the path-MTU probes.
+    services: by the first four bytes of their datagrams, in addition to the path-MTU probes. `flows`: by address, who
+    takes its datagrams before admission, for as long as a flow of load from there is granted.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class ResponderCore:
         self._unsent = Ledger()
         self._received = 0
         self._answered = 0
+        self.flows: dict[str, Taker] = {}
 
     def serve(self, magic: bytes, service: Service) -> None:
         """Have datagrams that begin with these four bytes answered by a service from now on."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from preflight.model.host_port import split_host_port
 from preflight.model.peer import RESPONDER_PORT, Peer
+from preflight.proto.load.gate import Limits
 from preflight.proto.responder import remote_words as words
 from preflight.proto.responder.admission import SOURCE_PER_S
 from preflight.proto.responder.frame import shared_key
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--peer", action="append", default=[], metavar="ADDRESS[:PORT]", help="Who gets hellos, with a key.")
     add("--max-rate", type=int, default=SOURCE_PER_S, metavar="PACKETS", help="Per second, of one source.")
     add("--stateless", action="store_true", help="Copy the senders' sequence numbers and report no counts.")
+    add("--load", action="store_true", help="Also be the remote end of load for a peer that has the key.")
     add("--life", type=float, default=LIFE_S, metavar="SECONDS", help=f"When it ends by itself [{LIFE_S}].")
     return parser
 
@@ -60,7 +62,10 @@ def _by_options(options: argparse.Namespace) -> int:
         tuple(map(_peer, options.peer)),
         max(options.max_rate, 10),
         options.stateless,
+        Limits() if options.load else None,
     )
+    if options.load and key is None:
+        raise places.ResponderError("--load gives load only to those who have the shared key: give --key-file FILE")
     sockets = places.open_all([places.read_place(text) for text in options.bind])
     asyncio.run(_serve(order, sockets, _announce, [lifetime.limit(options.life)]))
     return 0
@@ -77,7 +82,8 @@ def _by_order(order: "dict[str, Any]") -> int:
     except places.ResponderError as error:
         _tell(_reason(place, error))
         return 2
-    with_key = Order(bytes.fromhex(order["key"]), (), tuple(map(_peer, order["peers"])))
+    limits = Limits() if order["load"] else None
+    with_key = Order(bytes.fromhex(order["key"]), (), tuple(map(_peer, order["peers"])), load=limits)
     ends = [lifetime.limit(float(order["life_s"])), lifetime.while_open(sys.stdin.fileno())]
     asyncio.run(_serve(with_key, sockets, lambda place: _tell(f"{words.LISTENING} {place}"), ends))
     return 0

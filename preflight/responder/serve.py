@@ -55,6 +55,8 @@ class ServedSocket:
             except OSError as error:  # the interface went down, or an ICMP error came: the socket lives on
                 core.unsent("receive", udp.error_name(error.errno or errno.EIO), time.monotonic())
                 return
+            if core.flows and source[0] in core.flows and core.flows[source[0]](data, source):
+                continue
             # In a flood nearly all is dropped, so do nothing about a datagram before it is admitted.
             now = time.monotonic()
             verdict = core.admit(source[0], now)
@@ -125,10 +127,14 @@ async def serve(
     listeners = [ServedSocket(each, core) for each in sockets]
     for listener in listeners:
         loop.add_reader(listener.socket, listener.drain)
-        announce(join_host_port(listener.address, listener.port))
     tasks = {asyncio.create_task(companion(listeners)) for companion in companions}
     tasks.add(asyncio.create_task(_wait(stop)))
     try:
+        await asyncio.sleep(
+            0
+        )  # the companions have begun, and listen too, before the lines that say that this is ready
+        for listener in listeners:
+            announce(join_host_port(listener.address, listener.port))
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

@@ -1,10 +1,11 @@
 """What is wrong with a value of the settings file, in words that do not need Python."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LINES = "must be `key: value` lines"
 _TEXT, _WHOLE, _NUMBER = "must be text", "must be a whole number", "must be a number"
+_NETWORK = "must be a network, as 10.66.0.0/24 or fd66::/64"
 _LIST, _FLAG = "must be a list, as [a, b]", "must be true or false"
 _WORDS: Mapping[str, str] = {
     "missing": "is missing",
@@ -28,12 +29,22 @@ _WORDS: Mapping[str, str] = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
+    "ip_v4_network": _NETWORK,
+    "ip_v6_network": _NETWORK,
     "date_parsing": "must be a date, as 2027-01-31",
     "date_type": "must be a date, as 2027-01-31",
     "date_from_datetime_parsing": "must be a date, as 2027-01-31",
     "date_from_datetime_inexact": "must be a date, as 2027-01-31",
     "string_too_short": "must not be empty",
 }
+
+_INSIDE = ("function-", "lax-or-strict[")
+"""How pydantic names its own steps among the keys of a place."""
+
+
+def keys_of(location: Sequence[int | str]) -> tuple[int | str, ...]:
+    """The keys and positions of an error's place, as they are in the file."""
+    return tuple(part for part in location if not str(part).startswith(_INSIDE))
 
 
 def complaint(error: Mapping[str, Any]) -> str:

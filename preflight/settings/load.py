@@ -20,6 +20,7 @@ from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
 from preflight.settings.places import SCOPE, WorkerFile, worker_files
 from preflight.settings.reading import SettingsError, read_key, read_variable
+from preflight.settings.responder import LoadSettings, ResponderSettings
 from preflight.settings.schema import (
     AcceptedFinding,
     CheckSettings,
@@ -30,7 +31,6 @@ from preflight.settings.schema import (
     OverlaySettings,
     PostureSettings,
     ReportSettings,
-    ResponderSettings,
     StunSettings,
     Thresholds,
     read_config,
@@ -104,6 +104,7 @@ class Settings:
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
     stun: StunSettings = StunSettings()
+    load: LoadSettings = LoadSettings()
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
@@ -176,6 +177,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         responder=config.responder,
         overlay=config.overlay,
         stun=config.stun,
+        load=config.load,
         checks=config.checks,
         thresholds=_thresholds(config, environ),
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),

@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetPydanticSchema,
     ValidationError,
@@ -24,16 +22,11 @@ from preflight.model.overlay import IPNetwork
 from preflight.model.peer import RESPONDER_PORT, Peer
 from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
 from preflight.proto.stun.binding import read_server
-from preflight.settings.complaints import complaint
+from preflight.settings.complaints import complaint, keys_of
+from preflight.settings.model import Model
 from preflight.settings.peers import peer_address, peer_name
 from preflight.settings.reading import SettingsError, bounded
-
-
-class Model(BaseModel):
-    """Frozen, and strict: an unknown key is the author's mistake, and a limit that is not a number limits nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
+from preflight.settings.responder import LoadSettings, ResponderSettings
 
 ParsedControlUrl = Annotated[
     ControlUrl | ControlUrlError,
@@ -98,26 +91,6 @@ class ControlSettings(Model):
         return self.url.hosts if self.url else ()
 
 
-class ResponderSettings(Model):
-    """The shared key with the peers' responders, and this node's own mailbox."""
-
-    key_file: Path | None = Field(None, description="File with the shared key, at least 16 bytes.")
-    agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
-        None, pattern=r"^\d+$", description="This node's mailbox on the control plane (decimal digits)."
-    )
-    port: int = Field(
-        RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
-    )
-    hellos: bool = Field(
-        True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
-    )
-    observe: bool = Field(
-        False,
-        description="Whether a responder with a key also reports to a peer that asks by mailbox where its packets die "
-        "here: which station, firewall rule or route.",
-    )
-
-
 class OverlaySettings(Model):
     """Which interface is the overlay; detected if not given."""
 
@@ -169,6 +142,10 @@ class Thresholds(Model):
     loss_percent: Percent = Field(1.0, description="Packet loss from which it is a warning.")
     loss_fail_percent: Percent = Field(3.0, description="Packet loss from which it is a failure.")
     jitter_ms: Milliseconds = Field(30.0, description="Delay variation from which it is a warning.")
+    added_delay_ms: Milliseconds = Field(
+        30.0,
+        description="Delay that a transfer adds for other packets from which it is a warning (`--tag load`).",
+    )
     reordering_percent: Percent = Field(1.0, description="Reordered packets from which it is a warning.")
     duplication_percent: Percent = Field(1.0, description="Duplicated packets from which it is a warning.")
     rtt_ms: RttThresholds = RttThresholds()
@@ -271,6 +248,7 @@ class ConfigFile(Model):
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
     stun: StunSettings = StunSettings()
+    load: LoadSettings = LoadSettings()
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
@@ -321,7 +299,9 @@ def read_config(path: Path) -> ConfigFile:
     if data is None:
         return ConfigFile()
     if not isinstance(data, dict):
-        raise SettingsError(f"{path}:1: expected `key: value` lines, got {type(data).__name__}")
+        raise SettingsError(
+            f"{path}:1: expected `key: value` lines, not {'a list' if isinstance(data, list) else 'a value'}"
+        )
     try:
         config = ConfigFile.model_validate(data)
     except ValidationError as error:
@@ -333,7 +313,7 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
     """One line for each mistake: file, line, key, what is wrong, the nearest valid key."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
-        location = tuple(part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+        location = keys_of(item["loc"])
         dotted = ".".join(str(part) for part in location)
         line = _line_of(root, location)
         if item["type"] == "extra_forbidden":
@@ -342,7 +322,7 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
             lines.append(f"{path}:{line}: {dotted}: {complaint(item)}")
-    return "\n".join(lines)
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _line_of(node: Any, location: tuple[int | str, ...]) -> int:

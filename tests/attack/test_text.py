@@ -26,6 +26,7 @@ from preflight.evidence.bundle import make_bundle
 from preflight.model.printable import one_line, printable
 from preflight.report import compare, html, junit, markdown, matrix_text, openmetrics, sarif, text
 from preflight.report import json as report_json
+from preflight.report.entries import entries
 from preflight.report.merge import merge
 from preflight.report.model import Report
 from preflight.report.redact import Redactor
@@ -116,7 +117,8 @@ def test_a_terminal_shows_text_and_one_verdict(said: str) -> None:
 def test_comparisons_matrices_and_rounds_show_text(said: str) -> None:
     """`report diff`, `report merge` and `watch` print no more characters than the report does, one line a change."""
     before, after = report("x"), report(said)
-    shown = [compare.render(compare.compare(before, after)), *lines(before, after), *lines(None, after)]
+    rounds = [*lines(after, entries(before, after), first=False), *lines(after, entries(None, after), first=True)]
+    shown = [compare.render(compare.compare(before, after)), *rounds]
     assert all(map(is_clean, shown))
     assert not any("\n" in line for line in shown[1:])
     if not said.strip():

@@ -192,6 +192,14 @@ def test_a_slow_control_plane_comes_with_time_outs() -> None:
     assert control_health.judge(URL, probe, 1000.0)[0].status is Status.PASS
 
 
+def test_only_answers_that_all_took_long_are_slow() -> None:
+    """Each of a few may have waited behind other packets of this node; such answers are asked for again, alone."""
+    few = [answered(rtt_ms=900) for _ in range(3)]
+    assert control_health.is_slow(Probe(tuple(few)), 300.0)
+    assert not control_health.is_slow(Probe((*few, answered(rtt_ms=20))), 300.0)
+    assert control_health.is_slow(Probe((*few, *few, *few, answered(rtt_ms=20))), 300.0)
+
+
 def test_proxies() -> None:
     """Good through it: a pass and a warning. Bad through it and good past it: the proxy. Bad both ways: not it."""
     proxy = Proxy.read("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")

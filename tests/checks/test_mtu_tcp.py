@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from preflight_checks.mtu_tcp import judge, smaller
+from preflight_checks.mtu_tcp import crowded, judge, smaller
 
 from preflight.api import Result, codes
 from preflight.model.tcp import TcpInfo, Transfer
@@ -165,3 +165,11 @@ def test_only_the_declared_code_fails() -> None:
             for third in attempts:
                 for result in verdicts(first, second, third):
                     assert result.status.value != "fail" or result.code is codes.MTU_BLACK_HOLE
+
+
+def test_only_what_was_lost_at_any_size_is_tried_again_alone() -> None:
+    """Behind what other checks send over a slow link small segments are lost too; a black hole carries them."""
+    assert crowded((STALL, SMALL_STALL))
+    assert not crowded((STALL, SMALL, STALL))
+    assert not crowded((WAITS, SMALL_WAITS))
+    assert not crowded((GOOD,))

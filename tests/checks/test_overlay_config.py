@@ -60,6 +60,14 @@ def test_each_difference_is_named(live: dict[str, object], file: dict[str, objec
     assert result.remedy.startswith('bash -c "wg syncconf wg0')
 
 
+def test_the_mtu_needs_a_line_of_its_own() -> None:
+    """`wg syncconf` sets no MTU: with it alone the difference would stay."""
+    remedy = judge(replace(LIVE, mtu=1320)).remedy
+    assert remedy is not None
+    assert "ip link set dev wg0 mtu 1420" in remedy
+    assert "ip link" not in (judge(replace(LIVE, listen_port=40000)).remedy or "")
+
+
 def test_many_differences_are_counted_and_all_are_evidence() -> None:
     """The message stays readable; nothing is lost."""
     peers = tuple(ConfiguredPeer(f"{n}" * 43 + "=") for n in range(9))

@@ -1,14 +1,16 @@
 """reach.icmp: a filter, a dead path, loss and chance are distinguished."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from preflight_checks.reach_icmp import FIRST, MORE, Reached, judge, measure
+from preflight_checks.reach_icmp import FEW, FIRST, FULLY, MORE, Reached, judge, reach_icmp
 
-from preflight.api import Context, Direction, Peer, Status
+from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
+from preflight.net.turns import Starts, Turns
 from preflight.settings.load import Settings
 
 PEER = Peer("10.66.0.2", "b")
@@ -55,36 +57,79 @@ def test_what_the_kernel_said_is_reported() -> None:
 
 
 class Net:
-    """Replaces `ctx.net`: how many of the first four echoes come back, and what UDP does; counts the echoes."""
+    """Replaces `ctx.net`: how many echoes of each burst to a peer come back and how late, and what UDP does."""
 
-    def __init__(self, received: int, udp: StampStats) -> None:
-        self.received, self.udp, self.counts = received, udp, list[int]()
+    def __init__(self, received: dict[str, Sequence[int]], udp: StampStats, spread_ms: float = 0.0) -> None:
+        self.received = {address: list(counts) for address, counts in received.items()}
+        self.udp, self.spread_ms = udp, spread_ms
+        self.counts: dict[str, list[int]] = {address: [] for address in received}
         self.icmp = self.path = self
+        self.turns = Turns()
+
+    def starts(self, shortest_s: float) -> Starts:
+        """As Net, without waiting."""
+        starts = Starts(shortest_s)
+        starts.gap_s = 0.0
+        return starts
 
     async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
-        """As Icmp."""
-        self.counts.append(count)
-        return echoes(count, self.received)
+        """As Icmp; a burst beyond those that are given is answered as the last of them."""
+        self.counts[address].append(count)
+        left = self.received[address]
+        received = min(left.pop(0) if len(left) > 1 else left[0], count)
+        rtt_ms = tuple(0.5 + self.spread_ms * (number == 1) for number in range(received))
+        return EchoStats(count, received, rtt_ms)
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
         """As PathProbes."""
         return self.udp
 
 
+def found(net: Net) -> dict[str, str | None]:
+    """The code of each peer."""
+    peers = tuple(Peer(address, address) for address in net.received)
+    context = Context(Settings(), peers, None, cast("Any", net))
+
+    async def run() -> list[Result]:
+        return [result async for result in reach_icmp.function(context)]
+
+    return {result.target: str(result.code) if result.code else None for result in asyncio.run(run())}
+
+
 @pytest.mark.parametrize(
     ("received", "udp", "counts"),
     [
-        (4, DEAD, [FIRST]),
-        (3, DEAD, [FIRST, MORE]),
-        (3, ALIVE, [FIRST]),
-        (3, CLOSED, [FIRST]),
-        (0, DEAD, [FIRST]),
-        (0, ALIVE, [FIRST]),
+        ((4,), DEAD, [FIRST]),
+        ((3, 90), DEAD, [FIRST, MORE]),
+        ((3,), ALIVE, [FIRST]),
+        ((3,), CLOSED, [FIRST]),
+        ((0,), DEAD, [FIRST]),
+        ((0,), ALIVE, [FIRST]),
     ],
 )
-def test_many_echoes_go_only_where_they_decide(received: int, udp: StampStats, counts: list[int]) -> None:
+def test_many_echoes_go_only_where_they_decide(received: Sequence[int], udp: StampStats, counts: list[int]) -> None:
     """On a mesh in which all lose packets a hundred echoes to each take longer than everything else together."""
-    net = Net(received, udp)
-    context = Context(Settings(), (PEER,), None, cast("Any", net))
-    asyncio.run(measure(context, PEER))
-    assert net.counts == counts
+    net = Net({"10.66.0.2": received}, udp)
+    found(net)
+    assert net.counts["10.66.0.2"] == counts
+
+
+def test_what_was_lost_behind_our_own_packets_is_no_finding() -> None:
+    """On a slow line the echoes of many peers wait for each other; alone they all come back."""
+    net = Net({"10.66.0.2": (3, 100), "10.66.0.3": (0, 4), "10.66.0.4": (4,)}, DEAD, spread_ms=300.0)
+    assert set(found(net).values()) == {None}
+    assert net.counts == {"10.66.0.2": [FIRST, MORE], "10.66.0.3": [FIRST, FIRST], "10.66.0.4": [FIRST]}
+
+
+def test_who_is_dead_is_not_asked_twice_where_nothing_waits() -> None:
+    """People wait longest where something is broken: silence next to quick answers is silence."""
+    net = Net({"10.66.0.2": (0,), "10.66.0.3": (4,)}, DEAD)
+    assert found(net) == {"10.66.0.2": "reach.unreachable", "10.66.0.3": None}
+    assert net.counts["10.66.0.2"] == [FIRST]
+
+
+def test_after_some_peers_a_few_echoes_have_to_do() -> None:
+    """Loss to all peers is measured at the first of them."""
+    net = Net({f"10.66.0.{number}": (3, 90) for number in range(2, 12)}, DEAD)
+    assert "reach.loss" in found(net).values()
+    assert sorted(counts[1] for counts in net.counts.values()) == [FEW] * (10 - FULLY) + [MORE] * FULLY

@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from preflight_checks.reach_rate import MOST_PEERS, reach_rate
-from preflight_checks.udp_quality import COUNT, Confirming, judge, measure
+from preflight_checks.udp_quality import judge
 
 from preflight.api import Context, Peer, Result, Status
 from preflight.model.facts import LossFacts
-from preflight.proto.stamp.pace import Pace
 from preflight.settings.load import Settings
 from preflight.settings.schema import Thresholds
+from tests.net.stamp.test_quality import measured
 from tests.proto.stamp.lines import Line, Lines
 
 if TYPE_CHECKING:
     from preflight.net import Net
-    from preflight.net.stamp.path import PathProbes
 
 PEER = Peer("10.66.0.2", "b")
 
@@ -32,9 +31,7 @@ def found(lines: Lines, *peers: Peer) -> list[Result]:
     """What reach.rate says after udp.quality measured the same lines."""
     handed_over: dict[str, tuple[LossFacts, ...]] = {}
     for peer in peers or (PEER,):
-        path = cast("PathProbes", lines)
-        stats = asyncio.run(measure(path, Thresholds(), Confirming(), Pace(), COUNT, peer))
-        results = judge(peer, stats, Thresholds())
+        results = judge(peer, measured(lines, peer), Thresholds())
         handed_over[peer.target] = tuple(each.facts for each in results if isinstance(each.facts, LossFacts))
     lines.sent = 0
     context = Context(Settings(), peers or (PEER,), None, cast("Net", Over(lines)), handed_over)
@@ -55,7 +52,7 @@ def test_a_policer_is_found_in_its_direction(per_s: float, burst: int) -> None:
         (result,) = found(lines)
         assert (str(result.code), result.direction.value, result.status) == ("reach.policed", way, Status.FAIL)
         passing, losing = (float(str(result.measurements[f"{what}_per_s"])) for what in ("passing", "losing"))
-        assert passing < per_s * 1.3  # a bucket that was full adds to it
+        assert passing < per_s * 1.4  # a bucket that was full adds to it
         assert losing > per_s
         assert f"{losing:.0f} a second" in result.message
         assert lines.sent <= 200

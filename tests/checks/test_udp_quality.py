@@ -1,28 +1,19 @@
 """udp.quality: bad properties are named in their direction, accidents and few packets are not findings."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
-from preflight_checks.udp_quality import (
-    CONFIRM_COUNT,
-    COUNT,
-    FULLY_CONFIRMED,
-    SILENT_COUNT,
-    Confirming,
-    judge,
-    measure,
-    packets_each,
-    udp_quality,
-)
+from preflight_checks.udp_quality import judge, udp_quality
 
 from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.net import Net
 from preflight.net.stamp.path import PathProbes
-from preflight.proto.stamp.pace import Pace
+from preflight.net.stamp.quality import SILENT_COUNT, Quality
+from preflight.net.turns import Turns
 from preflight.settings.load import Settings
 from preflight.settings.schema import Thresholds
 
@@ -147,28 +138,16 @@ def test_a_silent_peer_is_not_judged() -> None:
     assert (result.status, result.code and result.code.slug) == (Status.INCONCLUSIVE, "run.needs-responder")
 
 
-@pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (125, 200), (126, 198), (250, 100), (5000, 50)])
-def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
-    """The packets of all peers together have a bound, and each peer gets enough to distinguish trouble from none."""
-    assert packets_each(peers) == each
-
-
-def test_trouble_everywhere_is_confirmed_with_less() -> None:
-    """A lossy uplink makes every peer of a mesh lossy: the first are measured in full, and the rest still enough."""
-    confirming = Confirming()
-    counts = [confirming.next_count() for _ in range(500)]
-    assert counts == [CONFIRM_COUNT] * FULLY_CONFIRMED + [100] * (500 - FULLY_CONFIRMED)
-    (lossy, *_) = judge(PEER, session(direction(sent=250, lost=12), direction(250), 250), LIMITS)
-    assert lossy.code is not None
-    assert lossy.code.slug == "udp.loss"
-
-
 class Mesh:
     """Replaces `ctx.net` and its path: some peers have been silent so far."""
 
     def __init__(self, silent: set[str]) -> None:
         self.silent_names, self.asked = silent, dict[str, int]()
         self.path = self
+
+    def quality(self, decided: Callable[[Peer, StampStats], bool], peers: int) -> Quality:
+        """As Net."""
+        return Quality(cast("PathProbes", self), Turns(), LIMITS, decided, peers)
 
     def silent(self, peer: Peer) -> bool:
         """As PathProbes."""
@@ -205,58 +184,6 @@ def test_the_silent_of_a_large_mesh_are_not_waited_for_one_by_one() -> None:
     assert {result.target for result in results} == {peer.name for peer in peers}
     passed = {result.target for result in results if result.status is Status.PASS}
     assert passed == {f"p{n}" for n in range(250)} | {"p300"}
-
-
-@dataclass
-class Path:
-    """A path that has these sessions, one after the other."""
-
-    sessions: list[StampStats]
-    counts: list[int] = field(default_factory=list)
-
-    def proven_silent(self, peer: Peer) -> StampStats | None:
-        """As PathProbes: nobody."""
-        return None
-
-    async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
-        """The next session."""
-        self.counts.append(count)
-        return self.sessions[min(len(self.counts), len(self.sessions)) - 1]
-
-
-LATE = session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100))
-
-
-@pytest.mark.parametrize(
-    ("sessions", "counts", "step"),
-    [
-        ([session(CLEAN, CLEAN)], [20, 180], 0),
-        # Trouble that stays at a quarter of the pace is confirmed at the pace at which it was found.
-        ([session(direction(lost=1), direction(199))] * 9, [20, 150, CONFIRM_COUNT, CONFIRM_COUNT], 0),
-        ([session(CLEAN, direction(reordered=1))] * 9, [20, 150, CONFIRM_COUNT, CONFIRM_COUNT], 0),
-        # What is certain needs no more packets.
-        ([session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100))] * 9, [20, 150], 0),
-        # Trouble that is gone at a quarter of the pace was made by these packets.
-        ([LATE, session(CLEAN, CLEAN)], [20, 150], 1),
-        ([session(direction(lost=90), direction(110)), LATE, session(CLEAN, CLEAN)], [20, 150, 80], 2),
-        ([StampStats(sent=20, answered=0)], [20], 0),
-    ],
-)
-def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], counts: list[int], step: int) -> None:
-    """A share of few packets is not a finding, and our own load is not one; what is clean costs no more packets."""
-    path, speed = Path(sessions), Pace()
-    asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), speed, COUNT, PEER))
-    assert path.counts == counts
-    assert speed.step == step
-
-
-def test_own_load_is_no_finding() -> None:
-    """The commonest line: our packets fill its queue, and at a quarter of the pace nothing is lost."""
-    path = Path([session(direction(lost=90), direction(110, lost=20)), session(direction(150), direction(150), 150)])
-    measured = asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), Pace(), COUNT, PEER))
-    results = judge(PEER, measured, LIMITS)
-    assert [result.status for result in results] == [Status.PASS, Status.PASS]
-    assert "this number shows no loss below 2 %" in results[0].message
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+import pytest
 from preflight_checks.way_packet import MOST_PEERS, judge, way_packet
 
 from preflight import codes
-from preflight.api import Context, Direction, Observation, Peer, Result, Station, Status, look
+from preflight.api import CONTROL, Context, Direction, Observation, Peer, Result, Station, Status, look
+from preflight.model.facts import NameFacts
 from preflight.net import Net
 from preflight.proto.way.verdict import Verdict
 from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 
 PEER = Peer("10.66.0.2", "b")
 
@@ -44,12 +47,28 @@ class Ways:
     """Replaces `ctx.net` and its ways: nothing is observed."""
 
     def __init__(self) -> None:
-        self.ways, self.followed = self, list[str]()
+        self.ways, self.followed, self.others = self, list[str](), dict[str, tuple[str, ...]]()
 
-    async def follow(self, peer: Peer, *, large: bool, echoed: bool, others: Sequence[Peer]) -> tuple[Observation, ...]:
+    async def follow(self, peer: Peer, *, large: bool, echoed: bool, others: Sequence[str]) -> tuple[Observation, ...]:
         """Like PacketWays."""
         self.followed.append(peer.name)
+        self.others[peer.name] = tuple(others)
         return (Observation(station=Station("route"), finding="clear"),)
+
+
+def test_where_nothing_can_be_followed_that_is_said() -> None:
+    """Without a tunnel there is nothing to see; a missing result would look like a fault of the program."""
+
+    class Blind(Ways):
+        async def follow(self, peer: Peer, **_: object) -> tuple[Observation, ...]:
+            """Nothing is seen."""
+            return ()
+
+    async def collect() -> list[Result]:
+        return [each async for each in way_packet.function(Context(Settings(), (PEER,), None, cast("Net", Blind())))]
+
+    (result,) = asyncio.run(collect())
+    assert (result.status, result.code, result.target) == (Status.SKIP, codes.RUN_NOT_APPLICABLE, "b")
 
 
 def test_a_mesh_in_trouble_is_not_followed_whole() -> None:
@@ -65,3 +84,28 @@ def test_a_mesh_in_trouble_is_not_followed_whole() -> None:
     assert net.followed == [peer.name for peer in peers[:MOST_PEERS]]
     assert {result.target for result in results} == {peer.name for peer in peers}
     assert all("--peer" in result.message for result in results if result.target not in net.followed)
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("http://10.66.0.9:9847", ("10.66.0.3", "10.66.0.9")),
+        ("http://[fd66::9]:9847", ("10.66.0.3",)),
+        ("http://10.66.0.2:9847", ("10.66.0.3",)),
+        ("http://control.example:9847", ("10.66.0.3", "10.66.0.8")),
+    ],
+    ids=["address", "other-family", "on-the-peer", "name"],
+)
+def test_whose_addresses_are_known(url: str, known: tuple[str, ...]) -> None:
+    """What the control plane's address belongs to is not this peer, unless both may be one machine."""
+    net, peers = Ways(), (PEER, Peer("10.66.0.3", "c"))
+    settings = Settings(control=ControlSettings(url=url))
+    named = NameFacts(addresses=("10.66.0.8",), lookup_ms=1.0, resolvers_asked=1, resolvers_answering=1)
+    context = Context(settings, peers, None, cast("Net", net), handed_over={CONTROL: (named,)})
+
+    async def run() -> None:
+        async for _ in way_packet.function(context):
+            pass
+
+    asyncio.run(run())
+    assert net.others["b"] == known

@@ -45,7 +45,7 @@ def preflight(tmp_path: Path) -> Preflight:
         (("all", "--bootstrap-token-file", "t"), "go with --enroll"),
         (("all", "--timeout", "0"), "--timeout"),
         (("explain", "mtu.blackhole"), "nearest: mtu.black-hole"),
-        (("explain", "../pyproject"), "no finding code is called"),
+        (("explain", "../pyproject"), "no finding code or check is called"),
         (("report", "render", "none.json"), "none.json: No such file"),
         (("report", "diff", "none.json", "none.json"), "none.json: No such file"),
         (("all", "--baseline", "none.json"), "none.json: No such file"),

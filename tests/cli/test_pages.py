@@ -36,3 +36,10 @@ def test_a_command_inside_a_sentence_stays_together() -> None:
     assert command in out.getvalue()
     assert "So a b c." in out.getvalue()
     assert "\ue000" not in out.getvalue()
+
+
+def test_a_long_command_has_a_block() -> None:
+    """Inside a sentence, a command that is longer than the line is wrapped, and pasted broken."""
+    blocks = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+    inside = {page.name: re.findall(r"`([^`]+)`", blocks.sub("", page.read_text(encoding="utf-8"))) for page in PAGES}
+    assert {name: long for name, said in inside.items() if (long := [each for each in said if len(each) > 72])} == {}

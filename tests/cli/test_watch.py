@@ -92,9 +92,9 @@ def test_only_changes_are_reported(tmp_path: Path) -> None:
         assert watch.lines[0].startswith("member  writes to the cluster at http://127.0.0.1")
         watch.until("^member  joined as a")
         assert listed(port) == ["a"]
-    assert watch.until("^worse ").startswith("worse   cause control.refused")
+    assert watch.until("^worse ").startswith("worse   control.refused control: ")
     with control_plane(tmp_path, port):
-        watch.until("^better  control.connect")
+        watch.until("^better  control.refused control: not found any more")
         assert watch.stop() == 130
         assert watch.lines[-1] == "member  a left again"
         assert listed(port) == []
@@ -110,9 +110,41 @@ def test_it_ends_after_its_rounds_with_the_last_one_s_exit_code(tmp_path: Path) 
         [*command, "--count", "2"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert run.returncode == 1
-    assert [line.split()[1] for line in run.stdout.splitlines()] == ["now", "now"]
+    assert [line.split()[1] for line in run.stdout.splitlines()][:2] == ["now", "now"]
+    assert [line.split()[1] for line in run.stdout.splitlines()[2:]] in (["fix:"], ["next:"])
     assert "control.refused" in run.stdout
     assert run.stderr == ""
+
+
+def test_a_command_gets_each_entry_by_its_environment(tmp_path: Path) -> None:
+    """The text of the network is never a word of the command, and no shell reads it; what fails ends nothing."""
+    port = free_port("127.0.0.1", socket.SOCK_STREAM)
+    script = tmp_path / "note"
+    script.write_text(
+        '#!/bin/sh\nprintf "%s|%s\\n" "$1" "$PREFLIGHT_CHANGE_TREND $PREFLIGHT_CHANGE_CODE" >>seen\nexit 7\n'
+    )
+    script.chmod(0o755)
+    command = [*WATCH, "control.connect", "--control-url", f"http://127.0.0.1:{port}", "--interval", "1"]
+    run = subprocess.run(
+        [*command, "--count", "2", "--exec", f"{script} 'two words; touch shell'"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert (tmp_path / "seen").read_text() == "two words; touch shell|now control.refused\n"
+    assert not (tmp_path / "shell").exists()
+    assert "--exec" in run.stderr
+    assert "exit code 7" in run.stderr
+
+
+def test_a_round_without_a_change_says_in_time_that_it_lives(tmp_path: Path) -> None:
+    """Silence for hours could also be a process that hangs."""
+    command = [*WATCH, "host.sockets", "--interval", "1", "--count", "2", "--alive", "0.1"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"\S+ alive   \w+: 1 result, \d causes?, 2 rounds so far", run.stdout.splitlines()[-1])
 
 
 def test_addresses_have_pseudonyms_if_asked(tmp_path: Path) -> None:

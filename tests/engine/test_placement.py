@@ -6,7 +6,7 @@ import pytest
 
 from preflight.api import CONTROL, Direction, Result, Status, codes
 from preflight.engine.placement import BULK, place
-from preflight.model.facts import EchoFacts, HealthFacts, LossFacts
+from preflight.model.facts import EchoFacts, HealthFacts, LoadedDelayFacts, LossFacts, ThroughputFacts
 from preflight.settings.schema import RttThresholds, Thresholds
 from tests.sample_facts import sample
 
@@ -35,6 +35,11 @@ def health(rtt: float = 25.0, tail: float | None = None, **more: Any) -> Result:
     advice = {"advised_http_timeout_ms": 15000, "advised_heartbeat_s": 30, "advised_lease_ms": 120000}
     facts = sample(HealthFacts, rtt_ms=rtt, rtt_p95_ms=rtt if tail is None else tail, **advice)
     return result("control.health", CONTROL, facts=facts, **more)
+
+
+def loaded(idle: float, during: float, peer: str = "b") -> Result:
+    facts = sample(LoadedDelayFacts, idle_rtt_ms=idle, loaded_rtt_ms=during, added_ms=during - idle, grade="A")
+    return result("perf.latency-under-load", peer, facts=facts)
 
 
 def verdicts(*results: Result, limits: Thresholds = LIMITS) -> tuple[str, ...]:
@@ -121,3 +126,35 @@ def test_what_decides_comes_first() -> None:
     broken = place((health(), DEAD, NO_CONTROL), LIMITS)
     assert broken[1].because.startswith("the ways to b, the control plane are broken; ")
     assert broken[2].because.startswith("the way to b is broken; ")
+
+
+@pytest.mark.parametrize(
+    ("idle", "during", "agent", "inference"),
+    [
+        (0.6, 1.1, "allowed", "allowed"),
+        (0.6, 14.9, "allowed", "caution"),  # 25 times as long, while somebody else uploads
+        (20.0, 35.0, "allowed", "allowed"),
+        (20.0, 90.0, "caution", "caution"),
+        (140.0, 160.0, "allowed", "caution"),
+    ],
+)
+def test_a_queue_that_a_transfer_fills_counts(idle: float, during: float, agent: str, inference: str) -> None:
+    """A line that is quick only while nobody uses it is not simply allowed for work that waits for answers."""
+    found = place((health(), quality(rtt=min(idle, 100.0)), loaded(idle, during)), LIMITS)
+    assert [entry.verdict for entry in found][:2] == [agent, inference]
+    assert "during one transfer" in found[1].because
+
+
+def test_what_was_not_measured_under_load_is_said() -> None:
+    """`allowed` is about an idle line then, and the reader knows how to see more."""
+    (_, inference, *_) = place((health(), quality()), LIMITS)
+    assert "not measured: the delay during a transfer (--tag load)" in inference.because
+    (_, inference, *_) = place((health(), quality(), loaded(1.0, 2.0)), LIMITS)
+    assert "not measured" not in inference.because
+
+
+def test_the_slowest_direction_is_said_for_bulk_work() -> None:
+    """Long training moves data: the reader sees what the path carries."""
+    rates = [result("perf.throughput", "b", facts=sample(ThroughputFacts, tcp_mbit_s=rate)) for rate in (40.0, 4.0)]
+    training = place((health(), quality(), *rates), LIMITS)[2]
+    assert "TCP carries 4.0 Mbit/s" in training.because

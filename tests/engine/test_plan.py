@@ -195,3 +195,17 @@ def test_unknown_need_and_taken_id_break_only_the_plugin() -> None:
     catalog = assemble([declare("a.a"), declare("a.a"), declare("b.b", "no.such"), declare("c.c", "b.b")])
     assert [check.id for check in catalog.checks] == ["a.a"]
     assert {broken.name for broken in catalog.broken} == {"a.a", "b.b", "c.c"}
+
+
+def test_load_comes_last() -> None:
+    """What fills a path on purpose would be measured by every check that runs at the same time."""
+    checks = [
+        *CHECKS,
+        declare("perf.a", "reach.udp", tags=("load",)),
+        declare("perf.b", after=("perf.a",), tags=("load",)),
+    ]
+    plan = make_plan(checks, Selection(tags=("load",)))
+    others = {check.id for check in plan.checks if not check.id.startswith("perf.")}
+    assert set(plan.before["perf.a"]) == others
+    assert set(plan.before["perf.b"]) == {*others, "perf.a"}
+    assert not any(id.startswith("perf.") for id in others for id in plan.before[id])

@@ -9,6 +9,7 @@ from preflight import codes
 from preflight.api import CONTROL, NODE, Direction, Result, failed, look, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
+from preflight.model.facts import ClockSkewFacts, NodeAgeFacts
 
 RT = Direction.ROUND_TRIP
 
@@ -81,3 +82,15 @@ def test_no_code_has_two_depths(slug: str) -> None:
 def test_what_lies_beneath_exists() -> None:
     """An exception about a code that does not exist protects nothing."""
     assert set(BENEATH) | {slug for deeper in BENEATH.values() for slug in deeper} <= set(codes.ALL)
+
+
+@pytest.mark.parametrize(("age_s", "causes"), [(110, 1), (3600, 2)], ids=["made-old-by-the-skew", "older"])
+def test_a_skew_explains_only_what_it_can_make_old(age_s: int, causes: int) -> None:
+    """A node that is away for an hour is away, also where the clocks differ by a minute."""
+    skew = ClockSkewFacts(clock_offset_ms=60_000, clock_error_ms=500)
+    ages = NodeAgeFacts(oldest_age_ms=age_s * 1000, stale_after_ms=60_000)
+    results = [
+        at("control.clock", warned(codes.CONTROL_CLOCK_SKEW, CONTROL, RT, "60 s ahead", facts=skew)),
+        at("nodes.state", warned(codes.NODES_STALE, CONTROL, RT, "one is stale", facts=ages)),
+    ]
+    assert len(diagnose(results)) == causes

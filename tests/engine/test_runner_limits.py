@@ -107,3 +107,22 @@ def test_an_interrupted_check_cleans_up_and_the_rest_is_reported() -> None:
     assert cleaned == ["left"]
     assert outcome.interrupted
     assert shown(outcome)["enroll.cycle/control/round-trip/interrupted"][1] == "run.interrupted"
+
+
+def test_waiting_for_a_turn_alone_takes_nothing_of_a_check_s_time() -> None:
+    """A check that looks again alone waits for others, which may take longer than it may itself."""
+    beside: list[int] = []
+
+    async def again(ctx: Context) -> AsyncGenerator[Result, None]:
+        async with ctx.net.turns.alone_instead():
+            beside.append(ctx.net.turns.sharing)
+        for peer in ctx.peers:
+            yield passed(peer.target, Direction.ROUND_TRIP, "looked again")
+
+    async def slow(ctx: Context) -> AsyncGenerator[Result, None]:
+        await asyncio.sleep(0.3)
+        yield passed("b", Direction.ROUND_TRIP, "done")
+
+    got = shown(run(declare("x.y", again, timeout=0.1), declare("z.z", slow), declare("z.y", again, timeout=0.1)))
+    assert {status for status, _, _ in got.values()} == {"pass"}
+    assert beside == [0, 0]

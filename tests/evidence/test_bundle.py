@@ -14,13 +14,14 @@ import pytest
 
 from preflight import codes
 from preflight.api import Direction, Evidence, failed
+from preflight.cli.bundle import is_here
 from preflight.engine.diagnosis import diagnose
 from preflight.evidence.bundle import make_bundle
 from preflight.evidence.collect import Raw, collect, counters
 from preflight.model.event import Event
 from preflight.report import json as report_json
 from preflight.report.build import build_report
-from preflight.report.model import Gate, NodeInfo, Report
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
 from preflight.report.timeline import Header, Recorded, parse
@@ -118,6 +119,26 @@ def test_the_manifest_accounts_for_every_file_and_every_cut() -> None:
     }  # fmt: skip
 
 
+def test_the_readme_says_what_was_found() -> None:
+    """Who opens it first reads the verdict there, redacted like the rest."""
+    files = unpacked(make_bundle(made(SECRETS["known"]), [], Redactor([SECRETS["known"]]), addresses=False))
+    readme = files["README.txt"].decode()
+    assert readme.splitlines()[2].startswith(("FAIL: ", "PASS: ", "INCONCLUSIVE: "))
+    assert "report.txt" in readme
+    assert SECRETS["known"] not in readme
+
+
+def test_the_evidence_of_a_lab_is_not_the_host_s() -> None:
+    """The lab's network is in namespaces; what the host shows would be about another network."""
+    report = made("x")
+    assert is_here(report)
+    overlay = OverlayInfo(product="wireguard", interface="no-such-device", mtu=1420)
+    lab = report.model_copy(update={"run": report.run.model_copy(update={"lab": "wireguard", "overlay": overlay})})
+    assert not is_here(lab)
+    inside = overlay.model_copy(update={"interface": "lo"})
+    assert is_here(lab.model_copy(update={"run": lab.run.model_copy(update={"overlay": inside})}))
+
+
 def test_pseudonyms_are_the_same_in_the_report_and_in_raw_files() -> None:
     """A reader follows one address through all files; names, MAC and IP addresses of the node are nowhere."""
     raw = [Raw("neighbours.txt", "10.66.0.2 dev eth0 lladdr 52:54:00:AB:cd:ef\nfe80::5054:ff:feab:cdef node-seven\n")]
@@ -144,6 +165,8 @@ def test_evidence_of_this_node_says_what_is_missing() -> None:
     assert "lo" in raw["links.txt"]
     assert raw["tailscale.json"] == "tailscale: not on this node\n" or raw["tailscale.json"].strip()
     assert "Udp:" in raw["counters-after/snmp"]
+    assert {"iptables.txt", "connections.txt", "qdiscs.txt", "offloads.txt", "journal.txt", "sysctl.txt"} <= set(raw)
+    assert not [line for line in raw["sysctl.txt"].splitlines() if "stable_secret" in line or "fastopen_key" in line]
     assert raw["versions.txt"].startswith("preflight ")
 
 
@@ -170,6 +193,7 @@ def test_the_command_packs_and_tells_where(given: bool, tmp_path: Path) -> None:
     files = unpacked((home / "b.tar.gz").read_bytes())
     assert "check-ended" in {event.name for event in parse(files["timeline.jsonl"]).events}
     everything = b"\n".join(files.values())
+    assert b"token_file: token" in files["evidence/preflight.yaml"]
     assert b"from-a-file-000" not in everything
     assert b"from-the-environment" not in everything
     assert ("evidence/counters-before/snmp" in files) is not given

@@ -8,7 +8,7 @@ import pytest
 
 from preflight import codes
 from preflight.codes import Code
-from preflight.fleet.outcome import Kind, Step, carried, hole_of, last_json
+from preflight.fleet.outcome import Kind, Step, carried, hole_of, last_json, was_spared
 
 
 def step(kind: Kind, task: str = "reach", **result: Any) -> Step:
@@ -64,3 +64,18 @@ def test_what_is_damaged_is_told(text: str) -> None:
     """Protects the run from a node that prints something else."""
     with pytest.raises(ValueError, match=r"."):
         carried(step("ok", stdout=text))
+
+
+@pytest.mark.parametrize(
+    ("ended", "spared"),
+    [
+        (step("unreachable"), True),
+        (step("failed", rc=127), True),
+        (step("failed", rc=3), False),
+        (step("unreachable", "collect"), False),
+        (step("ok"), False),
+    ],
+)
+def test_only_a_node_without_our_files_is_not_cleaned(ended: Step, spared: bool) -> None:
+    """Protects nodes from what a failed run leaves, and the reader from a complaint about a node that has nothing."""
+    assert was_spared(ended) == spared

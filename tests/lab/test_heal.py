@@ -123,3 +123,15 @@ def test_a_row_heals(tmp_path: Path) -> None:
     said = json.loads(file.read_text(encoding="utf-8"))
     assert (said["healed"], said["healable"], said["harmful"]) == (1, 1, 0)
     assert said["scenarios"][0]["healing"]["lines"][0].startswith("ip link set dev pl-")
+
+
+def test_what_the_set_up_lacks_keeps_nothing_from_being_made(lab: Lab) -> None:
+    """A responder that nobody runs is for a person to start, and no reason to leave the fault as it is."""
+    tunnel = lab.names.tunnel("a")
+    broken = report(fix(lambda: LinkMtu(interface=tunnel, mtu_bytes=1300)))
+    broken["diagnosis"].append(
+        {"code": "run.needs-responder", "remedies": report(by_hand("Start it."))["diagnosis"][0]["remedies"]}
+    )
+    assert heal(lab, broken, lambda variables: GREEN, green).verdict == "no fix"
+    done = heal(lab, broken, lambda variables: GREEN, green, silent=frozenset({"run.needs-responder"}))
+    assert done.verdict == "healed"

@@ -128,6 +128,17 @@ def test_table_and_line_name_what_went_wrong() -> None:
     assert "0 right, 1 wrong, 0 missed, 0 false alarms, 1 in all" in table(outcomes)
 
 
+def test_the_table_loses_no_letter_on_a_narrow_terminal() -> None:
+    """A name that ends in … cannot be looked up, nor pasted."""
+    scenario = replace(BROKEN, name="black-hole-reverse-no-responder")
+    outcomes = [score.judge(scenario, report(first=("overlay.endpoint-answers-elsewhere", "round-trip"), exit_code=1))]
+    shown = table(outcomes, 80)
+    assert "…" not in shown
+    assert "black-hole-reverse-no-responder" in shown
+    assert "false alarms" not in shown.partition("\n\n")[0]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_scenarios_expect_codes_that_exist() -> None:
     """Protects the matrix from spelling mistakes, which would make a row impossible to get right."""
     from preflight import codes

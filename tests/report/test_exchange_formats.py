@@ -1,6 +1,7 @@
 """Formats for other programs and for tickets: read back by their own readers, and safe with what strangers wrote."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,6 +71,15 @@ def test_markdown_shows_verdict_cause_and_remedy_first(report: Report) -> None:
     assert lines[0] == "## preflight: FAIL on node-a"
     assert lines.index("ip link set dev wg0 mtu 1320  # ``` here") < lines.index("<details>")
     assert text.index("### 1. ✗ `mtu.black-hole` b this node → peer") < text.index("| ✗ | `mtu.path/b/forward`")
+
+
+def test_a_ticket_shows_ten_lines(report: Report) -> None:
+    """Everything else is folded, and the causes that are open are the first ones."""
+    opened = re.sub(r"<details>.*?</details>", "", markdown.render(report), flags=re.DOTALL)
+    lines = [line for line in opened.splitlines() if line.strip() and not line.startswith("```")]
+    assert len(lines) <= 10
+    assert "### 1. ✗ `mtu.black-hole`" in opened
+    assert "2\\. ! `udp.loss` b this node → peer" in lines
 
 
 def test_markdown_makes_no_markup_of_what_strangers_wrote(report: Report) -> None:
@@ -142,3 +152,31 @@ def test_sarif_has_a_rule_for_each_result_and_levels_by_status(report: Report) -
     assert [r["properties"]["rootCause"] for r in run["results"]] == [True, True, False, True]
     assert run["invocations"][0]["startTimeUtc"] == "2026-11-23T12:00:00.000Z"
     assert run["invocations"][0]["endTimeUtc"] == "2026-11-23T12:00:01.234Z"
+
+
+def test_sarif_has_what_code_scanning_refuses_to_do_without(report: Report) -> None:
+    """GitHub needs a file and a line for each result, and three texts for each rule; the file is that of the run."""
+    run = report.run.model_copy(update={"command": ("preflight", "all", "--config", "over lay/a.yaml")})
+    for made, uri in ((report, "preflight.yaml"), (report.model_copy(update={"run": run}), "over%20lay/a.yaml")):
+        (document,) = json.loads(sarif.render(made))["runs"]
+        places = [place["physicalLocation"] for result in document["results"] for place in result["locations"]]
+        assert len(places) == len(document["results"])
+        assert {(p["artifactLocation"]["uri"], p["region"]["startLine"]) for p in places} == {(uri, 1)}
+        for rule in document["tool"]["driver"]["rules"]:
+            assert rule["shortDescription"]["text"]
+            assert rule["fullDescription"]["text"]
+            assert rule["help"]["markdown"].startswith(f"# {rule['id']}")
+            assert rule["defaultConfiguration"]["level"] in ("error", "warning", "note")
+
+
+def test_sarif_shows_a_finding_about_files_at_the_files() -> None:
+    """A secret in a repository is shown where it is."""
+    leak = failed(
+        codes.POSTURE_SECRET_IN_GIT, "node", Direction.LOCAL, "a secret", measurements={"file": ["a/.env", "/etc/b"]}
+    )
+    results = (_stamp("posture.secrets", leak),)
+    node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
+    made = build_report(results, diagnose(results), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate())
+    (result,) = json.loads(sarif.render(made))["runs"][0]["results"]
+    uris = [place["physicalLocation"]["artifactLocation"]["uri"] for place in result["locations"]]
+    assert uris == ["a/.env", "file:///etc/b"]

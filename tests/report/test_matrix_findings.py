@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from preflight.report.fields import StatusName
 from preflight.report.matrix import Finding, OwnCause, View, Way
-from preflight.report.matrix_findings import Ends, Told, find_causes
+from preflight.report.matrix_findings import Told, find_causes
+from preflight.report.matrix_sites import Ends
 
 NODES = "abcdef"
 SOME_WAYS = st.sets(st.sampled_from(sorted(permutations(NODES, 2))))

@@ -1,11 +1,13 @@
 """The matrix of many nodes as text and as a page."""
 
+from itertools import pairwise
+
 import pytest
 
 from preflight import codes
 from preflight.api import Direction, inconclusive
-from preflight.report.matrix import Finding, Hole, Matrix
-from preflight.report.matrix_text import heading, render_html, render_text
+from preflight.report.matrix import Finding, Hole, Matrix, Way
+from preflight.report.matrix_text import Cell, by_site, heading, render_html, render_text
 from preflight.report.merge import merge
 from tests.report.test_merge import good, seen_by
 
@@ -70,3 +72,21 @@ def test_a_hole_has_its_reason_on_the_page_and_in_the_text() -> None:
     assert "2 nodes (and 1 without a report)" in text
     assert "c           ?  ?  ·" in text
     assert "Permission denied &lt;publickey&gt;" in page
+
+
+def test_a_large_matrix_is_shown_by_site() -> None:
+    """Protects the page of a thousand nodes: its size goes with the sites and with what is bad, not with the ways."""
+    nodes = [f"n{number:03}" for number in range(90)]
+    sites = {node: f"site-{number % 3}" for number, node in enumerate(nodes)}
+    ways = [
+        Way.model_validate({"source": one, "target": other, "status": status, "contradiction": False, "views": [view]})
+        for number, (one, other) in enumerate(pairwise(nodes))
+        for status in ["fail" if number == 3 else "pass"]
+        for view in [{"by": one, "direction": "forward", "status": status, "code": None, "message": "m", "result": "r"}]
+    ]
+    matrix = Matrix(nodes=(), silent=tuple(nodes), ways=tuple(ways), sites=sites)
+    assert by_site(matrix)["site-0", "site-1"] == Cell("fail", 1, 30)
+    page = render_html(matrix)
+    assert "site-2" in page
+    assert "n003 → n004" in page
+    assert "n007" not in page

@@ -26,11 +26,13 @@ MTU = LinkMtu(interface="wg0", mtu_bytes=1320)
 BOTH = (*look("mtr -u 10.66.0.2"), *heal(lambda: MTU, lasting="MTU = 1320 under [Interface]"))
 
 
-def reported(remedies: Remedies = (), remedy: str | None = None) -> Report:
-    """A report of one failure with these remedies."""
+def reported(
+    remedies: Remedies = (), remedy: str | None = None, privileges: tuple[str, ...] = ("net_admin",)
+) -> Report:
+    """A report of one failure with these remedies, by a user with these privileges."""
     hole = failed(codes.MTU_BLACK_HOLE, "b", Direction.FORWARD, "a hole", remedies=remedies, remedy=remedy)
     results = (replace(hole, check="mtu.path", category="mtu", started_at=NOW),)
-    node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
+    node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11", privileges=privileges)
     return build_report(results, diagnose(results), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate())
 
 
@@ -45,6 +47,13 @@ def test_every_format_says_what_heals_and_what_only_tells_more() -> None:
     assert f"fix: {fix}\\nnext: {more}" in sarif.render(report)
     page = html.render(report)
     assert page.index("<strong>Fix:</strong>") < page.index(fix) < page.index("<strong>Next:</strong>")
+
+
+def test_a_document_of_a_plain_user_has_sudo() -> None:
+    """Who reads the ticket pastes the line on that node, as that user."""
+    report = reported(BOTH, privileges=())
+    for rendered in (markdown.render(report), html.render(report)):
+        assert "sudo ip link set dev wg0 mtu 1320" in rendered
 
 
 def test_sentences_and_commands_are_kept_apart() -> None:

@@ -129,6 +129,26 @@ def test_a_cause_has_the_fields_of_the_contract(report: Report) -> None:
     }
 
 
+def test_junit_shows_failures_first(report: Report) -> None:
+    """A viewer lists them in the order of the file."""
+    suites = list(JUnitXml.fromstring(junit.render(report).encode()))
+    assert [suite.name for suite in suites][:3] == ["mtu", "udp", "reach"]
+    assert [case.name for case in suites[0]] == ["b forward", "b reverse"]
+
+
+def test_junit_names_the_cause_of_an_effect() -> None:
+    """A viewer does not show the diagnosis: a person who opens an effect must find its cause there."""
+    down = stamp("overlay.interface", failed(codes.OVERLAY_DOWN, "node", Direction.LOCAL, "wg0 is down"))
+    silent = stamp("reach.udp", failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "no packet arrives"))
+    results = (down, silent)
+    node = NodeInfo(hostname="a", os="Debian", kernel="6.1", python="3.11")
+    made = build_report(results, diagnose(results), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate())
+    assert [cause.code for cause in made.diagnosis] == ["overlay.down"]
+    (effect,) = (suite for suite in JUnitXml.fromstring(junit.render(made).encode()) if suite.name == "reach")
+    assert "explained by overlay.down (node): wg0 is down" in next(iter(effect)).result[0].text
+    assert junit.render(made).count("explained by") == 1
+
+
 def test_junit_is_accepted_by_its_readers(report: Report) -> None:
     """junitparser reads it back, and the schema of Jenkins' xUnit plugin accepts it."""
     rendered = junit.render(report)

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 from typing import Literal
 
+import pytest
+
 from preflight import codes
 from preflight.api import Direction, Observation, Station, failed
 from preflight.engine.diagnosis import diagnose
 from preflight.proto.way.observation import Death
 from preflight.report import html, json, markdown, text
 from preflight.report.build import build_report
-from preflight.report.model import Gate, NodeInfo, Report
-from preflight.report.ways import both_ways, line
+from preflight.report.model import Gate, NodeInfo, PlaceEntry, Report
+from preflight.report.ways import both_ways, line, line_for
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 MESSAGE = "203.0.113.1 refuses what this node sends to b"
@@ -63,12 +65,15 @@ def test_every_format_tells_the_way() -> None:
     assert both_ways(again, again.diagnosis[0]) == made.ways
 
 
-def test_the_place_of_a_cause_is_marked_also_where_other_probes_pass() -> None:
+@pytest.mark.parametrize("kind", ["packet", "request"])
+def test_the_place_of_a_cause_is_marked_also_where_other_probes_pass(kind: str) -> None:
     """Large packets die where small ones pass; what dies, a packet or a request, reaches no later station."""
-    (way,) = report(Direction.REVERSE).ways
-    passing = tuple(station.model_copy(update={"state": "passed"}) for station in way.stations)
-    small = way.model_copy(update={"stations": passing})
-    assert line(small, "network").endswith("network ✗ │ here: unseen")
-    assert line(small, "nowhere") == line(small)
-    request = small.model_copy(update={"kind": "request", "stations": passing})
-    assert line(request, "network").endswith("network ✗ │ here: unseen")
+    made = report(Direction.REVERSE)
+    (way,) = made.ways
+    passing = tuple(each.model_copy(update={"state": "passed", "reason": "6 of 6"}) for each in way.stations)
+    made = made.model_copy(update={"ways": (way.model_copy(update={"kind": kind, "stations": passing}),)})
+    assert line_for(made, made.diagnosis[0]).endswith("network ✗ │ here: unseen")
+    assert "| network | ✗ | node | others pass: 6 of 6 |" in markdown.render(made)
+    assert 'class="station fail"' in html.render(made)
+    nowhere = made.diagnosis[0].model_copy(update={"place": PlaceEntry(way=way.id, station="nowhere")})
+    assert "✗" not in line_for(made, nowhere)

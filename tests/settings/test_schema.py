@@ -44,7 +44,7 @@ def test_the_documented_file_validates_against_the_published_schema() -> None:
         ("node: {id: a}\nnode: {id: b}\n", ":2: not valid YAML: key 'node' appears twice"),
         ("a: [1\n", ":2: not valid YAML"),
         ("- 1\n", ":1: expected `key: value` lines"),
-        ("overlay: {prefixes: [10.66.0.1/24]}\n", ":1: overlay.prefixes.0"),
+        ("overlay: {prefixes: [10.66.0.1/24]}\n", ":1: overlay.prefixes.0: must be a network, as 10.66.0.0/24"),
         ("control: {timeout_ms: 1}\n", ":1: control.timeout_ms"),
         ("stun:\n  servers: ['host:0']\n", ":2: stun.servers.0: 'host:0' is not HOST[:PORT]"),
         ("responder: {port: 0}\n", ":1: responder.port"),

@@ -1,8 +1,9 @@
 """The steps of a run on one node: `python3 AGENT STEP RUN_FOLDER …`, as Ansible calls them.
 
-start    unpacks the delivery, takes key and settings from standard input, and starts the keeper
-ready    prints whether the start worked
-go       takes the schedule from standard input
+unpack   unpacks the delivery that this is, and has its folder in place of the run's
+start    takes key and settings from standard input, and starts the keeper
+ready    prints the responder's place, or fails with its last words
+go       takes the schedule as its last argument
 collect  waits for the report and prints it
 
 The keeper stays when `start` has ended. It runs the responder and each schedule, and ends with everything that it
@@ -31,10 +32,9 @@ _START_WITHIN_S = 30.0
 _LOOK_AGAIN_S = 0.05
 
 
-def read_input() -> dict[str, Any]:
-    """The JSON on standard input."""
-    text = sys.stdin.read().strip()
-    found: dict[str, Any] = json.loads(base64.b64decode(text.removeprefix(PREFIX)))
+def orders_of(text: str) -> dict[str, Any]:
+    """Orders as the controller packs them."""
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text.strip().removeprefix(PREFIX))))
     return found
 
 
@@ -44,10 +44,8 @@ def answer(value: object) -> None:
     sys.stdout.write(f"{PREFIX}{base64.b64encode(packed).decode()}\n")
 
 
-def unpack(folder: Path) -> None:
+def unpack(folder: Path) -> int:
     """Unpack the delivery into the folder named by its hash: complete, or not at all."""
-    if folder.exists():
-        return
     draft = folder.with_name(f"{folder.name}.{os.getpid()}")
     with zipfile.ZipFile(sys.argv[0]) as delivery, delivery.open(PAYLOAD) as packed:
         with tarfile.open(fileobj=packed, mode="r|gz") as archive:
@@ -58,6 +56,7 @@ def unpack(folder: Path) -> None:
         draft.rename(folder)
     except OSError:  # another run was faster
         shutil.rmtree(draft)
+    return 0
 
 
 def write(path: Path, content: bytes) -> None:
@@ -69,9 +68,8 @@ def write(path: Path, content: bytes) -> None:
 
 
 def start(run_folder: Path, delivery: Path) -> int:
-    """Unpack, write key and settings, and start the keeper; return when it has said how the responder does."""
-    given = read_input()
-    unpack(delivery)
+    """Write key and settings, and start the keeper; return when it has said how the responder does."""
+    given = orders_of(sys.stdin.read())
     run_folder.mkdir(mode=0o700)
     write(run_folder / "key", base64.b64decode(given["key"]))
     write_settings(run_folder, given["settings"])
@@ -101,22 +99,26 @@ def appears(path: Path, within_s: float) -> bool:
 def ready(run_folder: Path) -> int:
     """Whether the start worked, with this node's clock."""
     state = json.loads((run_folder / "state").read_bytes())
+    if "listening" not in state:
+        sys.stderr.write(f"{state['error']}\n")
+        return 1
     answer(state | {"monotonic": time.monotonic()})
     return 0
 
 
-def go(run_folder: Path, number: str) -> int:
+def go(run_folder: Path, number: str, orders: str) -> int:
     """Hand the schedule to the keeper."""
-    given = read_input()
+    given = orders_of(orders)
     write_settings(run_folder, given["settings"])
     write(run_folder / f"go-{number}", json.dumps(given).encode())
     return 0
 
 
-def collect(run_folder: Path, number: str, within_s: str) -> int:
-    """Print the report once it is complete."""
-    if not appears(run_folder / f"done-{number}", float(within_s)):
-        sys.stderr.write(f"no report within {float(within_s):.0f} s: {last_words(run_folder / 'log')}\n")
+def collect(run_folder: Path, number: str) -> int:
+    """Print the report once it is complete; the orders say how long to wait for it."""
+    within_s = float(json.loads((run_folder / f"go-{number}").read_bytes())["within_s"])
+    if not appears(run_folder / f"done-{number}", within_s):
+        sys.stderr.write(f"no report within {within_s:.0f} s: {last_words(run_folder / 'log')}\n")
         return 1
     report = run_folder / f"report-{number}"
     if not report.exists():
@@ -124,6 +126,11 @@ def collect(run_folder: Path, number: str, within_s: str) -> int:
         return 1
     sys.stdout.write(f"{PREFIX}{base64.b64encode(report.read_bytes()).decode()}\n")
     return 0
+
+
+def loaded(number: object) -> str:
+    """The file by which the process of a schedule says that it waits for it."""
+    return f"loaded-{number}"
 
 
 def last_words(log: Path) -> str:
@@ -145,14 +152,18 @@ class Keeper:
         """Until the life limit or a signal."""
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         try:
-            self.start_responder()
-            number = 1
-            while time.monotonic() < self.deadline:
-                # It loads its modules meanwhile, and waits for its orders.
-                words = ["-m", "preflight.cli.fleet_node", str(self.folder), str(number)]
-                self.start(words, None).wait()
+            responder, number = self.start_responder(), 1
+            measuring = self.measure(number)
+            state = self.state(responder)
+            while not (self.folder / loaded(number)).exists() and measuring.poll() is None:
+                time.sleep(_LOOK_AGAIN_S)
+            write(self.folder / "state", json.dumps(state).encode())
+            while measuring.wait() == 0 and time.monotonic() < self.deadline:
                 write(self.folder / f"done-{number}", b"")
                 number += 1
+                measuring = self.measure(number)
+            write(self.folder / f"done-{number}", b"")  # it failed; the responder still answers the others
+            time.sleep(max(0.0, self.deadline - time.monotonic()))
         finally:
             for child in self.children:
                 child.kill()
@@ -174,30 +185,39 @@ class Keeper:
         self.children.append(child)
         return child
 
-    def start_responder(self) -> None:
-        """Start it, and write down whether it listens, or its last words. A run that only compares needs none."""
+    def measure(self, number: int) -> "subprocess.Popen[bytes]":
+        """Start what follows a schedule: it loads its modules, and waits for its orders."""
+        return self.start(["-m", "preflight.cli.fleet_node", str(self.folder), str(number)], None)
+
+    def start_responder(self) -> "subprocess.Popen[bytes] | None":
+        """A run that only compares needs none."""
         if self.given["bind"] is None:
-            write(self.folder / "state", json.dumps({"listening": ""}).encode())
-            return
+            return None
         words = ["-m", "preflight", "responder", "--key-file", str(self.folder / "key")]
         words += [word for place in self.given["bind"] for word in ("--bind", place)]
-        child = self.start([*words, "--config", str(self.folder / "preflight.yaml")], subprocess.PIPE)
-        assert child.stdout is not None
-        line = child.stdout.readline().decode(errors="replace").strip()
-        state = {"listening": line} if line else {"error": last_words(self.folder / "log") if child.wait() else ""}
-        write(self.folder / "state", json.dumps(state).encode())
+        return self.start([*words, "--config", str(self.folder / "preflight.yaml")], subprocess.PIPE)
+
+    def state(self, responder: "subprocess.Popen[bytes] | None") -> dict[str, str]:
+        """Where the responder listens, or its last words."""
+        if responder is None:
+            return {"listening": ""}
+        assert responder.stdout is not None
+        line = responder.stdout.readline().decode(errors="replace").strip()
+        return {"listening": line} if line else {"error": last_words(self.folder / "log") if responder.wait() else ""}
 
 
 def main(step: str, run_folder: str, *more: str) -> int:
     """One step."""
     folder = Path(run_folder)
+    if step == "unpack":
+        return unpack(folder)
     if step == "keep":
         return Keeper(folder, Path(more[0])).run()
     if step == "start":
         return start(folder, Path(more[0]))
     if step == "ready":
         return ready(folder)
-    return go(folder, more[0]) if step == "go" else collect(folder, *more)
+    return go(folder, *more) if step == "go" else collect(folder, *more)
 
 
 if __name__ == "__main__":

@@ -34,10 +34,8 @@ def main(run: str, delivery: str, version: str, machine: str) -> int:
     if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         sys.stderr.write(f"{base} may be written by others\n")
         return UNFIT
-    agent = base / delivery / "agent.py"
     place = {
-        "have": agent.exists(),
-        "agent": str(agent if agent.exists() else incoming / "delivery.pyz"),
+        "have": (base / delivery).exists(),
         "folder": str(base / delivery),
         "incoming": str(incoming),
         "run_folder": str(runtime / f"preflight-fleet-{run}"),

@@ -37,8 +37,8 @@ def _own_here(setup: Setup) -> Truth:
 
 def _own_there(setup: Setup) -> Truth:
     if not words.observed(setup):
-        # b takes nothing from what is its own address, so both directions are dead.
-        return words.silence(setup, "round-trip")
+        # IPv4 takes nothing from what is an own address, so both directions are dead. IPv6 takes it, and cannot answer.
+        return words.silence(setup, "reverse" if setup.families == "ipv6" else "round-trip")
     less = (words.UNREACHABLE, words.NO_FORWARD, words.NO_REVERSE)
     return Truth(_DUPLICATE, "b", place=_PLACE, deciding=_address("a"), heals="command", where="peer", vague=less)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from preflight.lab import faults
+from preflight.lab import faults, links
 from preflight.lab.axes.setup import Setup
 from preflight.lab.impairment import Impairment
 from preflight.lab.names import ROUTER
@@ -25,6 +25,10 @@ _RATE = 30
 _JITTER_MS = 150.0
 _SLOW_MS = 300.0
 _NAT_TIMEOUT_S = 20
+_QUEUE_KBIT = 1500.0
+"""A transfer fills the queue of a link that carries this much within seconds, and small packets never do."""
+_SHORT_KBIT, _SHORT_QUEUE_MS = 20_000, 5
+_LARGE = 1000
 _SENT = 100
 _SMALL = 64
 _PAUSE_S = 0.008
@@ -120,6 +124,46 @@ def _by_a_bad_link(source: str, target: str) -> "Proof":
     return prove
 
 
+# A queue that one transfer fills
+
+
+def _deep_queue(direction: Dead) -> Fault:
+    ends = _ENDS[direction]
+    return Fault(
+        name=f"network-deep-queue-{direction}",
+        summary=f"the link from {ends[0]} to {ends[1]} is slow, and its queue is deep; a asks for load",
+        place=PLACE,
+        made=lambda setup: (
+            planned("b's responder takes load, and a asks for it", load="taken"),
+            # The other direction has a short queue, and not the one of a busy machine.
+            links.rate(_SHORT_KBIT, queue_ms=_SHORT_QUEUE_MS),
+            faults.impaired(*ends, Impairment(rate_kbit=_QUEUE_KBIT)),
+        ),
+        expected=_worse("perf.bufferbloat", direction, warns=True),
+        proof=_fills_a_queue(*ends),
+        excluded=_quick_link,
+        alone=True,
+    )
+
+
+def _quick_link(setup: Setup) -> str | None:
+    if setup.rate != "unlimited":
+        return "a's own link has such a queue in both directions"
+    return _free_link(setup)
+
+
+def _fills_a_queue(source: str, target: str) -> "Proof":
+    """The bad link is on the way, and of a burst that its queue does not hold, some do not arrive."""
+
+    def prove(network: "Network") -> None:
+        _by_a_bad_link(source, target)(network)
+        seen = proofs.burst(network, source, target, size=_LARGE, count=6 * _SENT).arrived
+        if not 0 < seen < 6 * _SENT:
+            raise NotThereError(f"{seen} of {6 * _SENT} large datagrams arrive")
+
+    return prove
+
+
 # More than one copy
 
 
@@ -197,6 +241,7 @@ FAULTS = (
     *(_policer(direction) for direction in _ONE_WAY),
     *(_bad_link("reordering", "udp.reordering", each, Impairment(reordering_percent=20)) for each in _ONE_WAY),
     *(_bad_link("jitter", "udp.jitter", each, Impairment(jitter_ms=_JITTER_MS)) for each in _ONE_WAY),
+    *(_deep_queue(direction) for direction in _ONE_WAY),
     Fault(
         name="network-twice",
         summary="20 % of the packets from a to b arrive twice",

@@ -158,6 +158,12 @@ def _loop_is(setup: Setup, node: str) -> Truth:
     )
 
 
+def _blackhole_is(setup: Setup, node: str) -> Truth:
+    # A strict filter finds no way back to where b's packets come from either.
+    both = node == "b" and setup.filter == "strict" and outside.family_of(outside.plan_of(setup)) == 4
+    return at_sender(setup, node, "route-outer", Deciding("route_type", "blackhole"), everything=both)
+
+
 def _before(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
         to = _endpoint(network)
@@ -270,7 +276,7 @@ FAULTS = (
         "blackhole",
         "a blackhole route on {node} for the remote end of its tunnel",
         step=_blackhole,
-        expected=_own("route-outer", Deciding("route_type", "blackhole")),
+        expected=_blackhole_is,
         proof=_refused("Invalid argument"),
         excluded=outside.main_table,
     ),

@@ -30,6 +30,11 @@ def _there(setup: Setup) -> Truth:
     return words.there(setup, "rp", code=_CODE, reported=True)
 
 
+def _there_and_back(setup: Setup) -> Truth:
+    """The route that makes the filter drop leads b's own packets away from the tunnel too: no hello of b comes to a."""
+    return _there(setup) if words.told(setup) else words.silence(setup, "round-trip")
+
+
 def _filter(node: str, mode: int) -> Part:
     return routes.reverse_path_filter(node, 1 if mode == 1 else 2)
 
@@ -65,6 +70,9 @@ def _second_path_here(setup: Setup) -> Truth:
 
     wg-quick's own rule, which it sets up with a default route, drops them before the filter is asked.
     """
+    if setup.user != "root" and not words.told(setup):
+        # Everyone may read the setting, and the counter of what it drops while b is silent; not whose route is wrong.
+        return Truth(_CODE, "node", where="peer", vague=(words.UNREACHABLE,))
     if setup.user != "root":
         return words.answers_there(setup, "route", code="overlay.route-leak", deciding=_BY_UPLINK, reported=True)
     quick = setup.product == "wireguard" and setup.routes == "default"
@@ -122,7 +130,11 @@ _SECOND_HERE = "b's answers leave by its uplink and the router delivers them, an
 
 FAULTS = (
     _fault(
-        "leak", _LEAK, (_filter("b", 1), commands(_LEAK, "b", _TO_LAN)), _there, proofs.dies_behind_the_tap("a", "b")
+        "leak",
+        _LEAK,
+        (_filter("b", 1), commands(_LEAK, "b", _TO_LAN)),
+        _there_and_back,
+        proofs.dies_behind_the_tap("a", "b"),
     ),
     _fault(
         "second-path",
@@ -135,7 +147,7 @@ FAULTS = (
         "no-way-back",
         _NONE,
         (_filter("b", 2), commands(_NONE, "b", "route replace unreachable $peer/$length", families=(4,))),
-        _there,
+        _there_and_back,
         proofs.dies_behind_the_tap("a", "b"),
     ),
     _fault(

@@ -1,6 +1,7 @@
 """Faults of a tunnel's session: what its two ends do not share, and addresses that belong to another end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
@@ -80,8 +81,17 @@ def _not_allowed(node: str) -> Part:
 
 def _not_allowed_here(setup: Setup) -> Truth:
     # With a default route into the tunnel, the exit owns what no other peer does.
-    owner = "c" if setup.routes in ("default", "halves") else "b"
-    return words.here(setup, _OWNER, "session", deciding=_key_of(owner), privileged=True)
+    if setup.routes in ("default", "halves"):
+        return words.here(setup, _OWNER, "session", deciding=_key_of("c"), privileged=True)
+    known = _shows_whose(setup)
+    truth = words.here(setup, _OWNER, "session", deciding=_key_of("b") if known else None, privileged=True)
+    return truth if known or setup.user != "root" else replace(truth, heals="nothing")
+
+
+def _shows_whose(setup: Setup) -> bool:
+    """Whether a can know which of its peers is b: b says so, or all others own an address that a knows."""
+    third = setup.control != "none" and setup.home != "peer"
+    return words.observed(setup) or setup.routes == "per-peer" or (third and setup.others == "none")
 
 
 def _taken_here(setup: Setup) -> Truth:

@@ -30,17 +30,19 @@ def observed(setup: Setup, *, outer: bool = False) -> bool:
     return setup.responder == "observing" and told(setup, outer=outer)
 
 
-def heard(setup: Setup) -> bool:
+def heard(setup: Setup, *, outer: bool = False) -> bool:
     """Whether b's report gets to a while only the way from a to b is dead: by the mailbox or by hellos.
 
-    Hellos come to a port that only root may bind.
+    Hellos come to a port that only root may bind. outer: as for `told`.
     """
-    return told(setup) or (setup.keyed and setup.user == "root")
+    return told(setup, outer=outer) or (setup.keyed and setup.user == "root")
 
 
 def _is_known(setup: Setup, direction: Dead, *, outer: bool) -> bool:
     """Whether a can know in which direction packets die."""
-    return direction == "round-trip" or (heard(setup) if direction == "forward" else told(setup, outer=outer))
+    if direction == "round-trip":
+        return True
+    return heard(setup, outer=outer) if direction == "forward" else told(setup, outer=outer)
 
 
 def without_uplink(setup: Setup) -> str | None:
@@ -113,6 +115,11 @@ def answers_there(
 # The tunnel's own packets
 
 
+def _watches_outside(setup: Setup) -> bool:
+    """Whether a sees its tunnel's own packets, and the errors about them: not those of another namespace."""
+    return setup.user == "root" and setup.namespace != "container"
+
+
 def dead(
     setup: Setup,
     direction: Dead,
@@ -129,7 +136,7 @@ def dead(
     place: None where the last observation before the death and the first one behind it leave several stations.
     proven: a sees the death itself, so the direction does not depend on b's word. public: not only root sees it.
     """
-    if setup.user != "root" and not public:
+    if not public and not _watches_outside(setup):
         place, deciding, proven = None, None, False
     known = proven or _is_known(setup, direction, outer=True)
     return _dead(direction if known else "round-trip", place=place, deciding=deciding, heals=heals, where=where)
@@ -147,6 +154,8 @@ def never_up(
     """The tunnel never came up. direction: only where a sees the peer's own calls, or its own refusal."""
     if setup.user != "root":
         return dead(setup, "round-trip", heals=heals, where=where)  # only root sees what a tunnel has received
+    if not _watches_outside(setup):
+        place, deciding = None, None
     return Truth(
         "overlay.no-handshake",
         "b",

@@ -13,6 +13,7 @@ from preflight.net.drive import drive
 from preflight.net.pmtu.echo import open_echo
 from preflight.net.pmtu.host import HostPath, kernel_path_mtu
 from preflight.proto.icmp.traceroute import FIRST_PORT
+from preflight.proto.pmtu.budget import Budget
 from preflight.proto.pmtu.echo import EchoSearch
 from preflight.proto.pmtu.exchange import Exchange
 from preflight.proto.pmtu.fast import PathMtuSearch
@@ -32,6 +33,11 @@ class PathMtuProbes:
         self._listener = listener
         self._key_for = settings.secrets.key_for
         self._search = StrictPathMtuSearch if settings.checks.pmtu == "strict" else PathMtuSearch
+        self._budgets: dict[OneWay, Budget] = {"forward": Budget(), "reverse": Budget()}
+
+    def at_once(self, most: int) -> int:
+        """How many peers may be measured at one time on what this run knows of the link that they share."""
+        return min(budget.at_once(most) for budget in self._budgets.values())
 
     def _tell(self, source: str, subject: str) -> Tell:
         return telling(self._listener, f"pmtu.{source}", subject)
@@ -60,6 +66,7 @@ class PathMtuProbes:
                 token=os.urandom(TOKEN_BYTES),
                 key=self._key_for(peer.address),
                 reassembled=host.reassembled,
+                budget=self._budgets[direction],
                 tell=tell,
             )
             return await drive(self._search(exchange), link, tell) or nothing

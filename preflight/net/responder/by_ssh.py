@@ -38,6 +38,7 @@ class Means:
     """What starting takes. config: another configuration of ssh than the user's. pack: the responder as one file.
 
     key: of this run; `repr` hides it. own_port: where this node hears hellos. life_s: when a responder ends by itself.
+    load: whether it is also the remote end of load.
     """
 
     config: str | None
@@ -45,6 +46,7 @@ class Means:
     key: bytes
     own_port: int
     life_s: float
+    load: bool = False
 
     def __repr__(self) -> str:
         return f"Means(config={self.config!r}, life_s={self.life_s})"
@@ -151,7 +153,13 @@ async def _send(process: Process, peer: Peer, means: Means) -> None:
     except OSError:  # without a way to the peer nobody hears its hellos
         asker = []
     data = stream(
-        means.pack, address=peer.address, port=peer.responder_port, key=means.key, askers=asker, life_s=means.life_s
+        means.pack,
+        address=peer.address,
+        port=peer.responder_port,
+        key=means.key,
+        askers=asker,
+        life_s=means.life_s,
+        load=means.load,
     )
     with suppress(ConnectionError):  # it has ended, and its answer says why
         process.stdin.write(data)

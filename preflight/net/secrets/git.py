@@ -159,7 +159,8 @@ async def _read_some(process: asyncio.subprocess.Process, into: bytearray) -> No
     """Its output; the program is ended if it prints more than the limit."""
     await _drain(process.stdout, into)
     if len(into) >= MOST_BYTES:
-        await _end(process)
+        _kill(process)
+        await _throw_away(process.stdout)
 
 
 async def _drain(pipe: asyncio.StreamReader | None, into: bytearray) -> None:
@@ -169,16 +170,20 @@ async def _drain(pipe: asyncio.StreamReader | None, into: bytearray) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End it, and throw away what it had printed: asyncio keeps a pipe open, and its process, until all was read."""
-    if process.returncode is None:
-        try:
-            process.kill()
-        except ProcessLookupError:
-            pass
-        await process.wait()
+    """End it, and throw away what it had printed: asyncio keeps a pipe open, and its process, until all was read.
+
+    Both go on together, as a wait for the process lasts until its pipes are at their end.
+    """
+    _kill(process)
     with suppress(TimeoutError):
         async with asyncio.timeout(_LEFTOVERS_S):
-            await asyncio.gather(_throw_away(process.stdout), _throw_away(process.stderr))
+            await asyncio.gather(_throw_away(process.stdout), _throw_away(process.stderr), process.wait())
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
 
 
 async def _throw_away(pipe: asyncio.StreamReader | None) -> None:

@@ -13,7 +13,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from preflight.codes import OVERLAY_ALLOWED_IPS
 from preflight.model.event import Listener, telling
+from preflight.model.facts import DeathFacts
 from preflight.model.flow import Flow
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
@@ -31,6 +33,7 @@ from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
+from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
@@ -47,7 +50,7 @@ from preflight.proto.way.observers import (
 )
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
-from preflight.proto.way.verdict import conclude
+from preflight.proto.way.verdict import Verdict, conclude
 
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
@@ -87,12 +90,12 @@ class PacketWays:
         self._one_burst = asyncio.Lock()
 
     async def follow(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[Peer] = ()
+        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
     ) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer.
 
         large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. others:
-        further peers of the run, whose addresses are not this one's. What the network does is data. Takes up to about
+        overlay addresses of others, which are not this peer's. What the network does is data. Takes up to about
         seven seconds where a tunnel has no session.
         """
         overlay = await self._overlay()
@@ -102,8 +105,9 @@ class PacketWays:
             record = await self._record(peer, overlay, large, echoed)
         except NeedsPlatform:
             return self._said(peer, echoed)
-        record = replace(record, others=tuple(other.address for other in others if other.address != peer.address))
+        record = replace(record, others=tuple(others))
         found = with_the_peers_fix((*self._said(peer, echoed), *observe(record)))
+        found = with_origin(found, record.tunnel, peer.address, peer.target)
         self._report(peer, found)
         return found
 
@@ -149,7 +153,7 @@ class PacketWays:
             if sent.stats.answered:
                 return first
             if here:
-                return await self._asked(first)
+                return await self._asked(await self._told_whose(peer, first, verdicts))
             to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
             waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             if sent.asked is None:
@@ -176,6 +180,14 @@ class PacketWays:
             return replace(record, traces=await OuterTrace(self._listener).follow(outer))
         except OSError:
             return record
+
+    async def _told_whose(self, peer: Peer, record: Record, verdicts: Sequence[Verdict]) -> Record:
+        """With the peer's word where nobody here knows which of the tunnel's peers it is: it says its key."""
+        nobody = any(each.code is OVERLAY_ALLOWED_IPS and each.facts == DeathFacts() for each in verdicts)
+        if not nobody or record.asked is not None:
+            return record
+        await self._path.ask(peer, record.tunnel)
+        return replace(record, asked=self._path.asked(peer))
 
     async def _asked(self, record: Record) -> Record:
         """With what this node's links answer; it comes last, for it could refresh what the burst was to show."""

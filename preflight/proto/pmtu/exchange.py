@@ -5,13 +5,15 @@ Pure, as the searches are. All sizes are IP packets in bytes, all times seconds 
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from math import inf
 
 from preflight.model.event import Tell, silent
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.proto.core import Datagram, Refusal
+from preflight.proto.pmtu.budget import Budget
 from preflight.proto.pmtu.evidence import SizeEvidence
+from preflight.proto.pmtu.probe import Probe
 from preflight.proto.pmtu.wire import (
     LARGEST,
     SMALLEST,
@@ -34,27 +36,17 @@ MISFITS = 12
 """After this many measurements that counted other traffic's fragments, the search ignores fragments."""
 
 
-@dataclass(slots=True)
-class Probe:
-    """One packet in the measured direction, or one greeting (size SMALLEST)."""
-
-    number: int
-    size: int
-    greeting: bool = False
-    sent_at: float | None = None
-    arrived: bool = False
-    given_up: bool = False
-
-
 class RoundTrip:
     """Smoothed round-trip time and its variation (RFC 6298 section 2)."""
 
     def __init__(self) -> None:
         self.smoothed: float | None = None
         self.variation = 0.0
+        self.quickest = inf
 
     def sample(self, rtt: float) -> None:
         """Take one more measured round trip, seconds."""
+        self.quickest = min(self.quickest, rtt)
         if self.smoothed is None:
             self.smoothed, self.variation = rtt, rtt / 2
         else:
@@ -107,6 +99,7 @@ class Exchange:
     address: the peer's, for the size of the headers. ceiling: MTU of the sending interface, bytes; in the reverse
     direction the peer's report replaces it. token: eight random bytes. key: the responders' shared key. reassembled:
     this host's own count of reassembled datagrams, read when an answer comes in the reverse direction; None = unknown.
+    budget: the pace of this direction, which all searches of a run share.
     """
 
     def __init__(
@@ -118,9 +111,11 @@ class Exchange:
         token: bytes,
         key: bytes | None = None,
         reassembled: Callable[[], int | None] = lambda: None,
+        budget: Budget | None = None,
         tell: Tell = silent,
     ) -> None:
         self.result: PathMtu | None = None
+        self.budget = budget or Budget()
         self.forward = direction == "forward"
         self.evidence = SizeEvidence(max(SMALLEST, min(ceiling, LARGEST)))
         self.probes: dict[int, Probe] = {}
@@ -197,7 +192,7 @@ class Exchange:
         """Whether this is the first answer that the probe asked for, of the right size; it is counted then."""
         if probe.arrived or probe.sent_at is None or not self._answers(message, probe, len(data)):
             return False
-        probe.arrived = True
+        probe.arrived, probe.arrived_at = True, now
         rtt_s = now - probe.sent_at
         self.rtt.sample(rtt_s)
         self.tell(now, "probe-answered", number=probe.number, size_bytes=probe.size, rtt_s=rtt_s)

@@ -10,7 +10,8 @@ from collections import deque
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.core import Core, Datagram, Received, Refusal
 from preflight.proto.pmtu.evidence import attribute_fragments
-from preflight.proto.pmtu.exchange import Exchange, Probe
+from preflight.proto.pmtu.exchange import Exchange
+from preflight.proto.pmtu.probe import Probe
 from preflight.proto.pmtu.wire import SMALLEST
 
 BASE = 1280
@@ -19,6 +20,8 @@ ROOM = 8
 """Sizes in a burst, with a greeting less than the ten packets of a new flow's initial window (RFC 6928)."""
 PACE_S = 0.0001
 LONGEST_TIMEOUT_S = 2.0
+UNKNOWN_LINK_S = 0.4
+"""How long, at least, the first burst may take: nobody knows yet how slow the link is."""
 SHORTEST_GRACE_S, SHORTEST_DECIDING_GRACE_S = 0.001, 0.003
 """How long, at least, to wait for a late answer after the one that closes a burst."""
 SILENT_BURSTS = 3
@@ -35,6 +38,7 @@ class PathMtuSearch(Core[PathMtu]):
         self._burst: list[Probe] = []
         self._unsent: deque[list[Probe]] = deque()
         self._next_send = self._deadline = 0.0
+        self._paced_s = 0.0
         self._silent = 0
         self._straggled = False
 
@@ -53,10 +57,24 @@ class PathMtuSearch(Core[PathMtu]):
         due = []
         while self._unsent and now >= self._next_send:
             due.append(self._exchange.encode_probes(self._unsent.popleft(), now))
-            self._next_send += PACE_S
-            if not self._unsent:
-                self._deadline = now + min(self._rtt.timeout * 2**self._silent, LONGEST_TIMEOUT_S)
+            if self._unsent:
+                self._reserve(self._next_send + PACE_S, now)
+            else:
+                self._deadline = now + self._patience_s()
         return due
+
+    def _reserve(self, earliest: float, now: float) -> None:
+        """A place for the next datagram, or for the answers that it asks for."""
+        size = sum(probe.size for probe in self._unsent[0])
+        due: float = max(earliest, self._exchange.budget.due(size, now))
+        self._paced_s += max(due - now, 0.0)
+        self._next_send = due
+
+    def _patience_s(self) -> float:
+        """How long to wait for answers behind the last datagram of a burst."""
+        wait_s: float = min(self._rtt.timeout * 2**self._silent, LONGEST_TIMEOUT_S)
+        first = self._exchange.rounds == 1 and not self._exchange.budget.limited
+        return max(wait_s, UNKNOWN_LINK_S) if first else wait_s
 
     def receive(self, received: Received, now: float) -> None:
         """Take a datagram from the peer; the search ignores what does not belong to it."""
@@ -101,9 +119,11 @@ class PathMtuSearch(Core[PathMtu]):
         greetings = 0 if forward and wanted else 1 if wanted else 1 + 2 * self._silent
         greeting = [self._exchange.probe(SMALLEST, greeting=True) for _ in range(greetings)]
         self._burst = greeting + wanted
-        datagrams = [[probe] for probe in wanted] if forward else [wanted] * bool(wanted)
+        # On a slow link each answer is asked for by itself, so that answers are paced too.
+        alone = forward or self._exchange.budget.limited
+        datagrams = [[probe] for probe in wanted] if alone else [wanted] * bool(wanted)
         self._unsent = deque([[probe] for probe in greeting] + datagrams)
-        self._next_send = now
+        self._reserve(now, now)
 
     def _sizes(self) -> tuple[int, ...]:
         evidence = self._evidence
@@ -131,6 +151,8 @@ class PathMtuSearch(Core[PathMtu]):
         exchange.tell(now, "round-ended", round=exchange.rounds, sent=len(burst), answered=answered)
         if answered:
             self._weigh(burst, now)
+            measured = [probe for probe in burst if not probe.greeting]
+            exchange.budget.learn(measured, self._evidence.largest_passing, self._rtt.quickest)
         else:
             self._silent += 1
         exchange.tell_bounds(now)
@@ -138,7 +160,7 @@ class PathMtuSearch(Core[PathMtu]):
             exchange.finish(SearchOutcome.MEASURED, now)
         elif not exchange.heard and self._silent >= SILENT_BURSTS:
             exchange.finish(SearchOutcome.NO_ANSWER, now)
-        elif exchange.rounds >= MAX_ROUNDS or exchange.elapsed_s(now) >= MAX_SECONDS:
+        elif exchange.rounds >= MAX_ROUNDS or exchange.elapsed_s(now) - self._paced_s >= MAX_SECONDS:
             exchange.finish(SearchOutcome.UNDECIDED if exchange.heard else SearchOutcome.NO_ANSWER, now)
 
     def _weigh(self, burst: list[Probe], now: float) -> None:

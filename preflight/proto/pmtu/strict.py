@@ -12,7 +12,8 @@ from enum import StrEnum
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.core import Core, Datagram, Received, Refusal
 from preflight.proto.pmtu.evidence import PADDING
-from preflight.proto.pmtu.exchange import Exchange, Probe
+from preflight.proto.pmtu.exchange import Exchange
+from preflight.proto.pmtu.probe import Probe
 from preflight.proto.pmtu.wire import SMALLEST, Kind
 
 BASE_PLPMTU = 1200

@@ -104,13 +104,16 @@ def read_reached(text: str) -> Reached:
     return Reached(values.get("hostname", ""), values.get("port", "22"), plain)
 
 
-def stream(pack: bytes, *, address: str, port: int, key: bytes, askers: Sequence[str], life_s: float) -> bytes:
+def stream(
+    pack: bytes, *, address: str, port: int, key: bytes, askers: Sequence[str], life_s: float, load: bool = False
+) -> bytes:
     """What is written to standard input there. askers: each ADDRESS:PORT where this node hears hellos."""
     order: dict[str, Any] = {
         "bind": join_host_port(address, port),
         "key": key.hex(),
         "peers": list(askers),
         "life_s": life_s,
+        "load": load,
     }
     return b"%d\n" % len(pack) + pack + json.dumps(order).encode("ascii") + b"\n"
 

@@ -1,8 +1,9 @@
-"""How fast a session may send: slower where its own packets may be what fills a queue; pure.
+"""How fast sessions may send: no faster than the path was shown to carry; pure.
 
-A path is never called lossy or jittery for what our own load does to it (RFC 8085 section 3.1). Trouble at one pace is
-measured again at a quarter of it. Trouble that is gone then was our own; trouble that stays is the path's, whatever the
-pace. All sessions of a run share the pace, because peers share an uplink.
+A path is never called lossy or jittery for what our own load does to it (RFC 8085 section 3.1). All sessions of a run
+share one pace, because peers share an uplink. It begins with one session, and grows by one with each session that met
+no trouble. Where a queue fills it falls below the rate that arrived, and never rises again. Trouble at one pace is
+measured again at a quarter of it. Trouble that is gone then was our own; trouble that stays is the path's.
 """
 
 from collections.abc import Iterable
@@ -11,10 +12,24 @@ from math import sqrt
 
 from preflight.model.path import DirectionStats, StampStats, percentile
 
-INTERVALS_S = (0.004, 0.016, 0.064)
-"""Between two packets of a session; each pace is a quarter of the one before it. The last is 16 packets a second."""
-COUNTS = (200, 150, 80)
-"""Packets of a session at each pace: none takes longer than about five seconds."""
+FIRST_PER_S = 250.0
+"""Packets a second of one session where nothing is known of the path: one in 4 ms."""
+MOST_PER_S = 2000.0
+"""Of all sessions together."""
+SLOWEST_PER_S = 8.0
+"""A slower session would take too long to show anything."""
+CARRIED_SHARE = 0.7
+"""Of what arrived where a queue was filled: less than the link carries, for others' packets too."""
+OVERLOAD_SHARE = 0.8
+"""A session of which less arrives in the time that it took was quicker than the link."""
+QUARTER = 4.0
+LONGEST_S = 5.0
+"""Of one session at a slow pace."""
+TOGETHER_S = 60.0
+"""Of the first sessions with all peers, where the pace lets only one send at a time."""
+FEWEST = 20
+QUEUED_MS = 5.0
+"""Packets that wait for so long may have waited behind our own. On a quick path they wait for less."""
 JITTER_PERCENTILE = 95
 BUSY_MS = 3.0
 """On a host that is not busy, a program takes what its kernel has within a millisecond."""
@@ -24,23 +39,59 @@ Z = 1.645
 
 @dataclass(slots=True)
 class Pace:
-    """The pace of all sessions of a run; it only ever becomes slower."""
+    """The pace of all sessions of a run together, packets a second."""
 
-    step: int = 0
-
-    @property
-    def interval_s(self) -> float:
-        """Between two packets of one session."""
-        return INTERVALS_S[self.step]
+    per_s: float = FIRST_PER_S
+    most_per_s: float = MOST_PER_S
 
     @property
-    def slowest(self) -> bool:
-        """Whether there is no slower pace."""
-        return self.step == len(INTERVALS_S) - 1
+    def at_once(self) -> int:
+        """How many sessions may run at one time."""
+        return max(1, int(self.per_s / FIRST_PER_S))
 
-    def slow_to(self, step: int) -> None:
+    @property
+    def session_per_s(self) -> float:
+        """Packets a second of one session."""
+        return min(self.per_s, FIRST_PER_S)
+
+    def went_well(self) -> None:
+        """A session met no trouble: one more may run."""
+        self.per_s = min(self.per_s + FIRST_PER_S, self.most_per_s)
+
+    def slow_to(self, per_s: float) -> None:
         """Never send faster than this again."""
-        self.step = max(self.step, step)
+        self.per_s = self.most_per_s = max(min(self.per_s, per_s), SLOWEST_PER_S)
+
+
+def packets(per_s: float, most: int, peers: int = 1) -> int:
+    """How many packets a session has at a pace, if it would have `most` at a quick one. peers: that have one each."""
+    if per_s >= FIRST_PER_S:
+        return most
+    return max(min(most, FEWEST), min(most, int(per_s * LONGEST_S), int(per_s * TOGETHER_S / max(peers, 1))))
+
+
+def carried_per_s(stats: StampStats) -> float | None:
+    """How many packets a second the path carried of a session that was too quick for it; None: it was not.
+
+    What comes in later and later waits in a queue: the time by which it grew is time that the link took.
+    """
+    if stats.lasted_s <= 0:
+        return None
+    ways = [way for way in (stats.forward, stats.reverse) if way is not None and way.received]
+    carried = min((way.received / (stats.lasted_s + _growth_s(way)) for way in ways), default=0.0)
+    return carried if 0 < carried < OVERLOAD_SHARE * stats.sent / stats.lasted_s else None
+
+
+def _growth_s(way: DirectionStats) -> float:
+    """By how much the mean delay at the end of a session is larger than at its beginning."""
+    delays, quarter = way.delay_variation_ms, len(way.delay_variation_ms) // 4
+    return max(0.0, sum(delays[-quarter:]) - sum(delays[:quarter])) / quarter / 1000 if quarter else 0.0
+
+
+def queued(stats: StampStats) -> bool:
+    """Whether packets of a session waited, so that what is wrong with it may be other packets of this node."""
+    ways = [way for way in (stats.forward, stats.reverse) if way is not None]
+    return any(way.delay_variation_percentile_ms(JITTER_PERCENTILE) >= QUEUED_MS for way in ways)
 
 
 def at_least(events: int, packets: int) -> float:

@@ -98,6 +98,16 @@ class SessionSender(Core[StampStats]):
         """What the session measured, once it is over."""
         return self.stats() if self._over else None
 
+    @property
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """The answers so far, in the order in which they came."""
+        return tuple(self._arrivals)
+
+    @property
+    def sent_ns(self) -> tuple[int, ...]:
+        """When each packet left, UNIX nanoseconds, by its number."""
+        return tuple(self._sent_ns)
+
     def get_timer(self) -> float | None:
         """The next packet's time, or when waiting is over."""
         if self._over:

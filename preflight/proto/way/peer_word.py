@@ -164,6 +164,8 @@ def _reverse(asked: AskResult, name: str, told: Sequence[Observation]) -> Iterat
     if asked.reached_socket:
         reason = "packets of the peer came to the socket"
         yield Observation(station=_SOCKET, finding="seen", direction="reverse", reason=reason)
+    elif report is None and asked.hello is not None and asked.hello.after_s > 0:
+        yield Observation(station=_SOCKET, finding="seen", direction="reverse", reason=f"a hello of {name} came here")
     elif report is not None and report.sent:
         reason = f"none of {report.sent} probes of {name} came to the socket"
         yield Observation(

@@ -1,6 +1,6 @@
 """All that a tap and the tunnel's own state say of one burst, for every product: pure."""
 
-from preflight.codes import OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE, REACH_UNREACHABLE
+from preflight.codes import OVERLAY_ALLOWED_IPS, OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE, REACH_UNREACHABLE
 from preflight.model.facts import DeathFacts
 from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
@@ -33,6 +33,9 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
     if view.product == "wireguard" and not view.after.unreadable and observe_owner(view) is not None:
         # What leaves is for another peer, so it says nothing of the way to this one.
         wire = tuple(each for each in wire if each.station not in (WIRE_OUT, WIRE_IN))
+    if word:
+        # The peer itself says which one of them it is.
+        session = tuple(each for each in session if not _names_nobody(each))
     return (
         *wire,
         *observe_port(view),
@@ -43,6 +46,11 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
         *_wrong_end(view),
         *_elsewhere(view),
     )
+
+
+def _names_nobody(each: Observation) -> bool:
+    """Whether it says that no peer of the tunnel has the address, and not which one lacks it."""
+    return each.death is not None and each.death.code is OVERLAY_ALLOWED_IPS and each.death.facts == DeathFacts()
 
 
 def mirrored(observations: tuple[Observation, ...], by: str) -> tuple[Observation, ...]:

@@ -8,6 +8,7 @@ from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies, to_try
+from preflight.proto.way.followed import heard
 from preflight.proto.way.inference import Followed, infer
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import FORWARDED, PACKET, Station
@@ -37,8 +38,6 @@ _BOTH_WAYS = frozenset(
     )
 )
 """What leaves a tunnel no session: then nothing passes in the other direction either."""
-_COMES_BACK = ("session", "tunnel", "prerouting", "rp", "input", "socket")
-"""Stations of this node that only answers come to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +65,11 @@ def conclude(peer: str, observations: Iterable[Observation], *, echoed: bool = F
     """
     said = tuple(observations)
     known: list[Verdict] = []
+    is_heard = heard(said)
     for direction in _NOBODY:
         own = tuple(each for each in said if each.direction == direction)
         if own:
-            known.append(_verdict(peer, direction, own, heard=_heard(said)))
+            known.append(_verdict(peer, direction, own, is_heard=is_heard))
     together = _as_one(known)
     return tuple(map(_only_udp, together)) if echoed else together
 
@@ -78,18 +78,6 @@ def _only_udp(each: Verdict) -> Verdict:
     """The same where echoes pass, and nothing has shown what kills the rest."""
     silent = not each.proven and each.code in _SILENT
     return replace(each, code=codes.UDP_BLOCKED, message=f"{each.message}; ICMP echo passes") if silent else each
-
-
-def _heard(said: Iterable[Observation]) -> bool:
-    """Whether anything of the peer came through the tunnel: then it is not silent, whatever dies."""
-    return any(
-        each.finding == "seen"
-        and each.direction == "reverse"
-        and each.packets in ("inner", "data")
-        and each.station.host == "receiver"
-        and each.station.id in _COMES_BACK
-        for each in said
-    )
 
 
 def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -120,7 +108,7 @@ def _both(silent: Sequence[Verdict]) -> Verdict:
     )
 
 
-def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], *, heard: bool) -> Verdict:
+def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], *, is_heard: bool) -> Verdict:
     table = FORWARDED if any(each.station.host == "forwarder" for each in said) else PACKET
     followed = infer(table, said)
     death = followed.death
@@ -137,7 +125,7 @@ def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], 
             proven=True,
         )
     found = _gap(peer, direction, said, followed)
-    return found if followed.likely is None else _with_likely(found, peer, followed.likely, heard=heard)
+    return found if followed.likely is None else _with_likely(found, peer, followed.likely, is_heard=is_heard)
 
 
 def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], followed: Followed) -> Verdict:
@@ -157,7 +145,7 @@ def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], foll
     )
 
 
-def _with_likely(found: Verdict, peer: str, likely: Death, *, heard: bool) -> Verdict:
+def _with_likely(found: Verdict, peer: str, likely: Death, *, is_heard: bool) -> Verdict:
     """The same with what fits: only a sentence and what shows more, never a place or a fix."""
     fits = f"this fits, and is not proven: {likely.message}"
     remedies = to_try(likely.remedies)
@@ -172,7 +160,7 @@ def _with_likely(found: Verdict, peer: str, likely: Death, *, heard: bool) -> Ve
         )
     if found.code is not None:
         return replace(found, message=f"{found.message}; {fits}", remedies=remedies)
-    if heard:
+    if is_heard:
         return replace(found, message=f"{found.message}; {fits}")
     message = f"{peer} is silent, and nobody saw where packets die; {fits}"
     return replace(found, direction="round-trip", code=codes.REACH_UNREACHABLE, message=message, remedies=remedies)

@@ -2,9 +2,7 @@
 
 import base64
 import gzip
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,15 @@ import pytest
 from preflight.fleet.remote import agent
 
 
-def given(monkeypatch: pytest.MonkeyPatch, orders: dict[str, Any]) -> None:
-    """Put orders on standard input, as a task does."""
-    text = agent.PREFIX + base64.b64encode(json.dumps(orders).encode()).decode()
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{text}\n"))
+def packed(orders: dict[str, Any]) -> str:
+    """Orders as the controller packs them."""
+    return agent.PREFIX + base64.b64encode(gzip.compress(json.dumps(orders).encode())).decode()
 
 
-def test_orders_come_with_the_settings_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orders_come_with_the_settings_of_the_run(tmp_path: Path) -> None:
     """Protects the key: its place is in the settings, its value is not, and no file of a run is open to others."""
-    given(monkeypatch, {"turns": [], "settings": {"peers": [], "responder": {"port": 862}}})
-    assert agent.main("go", str(tmp_path), "1") == 0
+    orders = {"turns": [], "settings": {"peers": [], "responder": {"port": 862}}}
+    assert agent.main("go", str(tmp_path), "1", packed(orders)) == 0
     settings = json.loads((tmp_path / "preflight.yaml").read_text())
     assert settings == {"peers": [], "responder": {"port": 862, "key_file": str(tmp_path / "key")}}
     assert json.loads((tmp_path / "go-1").read_text())["turns"] == []
@@ -33,7 +30,8 @@ def test_a_report_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixt
     """Protects the way back of a report."""
     (tmp_path / "report-1").write_bytes(gzip.compress(b"{}"))
     (tmp_path / "done-1").touch()
-    assert agent.main("collect", str(tmp_path), "1", "5") == 0
+    (tmp_path / "go-1").write_text('{"within_s": 5}')
+    assert agent.main("collect", str(tmp_path), "1") == 0
     printed = capsys.readouterr().out.strip().removeprefix(agent.PREFIX)
     assert gzip.decompress(base64.b64decode(printed)) == b"{}"
 
@@ -46,7 +44,8 @@ def test_no_report_is_told_with_the_last_words(
     (tmp_path / "log").write_text("starting\nImportError: no module\n")
     if done:
         (tmp_path / "done-1").touch()
-    assert agent.main("collect", str(tmp_path), "1", "0") == 1
+    (tmp_path / "go-1").write_text('{"within_s": 0}')
+    assert agent.main("collect", str(tmp_path), "1") == 1
     told = capsys.readouterr().err
     assert said in told
     assert "ImportError: no module" in told
@@ -60,3 +59,20 @@ def test_the_state_comes_with_the_clock(tmp_path: Path, capsys: pytest.CaptureFi
     state = json.loads(gzip.decompress(packed))
     assert state["listening"].endswith(":862")
     assert state["monotonic"] > 0
+
+
+def test_a_responder_that_did_not_start_fails_with_its_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Protects the other nodes: who cannot answer takes no part in the rounds, and says why."""
+    (tmp_path / "state").write_text('{"error": "port 862 is taken"}')
+    assert agent.main("ready", str(tmp_path)) == 1
+    assert capsys.readouterr().err == "port 862 is taken\n"
+
+
+def test_a_measurement_that_cannot_run_is_not_started_again(tmp_path: Path) -> None:
+    """Protects a node from a process that dies and is started for as long as the run lasts."""
+    (tmp_path / "given").write_text('{"bind": null, "life_s": 0.5}')
+    (tmp_path / "lib").mkdir()
+    assert agent.Keeper(tmp_path, tmp_path).run() == 0
+    assert not tmp_path.exists()

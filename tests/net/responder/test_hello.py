@@ -25,7 +25,7 @@ from preflight.proto.responder.hello import Ends, Hello, Kind, Message, encode
 from preflight.proto.responder.reach import Way, forward_by_hello, forward_way, reverse_way
 from preflight.proto.stamp import wire as stamp
 from preflight.settings.load import Secrets, Settings
-from preflight.settings.schema import ResponderSettings
+from preflight.settings.responder import ResponderSettings
 
 KEY = b"a key that only tests know"
 NODE, PEER = "127.0.0.1", "127.0.0.2"

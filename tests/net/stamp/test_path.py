@@ -25,7 +25,7 @@ from preflight.net.stamp import path
 from preflight.net.stamp.path import PathProbes
 from preflight.proto.control.url import parse_control_url
 from preflight.settings.load import Secrets, Settings
-from preflight.settings.schema import ResponderSettings
+from preflight.settings.responder import ResponderSettings
 from tests.net.conftest import MESH, SUBMITTER, WORKER
 
 if TYPE_CHECKING:

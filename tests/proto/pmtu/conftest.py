@@ -75,7 +75,24 @@ class Link:
     """The MTU in the ICMP error that a dropped packet causes; None: silence."""
     tells_every: int = 1
     """Only every so many dropped packets cause one: routers limit their ICMP."""
+    s_per_byte: float = 0.0
+    """How long a slow link takes for a byte; what comes in faster waits in its queue."""
+    room: int = 6600
+    """Bytes that may wait there; what comes then is lost."""
     dropped: int = 0
+    overflowed: int = 0
+    busy_until: float = 0.0
+
+    def queue(self, size: int, now: float) -> float | None:
+        """For how long a packet waits and is sent; None: there is no room for it."""
+        if not self.s_per_byte:
+            return 0.0
+        begins = max(now, self.busy_until)
+        if (begins - now) + size * self.s_per_byte > self.room * self.s_per_byte:
+            self.overflowed += 1
+            return None
+        self.busy_until = begins + size * self.s_per_byte
+        return self.busy_until - now
 
 
 @dataclass
@@ -122,6 +139,9 @@ class Network:
     def send(self, link: Link, to: str, data: bytes) -> None:
         """Let a datagram cross a link: it may be lost, delayed or copied."""
         size = len(data) + overhead(self.address)
+        waits = link.queue(size, self.now)
+        if waits is None:
+            return
         fate = link.carry(size, self.now)
         if fate == LOST:
             link.dropped += 1
@@ -131,7 +151,7 @@ class Network:
         if self.rng.random() < link.loss:
             return
         for _ in range(2 if self.rng.random() < link.duplicates else 1):
-            self.at(link.delay + self.rng.random() * link.jitter, to + "-" + fate, data)
+            self.at(waits + link.delay + self.rng.random() * link.jitter, to + "-" + fate, data)
 
     def at(self, delay: float, what: str, data: bytes) -> None:
         """Have it arrive after `delay` seconds."""

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from preflight.model.pmtu import OneWay, SearchOutcome
+from preflight.proto.pmtu.budget import Budget
 from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.strict import StrictPathMtuSearch
 from preflight.proto.pmtu.wire import MAGIC, SMALLEST
-from tests.proto.pmtu.conftest import BOTH, DIRECTIONS, TOKEN, Link, Network, up_to, wireguard
+from tests.proto.pmtu.conftest import BOTH, DIRECTIONS, TOKEN, Link, Network, network, up_to, wireguard
 
 Kind = type[PathMtuSearch | StrictPathMtuSearch]
 SEARCHES = pytest.mark.parametrize("kind", [PathMtuSearch, StrictPathMtuSearch], ids=["fast", "strict"])
@@ -97,3 +98,32 @@ def test_a_tunnel_that_fragments_on_a_lossy_way(kind: Kind, direction: OneWay) -
         ways = (tunnel, other) if direction == "forward" else (other, tunnel)
         found = Network(*ways, seed=seed).search(direction, kind)
         assert found.outcome is SearchOutcome.UNDECIDED or (found.mtu_bytes, found.black_hole) == (1312, False), seed
+
+
+@BOTH
+@pytest.mark.parametrize("kbit", [100, 200, 1000, 5000])
+@pytest.mark.parametrize("room", [3000, 6600, 25_000])
+def test_a_slow_link_is_not_filled(direction: OneWay, kbit: int, room: int) -> None:
+    """A search must not lose its own packets in a queue: the exact size, behind deep queues and shallow ones."""
+    for mtu in (1201, 1312, 1420):
+        slow = Link(up_to(mtu), delay=0.01, s_per_byte=8 / (kbit * 1000), room=room)
+        found = network(direction, slow).search(direction)
+        assert (found.outcome, found.mtu_bytes) == (SearchOutcome.MEASURED, mtu)
+        assert slow.overflowed <= 6
+        assert found.duration_s <= 10
+
+
+@BOTH
+def test_searches_that_share_a_slow_link_share_its_pace(direction: OneWay) -> None:
+    """What the first has seen holds for the others: they begin gently."""
+    budget, slow = Budget(), Link(up_to(1312), delay=0.01, s_per_byte=8 / 200_000)
+    for number in range(3):
+        net = network(direction, slow, seed=number)
+        exchange = net.exchange(direction)
+        exchange.budget = budget
+        found = net.drive(PathMtuSearch(exchange))
+        assert found.mtu_bytes == 1312
+        assert budget.limited
+        if number:
+            assert slow.overflowed == 0
+        slow.busy_until, slow.overflowed = 0.0, 0

@@ -38,7 +38,13 @@ def test_the_key_is_in_no_argument() -> None:
     length, _, rest = sent.partition(b"\n")
     order = json.loads(rest[int(length) :])
     assert rest[: int(length)] == b"PK"
-    assert order == {"bind": "[fd66::2]:862", "key": key.hex(), "peers": ["[fd66::1]:862"], "life_s": 60.0}
+    assert order == {
+        "bind": "[fd66::2]:862",
+        "key": key.hex(),
+        "peers": ["[fd66::1]:862"],
+        "life_s": 60.0,
+        "load": False,
+    }
     assert key.hex() not in "".join(command("ssh", "b", None))
 
 

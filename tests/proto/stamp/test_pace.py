@@ -6,12 +6,18 @@ import pytest
 
 from preflight.model.path import DirectionStats, StampStats
 from preflight.proto.stamp.pace import (
-    INTERVALS_S,
+    FEWEST,
+    FIRST_PER_S,
+    MOST_PER_S,
+    SLOWEST_PER_S,
     Pace,
     at_least,
     at_most,
+    carried_per_s,
     jitter_limit_ms,
     made_by_load,
+    packets,
+    queued,
     smallest_loss_percent,
 )
 
@@ -24,13 +30,46 @@ def session(sent: int, lost: int = 0, late: int = 0) -> StampStats:
     return StampStats(sent=sent, answered=received, forward=way, reverse=DirectionStats(received, received, received))
 
 
-def test_the_pace_never_becomes_quicker() -> None:
+def test_the_pace_begins_slowly_and_grows_while_all_is_well() -> None:
+    """Nobody knows the uplink at first: one session shows more than it costs."""
+    pace = Pace()
+    assert (pace.at_once, pace.session_per_s) == (1, FIRST_PER_S)
+    for _ in range(20):
+        pace.went_well()
+    assert (pace.per_s, pace.at_once, pace.session_per_s) == (MOST_PER_S, 8, FIRST_PER_S)
+
+
+def test_a_pace_that_became_slower_never_becomes_quicker() -> None:
     """Peers share an uplink: what one has found out holds for all."""
     pace = Pace()
-    pace.slow_to(2)
-    pace.slow_to(1)
-    assert pace.interval_s == INTERVALS_S[2]
-    assert pace.slowest
+    pace.slow_to(60)
+    pace.went_well()
+    assert (pace.per_s, pace.at_once, pace.session_per_s) == (60, 1, 60)
+    pace.slow_to(0.1)
+    assert pace.per_s == SLOWEST_PER_S
+
+
+def test_slow_sessions_are_short_and_shared_out() -> None:
+    """A slow line with many peers is measured with few packets each, and not for many minutes."""
+    assert packets(250, 200) == packets(250, 200, 50) == 200
+    assert packets(16, 200) == 80
+    assert packets(64, 200, 50) == 76
+    assert packets(8, 200, 50) == FEWEST
+    assert packets(8, 10) == 10
+
+
+def test_what_a_link_carries_is_seen_by_a_growing_delay_or_by_loss() -> None:
+    """Twenty packets in 80 ms that come in over 200 ms have met a link of a hundred a second."""
+    waiting = tuple(number * 6.0 for number in range(20))
+    way, quick = DirectionStats(20, 20, 20, delay_variation_ms=waiting), DirectionStats(20, 20, 20)
+    slow = StampStats(sent=20, answered=20, forward=way, reverse=quick, lasted_s=0.08)
+    assert carried_per_s(slow) == pytest.approx(118, abs=10)
+    assert queued(slow)
+    full = DirectionStats(200, 80, 80, delay_variation_ms=(100.0,) * 80)
+    assert carried_per_s(StampStats(sent=200, answered=80, forward=full, reverse=quick, lasted_s=0.8)) == 25
+    assert carried_per_s(StampStats(sent=20, answered=20, forward=quick, reverse=quick, lasted_s=0.08)) is None
+    jittery = DirectionStats(20, 20, 20, delay_variation_ms=(0.1, 90.0) * 10)
+    assert carried_per_s(StampStats(sent=20, answered=20, forward=jittery, reverse=quick, lasted_s=0.08)) is None
 
 
 def test_trouble_that_a_slower_session_does_not_have_was_made_by_load() -> None:

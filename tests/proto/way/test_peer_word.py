@@ -49,9 +49,12 @@ def test_probes_that_its_system_refused_did_not_leave() -> None:
 
 
 def test_hellos_speak_of_the_forward_direction() -> None:
-    """A hello that counts packets of this inquiry proves that they came."""
+    """A hello that counts packets of this inquiry proves that they came, and that b is heard, if it came meanwhile."""
     heard = HelloReport(after_s=2.0, up_s=60.0, heard=Heard(packets=10, packet_age_s=0.5))
-    assert ("forward", "socket", "seen", "b by hellos") in said(AskResult(sent=10, answered=0, hello=heard))
+    asked = AskResult(sent=10, answered=0, hello=heard)
+    assert said(asked) == {("forward", "socket", "seen", "b by hellos"), ("reverse", "socket", "seen", "node")}
+    early = replace(heard, after_s=-1.0, heard=Heard())
+    assert said(replace(asked, hello=early)) == set()
 
 
 HERE = ("10.66.0.1", 40000)

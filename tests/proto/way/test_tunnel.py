@@ -1,5 +1,6 @@
 """All observers of a tunnel together, and the place that follows from them."""
 
+from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.tapped import TapPacket
 from preflight.proto.way.inference import Followed, infer
 from preflight.proto.way.observation import Observation
@@ -7,6 +8,7 @@ from preflight.proto.way.stations import PACKET
 from preflight.proto.way.tunnel import mirrored, observe_tunnel
 from tests.proto.way.seeing import (
     BURST,
+    KEY_B,
     KEY_C,
     OWN,
     PORT,
@@ -14,6 +16,7 @@ from tests.proto.way.seeing import (
     THERE,
     THIRD,
     B,
+    C,
     grown,
     inner,
     outer,
@@ -74,6 +77,22 @@ def test_packets_for_another_peer_do_not_hide_a_wrong_owner() -> None:
     data = [outer("data", out=True, remote=(THIRD, PORT)) for _ in range(10)]
     way = followed(observe_tunnel(view(*BURST, *data, before=own, others=())), "forward")
     assert (place(way), way.likely and way.likely.code.slug) == ("", "overlay.allowed-ips")
+
+
+def test_the_peer_says_which_entry_is_its_own() -> None:
+    """Two entries lack the address: only the peer's own word names one, and heals."""
+    own = state(peer(address="10.66.0.20"), peer(KEY_C, C, f"{THIRD}:{PORT}"))
+    seen = view(*BURST, before=own, others=())
+    alone = followed(observe_tunnel(seen), "forward").death
+    assert alone is not None
+    assert alone.facts is not None
+    assert alone.facts.public_key is None
+    tunnel = PeerTunnel(interface="wg9", public_key=KEY_B, knows_key=True)
+    word = followed(observe_tunnel(seen, tunnel, "b by mailbox"), "forward").death
+    assert word is not None
+    assert word.facts is not None
+    assert word.facts.public_key == KEY_B
+    assert [remedy.kind for remedy in word.remedies] == ["fix"]
 
 
 def test_nothing_leaves_although_there_is_work() -> None:

@@ -1,0 +1,1 @@
+"""Flows of load towards a responder, and small packets next to them."""

@@ -1,0 +1,165 @@
+"""How good the paths to the peers are, measured so gently that what is found is the path's and not our own load's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from preflight.model.path import StampStats, combined
+from preflight.model.peer import Peer
+from preflight.net.turns import Turns
+from preflight.proto.stamp.enough import Limits, clean, open_question
+from preflight.proto.stamp.pace import (
+    CARRIED_SHARE,
+    FEWEST,
+    FIRST_PER_S,
+    QUARTER,
+    SLOWEST_PER_S,
+    Pace,
+    carried_per_s,
+    made_by_load,
+    packets,
+    queued,
+)
+
+if TYPE_CHECKING:
+    from preflight.net.stamp.path import PathProbes
+
+MOST_PACKETS = 25_000
+LEAST_EACH, MOST_EACH = 50, 200
+"""Of the first session with each peer: a large mesh shares `MOST_PACKETS`, because this must not become a load test."""
+SILENT_COUNT = 10
+"""Packets to a responder that was silent before, in case it has started."""
+CONFIRM_COUNT = 300
+CONFIRM_MOST, CONFIRM_S = 3000, 12.0
+"""Packets and seconds for the first peers with trouble: enough to distinguish a loss of 2 % from one below 1 %."""
+SLOW_TIMES = 3
+"""Sessions at a quarter of the pace, at most, for trouble that the first of them did not show at all."""
+FULLY_CONFIRMED = 3
+BRIEFLY, BRIEF_MOST = 32, 600
+"""The next peers get less: if this many have trouble, its cause is at this node. After these, a session is all."""
+
+
+class Quality:
+    """Sessions with the peers of a run.
+
+    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. peers: how many answer.
+    """
+
+    def __init__(
+        self,
+        path: "PathProbes",
+        turns: Turns,
+        limits: Limits,
+        decided: Callable[[Peer, StampStats], bool],
+        peers: int,
+    ) -> None:
+        self._path, self._turns, self._limits, self._decided, self._peers = path, turns, limits, decided, peers
+        self.pace = Pace()
+        self._sessions = Turns(lambda: self.pace.at_once)
+        self._first = packets_each(peers)
+        self._unclean = 0
+
+    async def measure(self, peer: Peer) -> StampStats:
+        """About a second if all is well.
+
+        Trouble is measured for longer, because a share of few packets is not a finding, and slower. Where packets
+        waited in a queue, that is done alone: by no other session, and by no other check.
+        """
+        if (silence := self._path.proven_silent(peer)) is not None:
+            return silence
+        if self._path.silent(peer):
+            stats = await self._session(peer, FIRST_PER_S, SILENT_COUNT)
+            if not stats.answered or clean(stats, self._limits):
+                return stats
+        async with self._sessions.shared():
+            running, stats = self._sessions.sharing, await self._first_session(peer)
+            if not stats.answered or clean(stats, self._limits):
+                if stats.answered:
+                    self.pace.went_well()
+                return stats
+            if not queued(stats):
+                return await self._settled(peer, FIRST_PER_S, stats)
+        async with self._sessions.alone(), self._turns.alone_instead():
+            return await self._alone(peer, stats, running)
+
+    async def _first_session(self, peer: Peer) -> StampStats:
+        """The first packets leave alone: they show a slow link before it is loaded."""
+        per_s = self.pace.session_per_s
+        count = packets(per_s, self._first, self._peers)
+        feeler = await self._session(peer, per_s, min(count, FEWEST))
+        if count <= FEWEST or not feeler.answered or not clean(feeler, self._limits):
+            return feeler
+        return combined([feeler, await self._session(peer, per_s, count - FEWEST)])
+
+    async def _alone(self, peer: Peer, stats: StampStats, running: int) -> StampStats:
+        """Once more with no other work, at a pace that the link carries if that is known."""
+        carried = carried_per_s(stats)
+        per_s = self.pace.session_per_s
+        if carried is not None:
+            per_s = max(min(per_s, CARRIED_SHARE * carried * running), SLOWEST_PER_S)
+        again = await self._session(peer, per_s, packets(per_s, self._first, self._peers))
+        if not again.answered:
+            return stats
+        if not clean(again, self._limits):
+            again = await self._settled(peer, per_s, again)
+        elif carried is not None:
+            self.pace.slow_to(per_s)
+        return replace(again, quicker=again.quicker or stats)
+
+    async def _settled(self, peer: Peer, per_s: float, stats: StampStats) -> StampStats:
+        """What is left of a session's trouble at slower paces, or what more packets show of it at this one."""
+        sessions, slow, quicker = [stats], list[StampStats](), None
+        while not clean(combined(sessions), self._limits) and per_s / QUARTER >= SLOWEST_PER_S:
+            slower = await self._slower(peer, per_s)
+            if not made_by_load(combined(sessions), slower, self._limits.jitter_ms):
+                slow = [slower]
+                break
+            per_s, quicker, sessions = per_s / QUARTER, combined(sessions), [slower]
+            self.pace.slow_to(per_s)
+        sessions = await self._confirmed(peer, per_s, sessions)
+        if slow and await self._only_quickly(peer, per_s, combined(sessions), slow):
+            self.pace.slow_to(per_s / QUARTER)
+            return replace(combined(slow), quicker=combined(sessions))
+        return replace(combined([*sessions, *slow]), quicker=quicker)
+
+    async def _only_quickly(self, peer: Peer, per_s: float, stats: StampStats, slow: list[StampStats]) -> bool:
+        """Whether what is certain at one pace does not happen at all at a quarter of it; takes more of those sessions.
+
+        What the path does by itself happens there too, sooner or later.
+        """
+        if not self._decided(peer, stats):
+            return False
+        while clean(combined(slow), self._limits) and len(slow) < SLOW_TIMES:
+            if made_by_load(stats, combined(slow), self._limits.jitter_ms):
+                break
+            slow.append(await self._slower(peer, per_s))
+        return clean(combined(slow), self._limits)
+
+    async def _slower(self, peer: Peer, per_s: float) -> StampStats:
+        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, self._first))
+
+    async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
+        """The sessions, and as many more as it takes until something is certain."""
+        self._unclean += 1
+        most, ends = _confirm_most(self._unclean), monotonic() + CONFIRM_S
+        while sum(each.sent for each in sessions) < most and monotonic() < ends:
+            so_far = combined(sessions)
+            if self._decided(peer, so_far) or not so_far.answered or not open_question(so_far, self._limits):
+                break
+            sessions.append(await self._session(peer, per_s, packets(per_s, CONFIRM_COUNT)))
+        return sessions
+
+    async def _session(self, peer: Peer, per_s: float, count: int) -> StampStats:
+        return await self._path.stamp(peer, count=count, interval_s=1 / per_s)
+
+
+def packets_each(peers: int) -> int:
+    """Packets of the first session with each peer, for a number of peers."""
+    return max(LEAST_EACH, min(MOST_EACH, MOST_PACKETS // max(peers, 1)))
+
+
+def _confirm_most(unclean: int) -> int:
+    if unclean <= FULLY_CONFIRMED:
+        return CONFIRM_MOST
+    return BRIEF_MOST if unclean <= BRIEFLY else 0

@@ -1,0 +1,50 @@
+"""The cells of gentle lines: all that were promised, and what counts as a false finding."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.gentle import CLEAN, CLEAN_RUNS, LOSSY, TARGETS, Cell, Line, smallest_losses, wrong
+from benchmarks.labs import LabRun
+
+
+def run(*results: dict[str, Any], causes: tuple[str, ...] = ()) -> LabRun:
+    """A run with these results and causes."""
+    return LabRun(1.0, 1.0, {"diagnosis": [{"code": code} for code in causes], "results": list(results)})
+
+
+def test_the_cells_are_those_of_the_targets() -> None:
+    """Every rate with every queue, number of peers and traffic, at least two hundred runs of them."""
+    assert len(CLEAN) * CLEAN_RUNS >= 200
+    assert {cell.line.down_kbit for cell in CLEAN} == {200, 1000, 2000, 5000, 10_000}
+    assert {(cell.peers, cell.traffic) for cell in CLEAN} == {(n, t) for n in (1, 9, 50) for t in (False, True)}
+    assert {(cell.line.down_kbit, cell.peers) for cell in TARGETS} == {(200, 1), (1000, 9), (2000, 50)}
+    assert all(cell.loss_percent == 2 and cell.line.down_kbit >= 1000 and cell.peers <= 9 for cell in LOSSY)
+
+
+@pytest.mark.parametrize(
+    ("results", "causes", "false"),
+    [
+        (({"code": None, "status": "pass"}, {"code": "run.not-applicable", "status": "skip"}), (), ()),
+        (({"code": "udp.loss", "status": "fail"},), ("udp.loss",), ("udp.loss",)),
+        (({"code": "run.timeout", "status": "inconclusive"},), (), ("run.timeout",)),
+    ],
+)
+def test_what_is_said_of_a_clean_line_is_false(
+    results: tuple[dict[str, Any], ...], causes: tuple[str, ...], false: tuple[str, ...]
+) -> None:
+    """Causes, and what could not be measured: a check that gave up has measured nothing."""
+    assert wrong(run(*results, causes=causes)) == false
+
+
+def test_a_cell_says_what_it_is() -> None:
+    """The row of a table has to be understood without the code."""
+    cell = Cell(Line(10_000, 100, 40), 9, traffic=True)
+    assert str(cell) == "100 up, 10000 down kbit/s, queue 40 ms, 9 peers, other traffic"
+    assert str(Cell(Line(1000, 1000, 200), 1, loss_percent=2)) == "1000 kbit/s, queue 200 ms, 1 peer, 2 % loss"
+
+
+def test_the_smallest_loss_is_read_from_what_was_measured() -> None:
+    """Below it a run says nothing."""
+    facts = [{"check": "udp.quality", "measurements": {"smallest_loss_percent": 1.5}}]
+    assert smallest_losses(run(*facts, {"check": "reach.udp", "measurements": {}})) == [1.5]

@@ -1,0 +1,23 @@
+"""What iperf3 and ping print is read right, or the comparison is worth nothing."""
+
+import pytest
+
+from benchmarks.under_load import round_trip, udp_rate
+
+PING = """PING 10.201.2.2 (10.201.2.2) 56(84) bytes of data.
+[1795908081.100000] 64 bytes from 10.201.2.2: icmp_seq=1 ttl=63 time=0.400 ms
+[1795908082.100000] 64 bytes from 10.201.2.2: icmp_seq=2 ttl=63 time=80.0 ms
+[1795908083.100000] 64 bytes from 10.201.2.2: icmp_seq=3 ttl=63 time=100 ms
+[1795908084.100000] 64 bytes from 10.201.2.2: icmp_seq=4 ttl=63 time=90.5 ms
+"""
+
+
+def test_only_replies_of_the_time_count() -> None:
+    """The idle round trip before a transfer is not that during it."""
+    assert round_trip(PING, 1795908082.0, 1795908085.0) == 90.5
+    assert round_trip(PING, 0.0, 1.0) == 0.0
+
+
+def test_what_was_lost_did_not_arrive() -> None:
+    """iperf3 gives the sender's rate for UDP."""
+    assert udp_rate({"end": {"sum": {"bits_per_second": 12e6, "lost_percent": 25.0}}}) == pytest.approx(9e6)

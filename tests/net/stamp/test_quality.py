@@ -1,0 +1,145 @@
+"""Sessions that are gentle: what they do to a slow line is not a finding, and what a line does by itself is one."""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import cast
+
+import pytest
+from preflight_checks.udp_quality import judge
+
+from preflight.api import Peer, Status
+from preflight.model.path import DirectionStats, StampStats
+from preflight.net.stamp.path import PathProbes
+from preflight.net.stamp.quality import CONFIRM_COUNT, CONFIRM_MOST, SILENT_COUNT, Quality, packets_each
+from preflight.net.turns import Turns
+from preflight.proto.stamp.pace import FEWEST, FIRST_PER_S, QUARTER
+from preflight.settings.schema import Thresholds
+from tests.proto.stamp.lines import Line, Lines
+
+PEER = Peer("10.66.0.2", "b")
+LIMITS = Thresholds()
+
+
+def decided(peer: Peer, stats: StampStats) -> bool:
+    """As udp.quality."""
+    return any(result.status in (Status.FAIL, Status.WARN) for result in judge(peer, stats, LIMITS))
+
+
+def quality(path: object, peers: int = 1) -> Quality:
+    """A run's sessions on a path."""
+    return Quality(cast("PathProbes", path), Turns(), LIMITS, decided, peers)
+
+
+def measured(lines: Lines, peer: Peer = PEER) -> StampStats:
+    """What is measured of one peer."""
+    return asyncio.run(quality(lines).measure(peer))
+
+
+def direction(sent: int = 200, lost: int = 0, late: int = 0, reordered: int = 0) -> DirectionStats:
+    """One direction; all are equally fast but the late ones."""
+    received = sent - lost
+    delays = (60.0,) * late + (0.1,) * (received - late)
+    return DirectionStats(sent, received, received, reordered, delay_variation_ms=delays)
+
+
+def session(forward: DirectionStats, reverse: DirectionStats | None = None) -> StampStats:
+    """A session that was answered, with these directions."""
+    back = reverse or direction(forward.received)
+    return StampStats(forward.sent, back.received, forward, back, rtt_ms=(0.5,) * back.received, lasted_s=0.8)
+
+
+@dataclass
+class Path:
+    """A path that has these sessions, one after the other."""
+
+    sessions: list[StampStats]
+    quiet: bool = False
+    asked: list[tuple[int, float]] = field(default_factory=list)
+
+    def proven_silent(self, peer: Peer) -> StampStats | None:
+        """As PathProbes: nobody."""
+        return None
+
+    def silent(self, peer: Peer) -> bool:
+        """As PathProbes."""
+        return self.quiet
+
+    async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
+        """The next session."""
+        self.asked.append((count, round(1 / interval_s, 1)))
+        return self.sessions[min(len(self.asked), len(self.sessions)) - 1]
+
+
+CLEAN = session(direction())
+LATE = session(direction(), direction(late=100))
+SLOW = FIRST_PER_S / QUARTER
+
+
+@pytest.mark.parametrize(
+    ("sessions", "asked"),
+    [
+        ([CLEAN], [(FEWEST, FIRST_PER_S), (180, FIRST_PER_S)]),
+        # Trouble that stays at a quarter of the pace is confirmed at the pace at which it was found, until it is clear.
+        (
+            [session(direction(lost=1))] * 9,
+            [(FEWEST, FIRST_PER_S), (200, SLOW), (CONFIRM_COUNT, FIRST_PER_S), (CONFIRM_COUNT, FIRST_PER_S)],
+        ),
+        # Where packets waited it is measured again alone first; what is certain then needs no more of them.
+        ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (200, SLOW)]),
+        # Trouble that is gone alone, or at a quarter of the pace, was made by these packets.
+        ([LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S)]),
+        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (200, SLOW)]),
+        ([StampStats(sent=20, answered=0)], [(FEWEST, FIRST_PER_S)]),
+    ],
+)
+def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], asked: list[tuple[int, float]]) -> None:
+    """A share of few packets is not a finding, and our own load is not one; what is clean costs no more packets."""
+    path = Path(sessions)
+    asyncio.run(quality(path).measure(PEER))
+    assert path.asked[: len(asked)] == asked
+    more = path.asked[len(asked) :]
+    assert not more or (len(more) <= 4 and sessions[0].lost == 1)
+
+
+def test_a_silent_responder_gets_few_packets() -> None:
+    """In case it has started: then these are enough, for waiting costs more than they show."""
+    path = Path([session(direction(SILENT_COUNT))], quiet=True)
+    asyncio.run(quality(path).measure(PEER))
+    assert path.asked == [(SILENT_COUNT, FIRST_PER_S)]
+
+
+@pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (125, 200), (126, 198), (250, 100), (5000, 50)])
+def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
+    """The packets of all peers together have a bound, and each peer gets enough to distinguish trouble from none."""
+    assert packets_each(peers) == each
+
+
+SLOW_LINES = [
+    (per_s, room) for per_s in (12, 25, 49, 98, 150, 240, 490) for room in (3, 10, 30, 100, 400) if room < 2 * per_s
+]
+
+
+@pytest.mark.parametrize(("per_s", "room"), SLOW_LINES)
+def test_own_load_is_no_finding(per_s: float, room: int) -> None:
+    """From 25 kbit/s to a megabit, deep queues and shallow ones, either direction: all is well."""
+    for lines in (Lines(Line(link_per_s=per_s, room=room)), Lines(reverse=Line(link_per_s=per_s, room=room))):
+        results = judge(PEER, measured(lines), LIMITS)
+        assert {result.status for result in results} == {Status.PASS}, results
+
+
+def test_a_real_loss_is_found_and_what_it_takes_is_bounded() -> None:
+    """Two percent are found in nearly every run, on a line that is quick enough and on one that just is."""
+    for per_s in (0.0, 490.0):
+        found = 0
+        for seed in range(20):
+            lines = Lines(Line(loss=0.02, chance=Random(seed), link_per_s=per_s, room=100))
+            found += decided(PEER, measured(lines))
+            assert lines.sent <= CONFIRM_MOST + 2 * CONFIRM_COUNT
+        assert found >= 18
+
+
+def test_half_the_limit_is_no_finding() -> None:
+    """A test that looks again and again must not find chance at last."""
+    found = sum(decided(PEER, measured(Lines(Line(loss=0.004, chance=Random(seed))))) for seed in range(40))
+    assert found <= 1
