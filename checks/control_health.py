@@ -60,6 +60,7 @@ BROKEN_IN_A_ROW = 2
 MOST_RESETS = 3
 TLS_S = 3.0
 BAD_REQUEST = 400
+GREETING_S, GREETING_SHOWN = 1.5, 60
 
 _LATER = (429, 503)
 
@@ -117,7 +118,9 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
         return None
     if _may_be_tls(url, bad) and (secure := await _speaks_tls(ctx, url)) is not None:
         return secure
-    right = right_url(bad, url, HEALTH) if isinstance(bad, HttpAnswer) else None
+    if isinstance(bad, ControlError):
+        return await _greets(ctx, url, bad)
+    right = right_url(bad, url, HEALTH)
     if right is None and (found.decided.problem or "").startswith("prefix"):
         right = replace(url, path="")
     if right is None or not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
@@ -151,6 +154,21 @@ async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
             remedies = set_url(str(secure), ctx.url_source)
         return Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
     return None
+
+
+async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:
+    """A service of another kind, such as SSH or a database: it speaks first, and ends at the first request."""
+    if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
+        return None
+    addresses = await ctx.net.dns.addresses(url)
+    greetings = await asyncio.gather(*(ctx.net.tcp.greeting(address, url.port, GREETING_S) for address in addresses))
+    said = next(filter(None, greetings), b"HTTP/")
+    if said.startswith(b"HTTP/"):
+        return None
+    message = f"{url.authority} speaks before it is asked anything, {excerpt(said.decode('latin-1'), GREETING_SHOWN)!r}"
+    message += ", which no HTTP server does: another service listens there"
+    where = f"ss -ltnp 'sport = :{url.port}'   # on the control host: who listens, and where the control plane does"
+    return Finding(codes.CONTROL_NOT_POPULI, message, look(where, where="control host"), DeathFacts(problem="not HTTP"))
 
 
 async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
