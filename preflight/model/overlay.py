@@ -37,6 +37,7 @@ class OverlayPeer:
     last_seen_unix_s, last_sent_unix_s: when a packet of it came, and when one was sent to it.
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
+    session: the number of the session with it, where the product tells it: each handshake gives another.
     """
 
     key: str
@@ -56,6 +57,7 @@ class OverlayPeer:
     key_expires_unix_s: float | None = None
     preshared: bool | None = None
     tried: tuple[str, ...] = ()
+    session: int | None = None
 
     @property
     def endpoint_address(self) -> str | None:

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,7 @@ from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
+from preflight.proto.tunnel.endpoint_turns import Seen, turns
 from preflight.settings.load import Settings
 from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair, sh
@@ -24,6 +27,14 @@ from tests.overlay.conftest import Node, Pair, sh
 pytestmark = [pytest.mark.lab, pytest.mark.needs("ssh")]
 ALL = [{"port": "any", "proto": "any", "host": "any"}]
 SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(interface="neb0"))
+SENDS = """
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[1].encode())
+    while True:
+        sock.sendto(b"", (sys.argv[2], 9))
+        time.sleep(0.3)
+"""
 
 
 class Network:
@@ -61,6 +72,9 @@ class Network:
                 "authorized_users": [{"user": "preflight", "keys": [user]}],
             },
         }
+        self._start(node, name, config, "SSH server is listening")
+
+    def _start(self, node: Node, name: str, config: Mapping[str, Any], ready: str) -> None:
         path = self.folder / name / "config.yml"
         path.parent.mkdir()
         path.write_text(yaml.safe_dump(config))
@@ -71,10 +85,29 @@ class Network:
         self.stack.callback(daemon.wait)
         self.stack.callback(daemon.terminate)
         until = time.monotonic() + 20
-        while "SSH server is listening" not in log.read_text():
+        while ready not in log.read_text():
             assert daemon.poll() is None, log.read_text()
             assert time.monotonic() < until, "nebula did not start"
             time.sleep(0.02)
+
+    def start_copy(self) -> None:
+        """A second machine with b's certificate and key; it is on b's host, and calls a by another port."""
+        config = {
+            "pki": {"ca": self._file("ca.crt"), "cert": self._file("b.crt"), "key": self._file("b.key")},
+            "static_host_map": {"10.99.0.1": ["10.203.1.1:4242"]},
+            "lighthouse": {"am_lighthouse": False, "hosts": []},
+            "listen": {"host": self.wire.b.underlay, "port": 4243},
+            "tun": {"dev": "neb1"},
+            "firewall": {"outbound": ALL, "inbound": ALL},
+        }
+        self._start(self.wire.b, "copy", config, "Nebula interface is active")
+
+    def send(self, node: Node, device: str, to: str) -> None:
+        """Go on sending through a device of a node."""
+        argv = ["ip", "netns", "exec", node.namespace, sys.executable, "-c", SENDS, device, to]
+        sending = subprocess.Popen(argv)
+        self.stack.callback(sending.wait)
+        self.stack.callback(sending.kill)
 
     def _file(self, name: str) -> str:
         return str(self.folder / name)
@@ -168,3 +201,19 @@ def test_a_key_that_the_sshd_does_not_know(network: Network) -> None:
     state = network.read()
     assert (state.up, state.condition, state.peers, state.health) == (True, None, (), ())
     assert state.unreadable == "nebula's sshd on 127.0.0.1:2222 refuses the login of this user"
+
+
+def test_two_machines_with_one_certificate(network: Network) -> None:
+    """They take the session from each other by handshakes, and a sees both places with a session of its own each."""
+    network.start(network.wire.b)
+    network.start(network.wire.a)
+    network.start_copy()
+    for device in ("neb0", "neb1"):
+        network.send(network.wire.b, device, "10.99.0.1")
+    seen: list[Seen] = []
+    until = time.monotonic() + 60
+    while (found := turns(seen)) is None:
+        assert time.monotonic() < until, seen
+        seen += [Seen(each.endpoint, each.session) for each in network.read().peers if each.key == "10.99.0.2"]
+    assert set(found.places) == {"10.203.1.2:4242", "10.203.1.2:4243"}
+    assert found.changes == 2
