@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.own_nat import OwnNat
     from preflight.model.path import StampStats
     from preflight.model.peer import Peer
     from preflight.model.product_ping import ProductPing
@@ -263,6 +264,13 @@ class Net:
         from preflight.overlay.tailscale_facts import read_facts
 
         return await read_facts(telling(self.listener, "overlay.local", product))
+
+    async def overlay_nat(self, product: str) -> "OwnNat | None":
+        """What a product knows of the NAT before this node; Tailscale's asks the tailnet's relays for it."""
+        from preflight.overlay.own_nat import read_nat
+
+        own = {str(each.ip) for link in await self.kernel.links() for each in link.addresses}
+        return await read_nat(product, own, telling(self.listener, "overlay.local", product))
 
     async def overlay_pings(self, product: str, address: str) -> "tuple[ProductPing, ...]":
         """A product's own pings of a peer; nothing for products without any, or if its daemon refuses to ping."""
