@@ -46,6 +46,19 @@ def give_up(link: Link, address: str, *, tunnels: Collection[str]) -> Remedies:
     )
 
 
+def take_less(state: OverlayState, network: str) -> Remedies:
+    """How an overlay lets go of a network that another one needs: the lever may take more away, so it is not a fix."""
+    if state.product == "tailscale":
+        return (
+            *look("tailscale set --accept-routes=false   # if this node needs no subnet of the tailnet", root=True),
+            *look(f"Else let the tailnet announce less than {network}.", where="product console"),
+        )
+    if state.product == "zerotier":
+        line = f"Take the route {network} out of the network {state.network or 'NETWORK'} on its controller."
+        return look(line, where="product console")
+    return look(f"ip route show table all dev {state.interface}   # what brought {network}? One of the two must change")
+
+
 def look_at_route(address: str) -> Remedies:
     """Which rule and which table decide."""
     return look(f"ip rule; ip route get {address}")
