@@ -36,7 +36,7 @@ changed since the run began, or changes meanwhile. A responder's hello comes eve
 HANDSHAKES_S = 14.0
 """Nebula's two machines take the session from each other every three to five seconds."""
 STRANGE_S, OWN_S = 1.5, 12.0
-"""How soon a peer's data for somebody else's session shows; and how soon WireGuard, of which the peer accepts nothing
+"""How soon a peer's data for another machine's session shows; and how soon WireGuard, of which the peer accepts nothing
 any more, makes another handshake: 15 s after it was first silent, and a run comes here after some seconds."""
 
 
@@ -201,7 +201,7 @@ def _remedies(peer: Peer, product: str, found: Turns) -> Remedies:
     if product == "tailscale":
         line = f"tailscale logout; tailscale up   # on the copy: on {hosts}, one has to log in as another machine"
     elif product == "nebula":
-        line = f"nebula-cert print -path /etc/nebula/host.crt   # on {hosts}: the copy needs a certificate of its own"
+        line = f"nebula-cert print -path /etc/nebula/host.crt   # on {hosts}: the copy needs another certificate"
     else:
         line = f"wg show all public-key   # on {hosts}: the copy needs another key (wg genkey)"
     return look(line, where="peer", host=peer.target, root=True)

@@ -98,7 +98,7 @@ async def _ask(ctx: Context, peer: Peer) -> Said | None:
 def judge(peer: Peer, said: Said | None, product: str = "") -> Result:
     """Silence of all ports is a filter's; one word of the host shows that UDP gets there and its answers back."""
     if said is None or said.asked < ASKED:
-        message = f"nothing more is to be learnt from ports of {peer.target} that nobody uses"
+        message = f"ports of {peer.target} that nobody uses show nothing more"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
     if said.closed:
         message = (

@@ -37,7 +37,7 @@ class OverlayPeer:
     last_seen_unix_s, last_sent_unix_s: when a packet of it came, and when one was sent to it.
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
-    session: the number of the session with it, where the product tells it: each handshake gives another.
+    session: the number of the session with it, where the product shows it: each handshake gives another.
     """
 
     key: str
@@ -101,6 +101,14 @@ class Owners:
                 if owned := self._owned.get((version, length, network)):
                     return owned
         return None, None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A domain whose names an overlay resolves, where this node does not let it. network: ZeroTier's number."""
+
+    domain: str
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
-    from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.overlay import Fact, OverlayState, Withheld
     from preflight.model.own_nat import OwnNat
     from preflight.model.path import StampStats
     from preflight.model.peer import Peer
@@ -271,6 +271,12 @@ class Net:
 
         own = {str(each.ip) for link in await self.kernel.links() for each in link.addresses}
         return await read_nat(product, own, telling(self.listener, "overlay.local", product))
+
+    async def overlay_names(self, product: str) -> "tuple[Withheld, ...]":
+        """Domains whose names a product resolves, where this node does not let it; nothing for other products."""
+        from preflight.overlay.own_names import read_names
+
+        return await read_names(product, telling(self.listener, "overlay.local", product))
 
     async def overlay_pings(self, product: str, address: str) -> "tuple[ProductPing, ...]":
         """A product's own pings of a peer; nothing for products without any, or if its daemon refuses to ping."""

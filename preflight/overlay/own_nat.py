@@ -18,7 +18,7 @@ NETCHECK_S = 6.0
 
 
 async def read_nat(product: str, own: Collection[str], tell: Tell = silent) -> OwnNat | None:
-    """What a product knows; None where it knows nothing, or cannot be asked. own: this node's addresses."""
+    """What a product knows; None where it does not know, or cannot be asked. own: this node's addresses."""
     try:
         with understood(product):
             match product:
@@ -67,7 +67,7 @@ def of_service(info: Mapping[str, Any], own: Collection[str]) -> OwnNat:
 
 
 def of_configuration(config: Mapping[str, Any], file: str) -> OwnNat:
-    """Nebula's configuration: it opens ways in a NAT only where it is told to."""
+    """Nebula's configuration: it opens ways in a NAT only where it is set to."""
     return OwnNat(by=file, punches=table(config.get("punchy")).get("punch") is True, file=file)
 
 

@@ -47,7 +47,7 @@ def test_what_it_accounts_for() -> None:
 
 @pytest.mark.parametrize("said", [None, Said(2, 0, tcp=True), Said(ASKED, 1, tcp=False)])
 def test_what_proves_nothing(said: Said | None) -> None:
-    """A host that says it once is reached; what this node did not send is no silence of the peer."""
+    """A host that says it once is reached; what this node did not send does not show a silence of the peer."""
     assert judge(NB, said, "tailscale").status in (Status.SKIP, Status.PASS)
 
 

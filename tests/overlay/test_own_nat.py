@@ -33,7 +33,7 @@ OWN = ("127.0.0.1", "10.0.0.5")
     ],
 )
 def test_netcheck(said: dict[str, Any], own: tuple[str, ...], expected: tuple[bool | None, ...]) -> None:
-    """A missing word is no word, and one router that maps ports is enough."""
+    """What is missing is not known, and one router that maps ports is enough."""
     found = of_netcheck({**NETCHECK, **said}, own)
     assert (found.udp, found.hard, found.translated, found.port_mapping) == expected
     assert found.by == "tailscale netcheck"

@@ -66,7 +66,7 @@ def _expected(setup: Setup) -> Truth:
 
 
 def _own_expected(setup: Setup) -> Truth:
-    # b answers in the session of whoever made the last one: what comes to a then fits no session of a.
+    # b answers in the session of the machine that made the last one: what comes to a then fits no session of a.
     deciding = Deciding("public_key", lambda network: network.keys["a"].public)
     return Truth(
         "overlay.duplicate-key", "b", "reverse", place=_PLACE, deciding=deciding, heals="nothing", where="node"

@@ -12,7 +12,7 @@ LEAST_WITH_HANDSHAKES = 2
 
 
 class Seen(NamedTuple):
-    """Where a peer was at one moment, and the number of the session with it, where the product tells it."""
+    """Where a peer was at one moment, and the number of the session with it, where the product shows it."""
 
     endpoint: str | None
     session: int | None = None

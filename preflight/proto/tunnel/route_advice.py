@@ -7,6 +7,7 @@ from preflight.model import fix
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.overlay import OverlayState
 from preflight.model.remedy import Remedies, heal, look
+from preflight.proto.tunnel.levers import tailscale_takes
 
 OWN_ROUTES = ("tailscale", "zerotier")
 """Products that write the routes: a route of ours would be lost, or in their way."""
@@ -69,5 +70,5 @@ def _by_the_product(state: OverlayState, address: str) -> Remedies:
     prefix = state.owners.prefix(address)
     told = any(each.code == _NOT_ACCEPTED for each in state.complaints)
     if state.product == "tailscale" and told and prefix is not None and prefix.num_addresses > 1:
-        return heal(lambda: fix.TailscaleTakes(option="accept-routes"))
+        return tailscale_takes(state, "accept-routes")
     return look_at_route(address)
