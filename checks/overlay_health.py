@@ -11,7 +11,6 @@ from preflight.api import (
     Remedies,
     Result,
     Station,
-    by_hand,
     check,
     codes,
     facts,
@@ -22,7 +21,7 @@ from preflight.api import (
 )
 from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayState, Withheld
-from preflight.proto.tunnel.levers import tailscale_takes, zerotier_takes
+from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
 from preflight.proto.tunnel.silence import only_silence
 
 ROOTS = ("planet", "moon")
@@ -144,7 +143,7 @@ def _remedies(state: OverlayState, complaint: Complaint) -> Remedies:
     if complaint.code == "overlay.routes-not-accepted":
         return tailscale_takes(state, "accept-routes")
     if complaint.code == "overlay.exit-node-gone":
-        return by_hand("tailscale set --exit-node=   # or name a node that offers to be one", root=True)
+        return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":
         return look(
             "ls -l /etc/resolv.conf; head -n 3 /etc/resolv.conf   # which program writes it? systemd-resolved lets "

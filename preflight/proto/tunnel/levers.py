@@ -9,15 +9,32 @@ from preflight.model.remedy import Remedies, by_hand, heal, look
 
 _SET_SINCE = (1, 34)
 """Tailscale's first version with `tailscale set`, which changes one preference and leaves the others."""
+_OLDER = "this version has no `tailscale set`: add the further options that it asks for"
 
 
 def tailscale_takes(state: OverlayState, option: TailscaleOption) -> Remedies:
     """Let this node take routes or names of its tailnet; an older version wants all other options said again."""
-    version = re.match(r"(\d+)\.(\d+)", state.version or "")
-    if version is None or (int(version[1]), int(version[2])) >= _SET_SINCE:
+    if _sets(state):
         return heal(lambda: TailscaleTakes(option=option))
-    line = f"tailscale up --{option}{_server(state)}"
-    return by_hand(f"{line}   # version {state.version}: add the further options that it asks for", root=True)
+    return by_hand(f"{_up(state, option)}   # {_OLDER}", root=True)
+
+
+def another_exit(state: OverlayState) -> Remedies:
+    """No exit node any more, or another one."""
+    other = "or name a node that offers to be one"
+    if _sets(state):
+        return by_hand(f"tailscale set --exit-node=   # {other}", root=True)
+    return by_hand(f"{_up(state, 'exit-node=')}   # {other}; {_OLDER}", root=True)
+
+
+def _sets(state: OverlayState) -> bool:
+    """Whether its version has `tailscale set`, as all have whose version is not known."""
+    version = re.match(r"(\d+)\.(\d+)", state.version or "")
+    return version is None or (int(version[1]), int(version[2])) >= _SET_SINCE
+
+
+def _up(state: OverlayState, option: str) -> str:
+    return f"tailscale up --{option}{_server(state)}"
 
 
 def zerotier_takes(network: str, option: ZeroTierOption) -> Remedies:
