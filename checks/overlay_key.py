@@ -33,8 +33,10 @@ EACH_S, PROVOKED_S = 0.25, 1.0
 SHORT_S, LONG_S = 4.0, 10.0
 """How long the endpoint is watched: not at all where nothing has come from the key in this run; longer where it has
 changed since the run began, or changes meanwhile. A responder's hello comes every three seconds."""
-HANDSHAKES_S = 14.0
-"""Nebula's two machines take the session from each other every three to five seconds."""
+HANDSHAKES_S, SELDOM_S = 14.0, 0.75
+"""Nebula's two machines take the session from each other every three to five seconds; each look at it is a log-in."""
+SESSION_S = 180.0
+"""WireGuard takes and sends nothing more in the session of an older handshake."""
 STRANGE_S, OWN_S = 1.5, 12.0
 """How soon a peer's data for another machine's session shows; and how soon WireGuard, of which the peer accepts nothing
 any more, makes another handshake: 15 s after it was first silent, and a run comes here after some seconds."""
@@ -78,15 +80,16 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
         return judge(peer, known, state.product, found) if found is not None else None
     async with ctx.net.ways.tap(peer, state) as tap:
         readings: list[Reading] = []
-        if not tap.blind:
+        alive = not tap.blind and time.time() - (known.last_handshake_unix_s or 0.0) < SESSION_S
+        if alive:
             await _read(ctx, peer, state, readings)
             await ctx.net.icmp.echo(peer.address, count=LEAST_MESSAGES, interval_s=EACH_S, timeout_s=0.0)
         wire = lambda seen: on_the_wire(tap.taken().packets, seen)  # noqa: E731
-        found = await _turns(ctx, peer, state, known, readings, wire, least_s=0.0 if tap.blind else STRANGE_S)
+        found = await _turns(ctx, peer, state, known, readings, wire, least_s=STRANGE_S if alive else 0.0)
         if found is not None:
             one = one_machine(tap.taken().packets, found.places)
             return judge(peer, known, state.product, found) if not one else None
-        if state.public_key is None or not strange(tap.taken(), known.endpoint, readings):
+        if not alive or state.public_key is None or not strange(tap.taken(), known.endpoint, readings):
             return None
         messages = await _own_key(ctx, peer, state, known, tap, readings)
         return judge_own(peer, known, state.public_key, messages) if messages else None
@@ -128,7 +131,7 @@ async def _turns(
         if moved(seen) and clock.time() - provoked >= PROVOKED_S:
             provoked = clock.time()
             await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, state.interface)
-        await asyncio.sleep(EACH_S)
+        await asyncio.sleep(SELDOM_S if rekeys else EACH_S)
         now = await _read(ctx, peer, state, readings)
         seen.append(Seen(now.endpoint, now.session) if now is not None else Seen(None))
         came = rekeys or readings[-1].rx_bytes > (known.rx_bytes or 0)

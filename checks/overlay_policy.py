@@ -30,6 +30,7 @@ PRODUCTS = ("tailscale", "zerotier", "nebula")
 MOST_PEERS = 6
 SENT_S = 0.2
 """After this long a daemon has sent what was given to its interface."""
+LOOKS = 5
 CONNECTED_S = 1.2
 """A connection that is not answered the first time is tried again after a second."""
 
@@ -74,26 +75,45 @@ async def _asked(ctx: Context, peer: Peer) -> Result | None:
         return None
     if not only_silence(ctx.facts(facts.EchoFacts, peer.target), ctx.facts(facts.AnswerFacts, peer.target)):
         return None
-    await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, ctx.tunnel(peer.address))
-    connection, _ = await asyncio.gather(
-        ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S), asyncio.sleep(SENT_S)
+    connection, (state, missed) = await asyncio.gather(
+        ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S), _after_sending(ctx, peer)
     )
-    overlay = await ctx.net.overlay()
-    state = overlay.at(ctx.tunnel(peer.address)) if overlay is not None else None
     if state is None or state.product not in PRODUCTS or state.condition is not None or state.unreadable is not None:
         return None
     if connection.outcome in ("open", "refused"):
         return judge(peer, Life(f"{peer.target} answers TCP through the tunnel", partly=True), state.product)
     pings = await ctx.net.overlay_pings(state.product, peer.address)
-    return found(peer, state, pings, time.time())
+    return found(peer, state, pings, time.time(), missed=missed)
 
 
-def found(peer: Peer, state: OverlayState, pings: Sequence[ProductPing], now_unix_s: float) -> Result | None:
-    """The finding of a silent peer, from what its product shows after this run sent to it."""
+async def _after_sending(ctx: Context, peer: Peer) -> tuple[OverlayState | None, int]:
+    """The peer's tunnel after something was sent to it, and how often it did not have the peer before.
+
+    Nebula forgets a handshake whose answer it refuses, until the next packet.
+    """
+    interface, state, missed = ctx.tunnel(peer.address), None, 0
+    while missed < LOOKS:
+        await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, interface)
+        await asyncio.sleep(SENT_S)
+        overlay = await ctx.net.overlay()
+        state = overlay.at(interface) if overlay is not None else None
+        if state is None or state.product != "nebula" or state.peer_for(peer.address) is not None:
+            break
+        missed += 1
+    return state, missed
+
+
+def found(
+    peer: Peer, state: OverlayState, pings: Sequence[ProductPing], now_unix_s: float, *, missed: int = 0
+) -> Result | None:
+    """The finding of a silent peer, from what its product shows after this run sent to it.
+
+    missed: how often in a row its product did not have the peer just after that.
+    """
     alive = life(state, peer.address, pings, now_unix_s)
     if alive is not None:
         return judge(peer, alive, state.product)
-    lost = loss(state, peer.target, peer.address, pings, now_unix_s)
+    lost = loss(state, peer.target, peer.address, pings, now_unix_s, missed=missed)
     return judge_loss(peer, lost) if lost is not None else None
 
 

@@ -146,6 +146,7 @@ class OverlayState:
     tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
+    lists_sessions: False if the product does not show its sessions, so that a peer may have one that is not in peers.
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
     withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
     own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
@@ -177,6 +178,7 @@ class OverlayState:
     complaints: tuple[Complaint, ...] = ()
     network: str | None = None
     withheld: tuple[str, ...] = ()
+    lists_sessions: bool = True
     control_server: str | None = None
     policy: OutPolicy | None = None
 

@@ -86,6 +86,7 @@ def state_from(
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
+    more |= {"lists_sessions": peers is not None}
     more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost([*networks, *_behind_members(config)])

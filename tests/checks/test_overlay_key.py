@@ -21,10 +21,11 @@ B, OTHER = "192.0.2.2:51820", "192.0.2.9:51820"
 NB = Peer("10.66.0.2", "b")
 
 
-def tunnel(endpoint: str, handshake: float = 1.0, rx: int = 92) -> OverlayState:
+def tunnel(endpoint: str, handshake: float | None = None, rx: int = 92) -> OverlayState:
     """A tunnel whose peer is at an endpoint."""
     owned = (ip_network("10.66.0.2/32"),)
-    known = OverlayPeer("Bkey=", endpoint, owned, last_handshake_unix_s=handshake, rx_bytes=rx)
+    shook = time.time() - 20 if handshake is None else handshake
+    known = OverlayPeer("Bkey=", endpoint, owned, last_handshake_unix_s=shook, rx_bytes=rx)
     return OverlayState("wireguard", "wg0", up=True, mtu=1420, peers=(known,), public_key="Akey=")
 
 
