@@ -30,7 +30,7 @@ from preflight.proto.tunnel.advice import allow, keep_alive
 from preflight.proto.tunnel.dead_session import explain
 from preflight.proto.tunnel.peer_status import Word, log_in_again, reported_of, sentence, settled, word
 from preflight.proto.tunnel.why_relayed import why_relayed
-from preflight.proto.tunnel.wireguard import Finding, Watch, candidates
+from preflight.proto.tunnel.wireguard import Finding, Watch, candidates, nobody_has
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
@@ -277,8 +277,7 @@ def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Resu
         codes.OVERLAY_ALLOWED_IPS,
         peer.target,
         Direction.ROUND_TRIP,
-        f"none of the {len(state.peers)} peers of {state.interface} has {peer.address} in its allowed-ips, "
-        "so WireGuard drops packets to it",
+        f"{nobody_has(state, peer.address)}, so WireGuard drops packets to it",
         remedies=remedies,
         measurements={"peers": len(state.peers)},
     )

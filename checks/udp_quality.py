@@ -233,16 +233,16 @@ def _dropped(peer: Peer, forward: bool, drops: Drops) -> str:
     """Packets that the ends dropped, which may be the missing ones."""
     facts = (
         (
-            (drops.overflowed, "the receive queue of its responder had no room for {} datagrams"),
-            (drops.limited, "its responder dropped {} packets because of its rate limit"),
+            (drops.overflowed, "the receive queue of its responder had no room for {} datagram{}"),
+            (drops.limited, "its responder dropped {} packet{} because of its rate limit"),
         )
         if forward
         else (
-            (drops.unsent, f"the system of {peer.target} did not send {{}} answers"),
-            (drops.here, "this node's own socket had no room for {} datagrams"),
+            (drops.unsent, f"the system of {peer.target} did not send {{}} answer{{}}"),
+            (drops.here, "this node's own socket had no room for {} datagram{}"),
         )
     )
-    return " and ".join(text.format(count) for count, text in facts if count)
+    return " and ".join(text.format(count, "" if count == 1 else "s") for count, text in facts if count)
 
 
 def _properties(measured: DirectionStats, way: str, limits: "Thresholds", limit_ms: float) -> list[Property]:

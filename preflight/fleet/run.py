@@ -24,6 +24,7 @@ from preflight.fleet.remote.agent import PREFIX
 from preflight.fleet.schedule import Pair, Pairs, Round, make_rounds
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.peer import RESPONDER_PORT
+from preflight.model.printable import number_of
 from preflight.report.json import parse
 from preflight.report.model import Report
 
@@ -140,7 +141,7 @@ class FleetRun:
 
     def _prepared(self) -> dict[str, Any]:
         """Write what the nodes get; return what the play has to know."""
-        self._say(f"reaching {len(self._hosts)} nodes")
+        self._say(f"reaching {number_of('nodes', len(self._hosts))}")
         delivery = pack()
         self._keep = delivery.name if self._wish.keep else ""
         (self._engine.folder / "delivery.pyz").write_bytes(delivery.content)
@@ -233,7 +234,8 @@ class FleetRun:
         addresses = self._addresses()
         slot_s = limit_s + 2 * max((self._nodes[name].offset.error for name in turns), default=0.0) + _GUARD_S
         what = "what was not good, again" if number > 1 else "the pairs"
-        self._say(f"measuring {what}: {rounds} rounds of {slot_s:.0f} s" if rounds else "reading the tunnels")
+        planned = f"measuring {what}: {number_of('rounds', rounds)} of {slot_s:.0f} s"
+        self._say(planned if rounds else "reading the tunnels")
         begins = time.time() + self._lead_s
         self._timetable, self._round = (begins, slot_s, rounds), 0
         orders = dict.fromkeys(self._hosts, "")

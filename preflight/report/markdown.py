@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from preflight.model.printable import number_of
 from preflight.report import ways
 from preflight.report.common import MARKS, Advice, accepted_note, aspect_of, counts, lab_note, overlay_line, way
 from preflight.report.grouping import CauseGroup, cause_groups
@@ -38,7 +39,7 @@ def render(report: Report) -> str:
         *_rest(groups),
         *(block for group in groups for block in _folded(f"Cause {group.number}", _cause(report, group))),
         *_folded("What belongs on this path", _placement(report)),
-        *_folded(f"All {len(report.results)} results", _details(report)),
+        *_folded(f"{number_of('results', len(report.results))} in all", _details(report)),
     ]
     return "\n\n".join(blocks) + "\n"
 

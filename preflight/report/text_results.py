@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preflight import codes
+from preflight.model.printable import number_of
 from preflight.report import common
 from preflight.report.grouping import FEW, NOBODY, CauseGroup, by_key, gist, names, peers_of, say_the_same
 from preflight.report.model import ResultEntry
@@ -93,7 +94,8 @@ def print_aside(console: Console, results: Iterable[ResultEntry]) -> None:
         return
     line = f"does not apply here: {', '.join(checks)} (-v says why)"
     if len(line) > console.width:
-        line = f"{len(checks)} checks do not apply here; -v says which and why"
+        verb = "does" if len(checks) == 1 else "do"
+        line = f"{number_of('checks', len(checks))} {verb} not apply here; -v says which and why"
     hanging(console, Text(line, style="bright_black"))
 
 

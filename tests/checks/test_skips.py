@@ -37,6 +37,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("reach_rate", "judge"): ("loss at every rate is not a limit; udp.quality fails for it",),
     ("reach_rate", "_not_tried"): ("no loss that a limit would make, or other peers were tried first",),
     ("way_packet", "_left_out"): ("one run follows some peers; the trouble of each is said by its own check",),
+    ("way_packet", "unfollowed"): ("without a tunnel there is nothing to follow, and another check says that",),
     ("host_clock", "judge"): ("no control plane is configured and no responder answers: there is no clock to compare",),
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),
     # Nobody asked for it, and asking would write or go to strangers.

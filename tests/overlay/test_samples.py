@@ -48,7 +48,7 @@ def holds(state: OverlayState, peer: Peer, interface: Seen, session: Seen | None
 
 ALIVE: Seen = (PASS, None, "last handshake")
 MUTE: Seen = (FAIL, "overlay.no-handshake", "3 handshake initiations in 6.5 s brought nothing back; no handshake ever")
-FORGOTTEN: Seen = (FAIL, "overlay.allowed-ips", "none of the 1 peers of wg0 has 10.99.0.2 in its allowed-ips")
+FORGOTTEN: Seen = (FAIL, "overlay.allowed-ips", "the only peer of wg0 does not have 10.99.0.2 in its allowed-ips")
 
 # In the order of the recording: what the node sees, after it has sent something for as long as the check watches.
 WIREGUARD: list[tuple[str, Seen | None]] = [

@@ -1,16 +1,18 @@
 """Faults of the responder's socket: nobody listens there, or it is not the responder that a expects."""
 
+import errno
 import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab import processes
 from preflight.lab.axes.setup import Setup
 from preflight.lab.keys import TunnelKeys
 from preflight.lab.network import inside
-from preflight.lab.part import Part
+from preflight.lab.part import Part, planned
 from preflight.lab.processes import start, wait_for_words
 from preflight.lab.site import RESPONDER, write_private
 from preflight.lab.stations.fault import Fault, NotThereError
@@ -114,6 +116,26 @@ def _silent(setup: Setup) -> Truth:
     return Truth("run.needs-responder", "b", undecided=True, vague=("run.no-answer",))
 
 
+def _no_load(setup: Setup) -> Truth:
+    """Everything else was measured."""
+    return Truth("perf.responder-load-off", "b", "round-trip", heals="command", where="peer", undecided=True)
+
+
+def _takes_no_load(network: "Network") -> None:
+    family = socket.AF_INET6 if ":" in _address(network) else socket.AF_INET
+    with inside(network.names.namespace("a")), socket.socket(family, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_READY_S)
+        refused = asking.connect_ex((_address(network), RESPONDER_PORT)) == errno.ECONNREFUSED
+    if not refused:
+        raise NotThereError("b does not refuse TCP to the responder's port")
+
+
+def _without_load(setup: Setup) -> str | None:
+    if setup.home == "peer":
+        return "load never runs towards the control host"
+    return _without(setup)
+
+
 def _without(setup: Setup) -> str | None:
     return None if setup.keyed else "no responder with a key runs at b"
 
@@ -139,5 +161,14 @@ FAULTS = (
         _echoes,
     ),
     _fault("other-key", Part("b's responder has another key", tunnels=_other_key), _no_responder, _keys_differ),
+    replace(
+        _fault(
+            "no-load",
+            planned("a asks for load, and b's responder takes none", load="asked"),
+            _no_load,
+            _takes_no_load,
+        ),
+        excluded=_without_load,
+    ),
     _fault("stopped", Part("b's responder does not go on", inject=_stopped), _silent, _is_stopped),
 )

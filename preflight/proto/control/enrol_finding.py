@@ -196,7 +196,7 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     if outcome.problem == "scope-mismatch":
         return _about_scope(facts, said)
     if outcome.problem == "not-listed":
-        return f"{facts.identity} joined and sent heartbeats, but is not among the {facts.node_count} nodes listed"
+        return f"{facts.identity} joined and sent heartbeats, but the list of {facts.node_count} lacks it"
     if outcome.step is Step.BOOTSTRAP:
         return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
     if outcome.error is not None and outcome.error.status == UNAUTHORIZED:

@@ -143,6 +143,13 @@ class Watch:
         return not ip_address(source).is_global and ip_address(endpoint).is_global
 
 
+def nobody_has(state: OverlayState, address: str) -> str:
+    """The sentence about an address that is in nobody's allowed-ips."""
+    count, name = len(state.peers), state.interface or "the tunnel"
+    subject = f"the only peer of {name} does not have" if count == 1 else (f"none of the {count} peers of {name} has")
+    return f"{subject} {address} in its allowed-ips"
+
+
 def candidates(state: OverlayState, others: Iterable[str]) -> tuple[OverlayPeer, ...]:
     """The tunnel's peers that own none of the other overlay addresses: one of them lacks the address in question."""
     known = Owners(state.peers)

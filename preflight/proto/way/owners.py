@@ -4,7 +4,7 @@ from preflight.codes import OVERLAY_ALLOWED_IPS
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer
 from preflight.model.remedy import Remedies, by_hand, look
-from preflight.proto.tunnel.wireguard import candidates
+from preflight.proto.tunnel.wireguard import candidates, nobody_has
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.session_advice import allow
 from preflight.proto.way.stations import Station
@@ -30,7 +30,7 @@ def _nobody(view: TunnelView) -> Observation | None:
     lacking = candidates(view.after, view.others)
     remedies = by_hand(f"Add {view.address} to the AllowedIPs of the peer that owns it, on {view.name}.")
     key = None
-    said = f"none of the {len(peers)} peers of {view.name} has {view.address} in its allowed-ips"
+    said = nobody_has(view.after, view.address)
     if len(lacking) == 1:
         key = lacking[0].key
         remedies = allow(view.after, lacking[0], view.address)

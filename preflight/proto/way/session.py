@@ -148,10 +148,11 @@ def _calls_unanswered(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> O
         return None
     message = (
         f"{view.target} calls from {origin} and has this node's public key, and {view.name} does not accept the call: "
-        f"its key is not {peer.key} any more, or its clock went back"
+        f"the key of {view.target} is not {peer.key} any more, or its clock went back"
     )
     remedies = look(
-        f"On {view.target}, run `wg show all public-key` and compare with {peer.key}; compare the clocks.",
+        f"wg show all public-key   # on {view.target}: is it {peer.key}?",
+        f"date -u   # here and on {view.target}: do the clocks agree?",
         where="peer",
         host=view.target,
     )
