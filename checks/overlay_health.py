@@ -11,19 +11,17 @@ from preflight.api import (
     Remedies,
     Result,
     Station,
-    by_hand,
     check,
     codes,
     facts,
     failed,
-    heal,
     look,
     passed,
     warned,
 )
 from preflight.model.complaint import Complaint
-from preflight.model.fix import TailscaleTakes
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayState, Withheld
+from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
 from preflight.proto.tunnel.silence import only_silence
 
 ROOTS = ("planet", "moon")
@@ -46,6 +44,7 @@ SERVERS = {
         codes.OVERLAY_OFFLINE,
         codes.OVERLAY_RELAY_UNREACHABLE,
         codes.OVERLAY_DNS_OVERWRITTEN,
+        codes.OVERLAY_NAMES_NOT_ACCEPTED,
         codes.OVERLAY_ROUTES_NOT_ACCEPTED,
         codes.OVERLAY_EXIT_NODE_GONE,
         codes.OVERLAY_UNHEALTHY,
@@ -64,6 +63,37 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
         for complaint in state.complaints:
             result = judge(state, complaint, silent=_silent(ctx, state), nameless=nameless)
             yield replace(result, aspect=f"{state.interface} {complaint.code}")
+    if nameless:
+        for state, withheld in await _withheld(ctx):
+            yield judge_names(state, withheld)
+
+
+async def _withheld(ctx: Context) -> list[tuple[OverlayState, Withheld]]:
+    """The overlays of this node that know the control plane's name, and of which this node does not take it."""
+    url = ctx.settings.control.usable_url
+    host = url.host.lower().rstrip(".") if url is not None else ""
+    found: list[tuple[OverlayState, Withheld]] = []
+    for state in ctx.overlay.tunnels if ctx.overlay is not None else ():
+        names = await ctx.net.overlay_names(state.product)
+        fitting = (each for each in names if each.network in (None, state.network))
+        found += [(state, each) for each in fitting if f".{host}".endswith(f".{each.domain}")]
+    return found
+
+
+def judge_names(state: OverlayState, withheld: Withheld) -> Result:
+    """The control plane's name is in a domain that the overlay serves, and is not found without it."""
+    setting, remedies = "--accept-dns is false", tailscale_takes(state, "accept-dns")
+    if state.product == "zerotier":
+        setting, remedies = "allowDNS is off", zerotier_takes(withheld.network or "", "allowDNS")
+    return failed(
+        codes.OVERLAY_NAMES_NOT_ACCEPTED,
+        NODE,
+        Direction.LOCAL,
+        f"{state.product} on {state.interface} resolves names in {withheld.domain}, as the control plane's is, and "
+        f"this node does not take that ({setting}); the control plane's name is not found",
+        aspect=f"{state.interface} names",
+        remedies=remedies,
+    )
 
 
 def _calm(state: OverlayState) -> Result:
@@ -111,9 +141,9 @@ def _no_path(state: OverlayState) -> str:
 def _remedies(state: OverlayState, complaint: Complaint) -> Remedies:
     """The product's own lever; where the daemon only says that it is cut off, what shows more."""
     if complaint.code == "overlay.routes-not-accepted":
-        return heal(lambda: TailscaleTakes(option="accept-routes"))
+        return tailscale_takes(state, "accept-routes")
     if complaint.code == "overlay.exit-node-gone":
-        return by_hand("tailscale set --exit-node=   # or name a node that offers to be one", root=True)
+        return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":
         return look(
             "ls -l /etc/resolv.conf; head -n 3 /etc/resolv.conf   # which program writes it? systemd-resolved lets "

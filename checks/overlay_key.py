@@ -1,8 +1,10 @@
 """Do two machines use one key, so that a peer's endpoint goes to and fro between them?"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from preflight.api import (
     Context,
@@ -18,25 +20,36 @@ from preflight.api import (
     look,
     skipped,
 )
-from preflight.model.overlay import OverlayPeer
-from preflight.proto.tunnel.endpoint_turns import Turns, moved, turns
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.proto.tunnel.endpoint_turns import Seen, Turns, moved, turns
+from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_another, on_the_wire, one_machine, strange
 
-PRODUCTS = ("wireguard", "tailscale")
+if TYPE_CHECKING:
+    from preflight.api import Tap
+
+PRODUCTS = ("wireguard", "tailscale", "nebula")
 MOST_PEERS = 6
 EACH_S, PROVOKED_S = 0.25, 1.0
 SHORT_S, LONG_S = 4.0, 10.0
 """How long the endpoint is watched: not at all where nothing has come from the key in this run; longer where it has
 changed since the run began, or changes meanwhile. A responder's hello comes every three seconds."""
+HANDSHAKES_S, SELDOM_S = 14.0, 0.75
+"""Nebula's two machines take the session from each other every three to five seconds; each look at it is a log-in."""
+SESSION_S = 180.0
+"""WireGuard takes and sends nothing more in the session of an older handshake."""
+STRANGE_S, OWN_S = 1.5, 12.0
+"""How soon a peer's data for another machine's session shows; and how soon WireGuard, of which the peer accepts nothing
+any more, makes another handshake: 15 s after it was first silent, and a run comes here after some seconds."""
 
 
 @check(
     "overlay.key",
-    title="No other machine has the peer's key",
+    title="No other machine has the peer's key, or this node's",
     subject="peer",
     needs=(),
     after=("reach.udp", "reach.icmp", "overlay.session", "udp.quality"),
     when="trouble",
-    timeout=15,
+    timeout=20,
     timeout_per_peer=0.01,
     codes=(codes.OVERLAY_DUPLICATE_KEY,),
 )
@@ -44,7 +57,8 @@ async def overlay_key(ctx: Context) -> AsyncGenerator[Result, None]:
     """Reads the endpoint of a peer in trouble several times; once it has changed, it sends one datagram a second too.
 
     Each packet that fits the key moves the endpoint to its sender. A machine that has moved changes it once; where two
-    machines send in turn, it returns.
+    machines send in turn, it returns. With a tap on WireGuard's own packets it also sees what the peer sends for a
+    session that this node does not have: then another machine has this node's key.
     """
     async for peer, result in for_each_peer(ctx.peers[:MOST_PEERS], partial(_watched, ctx), at_once=MOST_PEERS):
         yield result if result is not None else _nothing(peer)
@@ -58,41 +72,107 @@ def _nothing(peer: Peer) -> Result:
 
 
 async def _watched(ctx: Context, peer: Peer) -> Result | None:
-    interface, clock = ctx.tunnel(peer.address), asyncio.get_running_loop()
-    state = ctx.overlay.at(interface) if ctx.overlay is not None else None
-    known = state.peer_for(peer.address) if state is not None else None
+    state, known = _known(ctx.overlay, ctx.tunnel(peer.address), peer)
     if state is None or known is None or state.product not in PRODUCTS or known.last_handshake_unix_s == 0.0:
         return None
-    seen, began, provoked, came = [known.endpoint], clock.time(), -PROVOKED_S, True
-    while (found := turns(seen)) is None and clock.time() - began < _patience_s(seen, came=came):
+    if state.product != "wireguard":
+        found = await _turns(ctx, peer, state, known, [], lambda _: ())
+        return judge(peer, known, state.product, found) if found is not None else None
+    async with ctx.net.ways.tap(peer, state) as tap:
+        readings: list[Reading] = []
+        alive = not tap.blind and time.time() - (known.last_handshake_unix_s or 0.0) < SESSION_S
+        if alive:
+            await _read(ctx, peer, state, readings)
+            await ctx.net.icmp.echo(peer.address, count=LEAST_MESSAGES, interval_s=EACH_S, timeout_s=0.0)
+        wire = lambda seen: on_the_wire(tap.taken().packets, seen)  # noqa: E731
+        found = await _turns(ctx, peer, state, known, readings, wire, least_s=STRANGE_S if alive else 0.0)
+        if found is not None:
+            one = one_machine(tap.taken().packets, found.places)
+            return judge(peer, known, state.product, found) if not one else None
+        if not alive or state.public_key is None or not strange(tap.taken(), known.endpoint, readings):
+            return None
+        messages = await _own_key(ctx, peer, state, known, tap, readings)
+        return judge_own(peer, known, state.public_key, messages) if messages else None
+
+
+def _known(
+    overlay: OverlayState | None, interface: str | None, peer: Peer
+) -> tuple[OverlayState | None, OverlayPeer | None]:
+    state = overlay.at(interface) if overlay is not None else None
+    return state, state.peer_for(peer.address) if state is not None else None
+
+
+async def _read(ctx: Context, peer: Peer, state: OverlayState, readings: list[Reading]) -> OverlayPeer | None:
+    """The peer as the product sees it now; what it has counted is one reading more."""
+    _, now = _known(await ctx.net.overlay(), state.interface, peer)
+    readings.append(Reading(time.time_ns(), (now.rx_bytes or 0) if now is not None else 0))
+    return now
+
+
+async def _turns(
+    ctx: Context,
+    peer: Peer,
+    state: OverlayState,
+    known: OverlayPeer,
+    readings: list[Reading],
+    wire: Callable[[Sequence[Seen]], Sequence[Seen]],
+    least_s: float = 0.0,
+) -> Turns | None:
+    """Whether it goes to and fro.
+
+    readings: what the tunnel counts is added. wire: from where its packets came, of the places at which the product has
+    seen it. least_s: to look so long in any case.
+    """
+    clock = asyncio.get_running_loop()
+    seen, rekeys = [Seen(known.endpoint, known.session)], known.session is not None
+    began, provoked, wait_s = clock.time(), -PROVOKED_S, max(least_s, SHORT_S)
+    while (found := turns(seen) or turns(wire(seen))) is None and clock.time() - began < wait_s:
         # What nobody has moved is only read: what is sent would be counted by others who look at the same time.
         if moved(seen) and clock.time() - provoked >= PROVOKED_S:
             provoked = clock.time()
-            await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, interface)
+            await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, state.interface)
+        await asyncio.sleep(SELDOM_S if rekeys else EACH_S)
+        now = await _read(ctx, peer, state, readings)
+        seen.append(Seen(now.endpoint, now.session) if now is not None else Seen(None))
+        came = rekeys or readings[-1].rx_bytes > (known.rx_bytes or 0)
+        wait_s = max(least_s, _patience_s(seen, came=came, rekeys=rekeys))
+    return found
+
+
+async def _own_key(
+    ctx: Context, peer: Peer, state: OverlayState, known: OverlayPeer, tap: "Tap", readings: list[Reading]
+) -> int:
+    """How many messages of the peer came for another machine with this node's key.
+
+    It looks until this node's next handshake, which shows that nothing on the way drops them.
+    """
+    clock = asyncio.get_running_loop()
+    began = clock.time()
+    while clock.time() - began < OWN_S:
+        await ctx.net.icmp.echo(peer.address, count=1, interval_s=EACH_S, timeout_s=EACH_S)
+        await _read(ctx, peer, state, readings)
+        if messages := for_another(tap.taken(), known.endpoint, readings):
+            return messages
         await asyncio.sleep(EACH_S)
-        overlay = await ctx.net.overlay()
-        now = overlay.at(interface) if overlay is not None else None
-        again = now.peer_for(peer.address) if now is not None else None
-        seen.append(again.endpoint if again is not None else None)
-        came = again is not None and (again.rx_bytes or 0) > (known.rx_bytes or 0)
-    return judge(peer, known, state.product, found) if found is not None else None
+    return 0
 
 
-def _patience_s(seen: Sequence[str | None], *, came: bool) -> float:
+def _patience_s(seen: Sequence[Seen], *, came: bool, rekeys: bool) -> float:
     """How long it is worth to look. came: whether any packet of the key has arrived since the run began."""
     if moved(seen):
-        return LONG_S
+        return HANDSHAKES_S if rekeys else LONG_S
     return SHORT_S if came else 0.0
 
 
 def judge(peer: Peer, known: OverlayPeer, product: str, found: Turns) -> Result:
     """The finding of an endpoint that returns."""
     first, second = found.places
+    what = "certificate" if product == "nebula" else "key"
     return failed(
         codes.OVERLAY_DUPLICATE_KEY,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{product} sees the key of {peer.target} ({known.key}) at {first} and at {second} in turn, with "
+        f"{product} sees the {what} of {peer.target} ({known.key}) at {first} and at {second} in turn, with "
         f"{found.changes} changes in this run: two machines use it",
         remedies=_remedies(peer, product, found),
         measurements={"public_key": known.key, "endpoint": first, "other_endpoint": second},
@@ -100,11 +180,31 @@ def judge(peer: Peer, known: OverlayPeer, product: str, found: Turns) -> Result:
     )
 
 
+def judge_own(peer: Peer, known: OverlayPeer, own_key: str, messages: int) -> Result:
+    """The finding of data for a session of another machine."""
+    return failed(
+        codes.OVERLAY_DUPLICATE_KEY,
+        peer.target,
+        Direction.REVERSE,
+        f"{messages} packets of {peer.target} came here from {known.endpoint} for a session that this node does not "
+        f"have, and those for its own session were accepted: another machine uses this node's key ({own_key})",
+        remedies=look(
+            f"wg show all public-key   # on the machine that is a copy of this one: {own_key}; it needs another key "
+            "(wg genkey)",
+            root=True,
+        ),
+        measurements={"public_key": own_key, "packets": messages},
+        station=Station("session", "receiver"),
+    )
+
+
 def _remedies(peer: Peer, product: str, found: Turns) -> Remedies:
     """Which of the two is the copy, only its owner knows."""
-    hosts = " and on ".join(place.rpartition(":")[0] for place in found.places)
+    hosts = " and on ".join(dict.fromkeys(place.rpartition(":")[0] for place in found.places))
     if product == "tailscale":
         line = f"tailscale logout; tailscale up   # on the copy: on {hosts}, one has to log in as another machine"
+    elif product == "nebula":
+        line = f"nebula-cert print -path /etc/nebula/host.crt   # on {hosts}: the copy needs another certificate"
     else:
         line = f"wg show all public-key   # on {hosts}: the copy needs another key (wg genkey)"
     return look(line, where="peer", host=peer.target, root=True)

@@ -30,6 +30,9 @@ PRODUCTS = ("tailscale", "zerotier", "nebula")
 MOST_PEERS = 6
 SENT_S = 0.2
 """After this long a daemon has sent what was given to its interface."""
+LOOKS = 5
+CONNECTED_S = 1.2
+"""A connection that is not answered the first time is tried again after a second."""
 
 
 @check(
@@ -52,8 +55,8 @@ SENT_S = 0.2
 async def overlay_policy(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks the product itself about peers that answered nothing: by its own ping, or by when it last heard the peer.
 
-    One more datagram goes to each, and Tailscale's daemon sends two small packets. What the product's policy drops is
-    in no counter of this node.
+    One more datagram goes to each, a connection to the responder's port is tried, and Tailscale's daemon sends two
+    small packets. What the product's policy drops is in no counter of this node.
     """
     async for peer, result in for_each_peer(ctx.peers[:MOST_PEERS], partial(_asked, ctx), at_once=MOST_PEERS):
         yield result if result is not None else _nothing(peer)
@@ -67,24 +70,50 @@ def _nothing(peer: Peer) -> Result:
 
 
 async def _asked(ctx: Context, peer: Peer) -> Result | None:
+    tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
+    if tunnel is None or tunnel.product not in PRODUCTS:
+        return None
     if not only_silence(ctx.facts(facts.EchoFacts, peer.target), ctx.facts(facts.AnswerFacts, peer.target)):
         return None
-    await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, ctx.tunnel(peer.address))
-    await asyncio.sleep(SENT_S)
-    overlay = await ctx.net.overlay()
-    state = overlay.at(ctx.tunnel(peer.address)) if overlay is not None else None
+    connection, (state, missed) = await asyncio.gather(
+        ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S), _after_sending(ctx, peer)
+    )
     if state is None or state.product not in PRODUCTS or state.condition is not None or state.unreadable is not None:
         return None
+    if connection.outcome in ("open", "refused"):
+        return judge(peer, Life(f"{peer.target} answers TCP through the tunnel", partly=True), state.product)
     pings = await ctx.net.overlay_pings(state.product, peer.address)
-    return found(peer, state, pings, time.time())
+    return found(peer, state, pings, time.time(), missed=missed)
 
 
-def found(peer: Peer, state: OverlayState, pings: Sequence[ProductPing], now_unix_s: float) -> Result | None:
-    """The finding of a silent peer, from what its product shows after this run sent to it."""
+async def _after_sending(ctx: Context, peer: Peer) -> tuple[OverlayState | None, int]:
+    """The peer's tunnel after something was sent to it, and how often it did not have the peer before.
+
+    Nebula forgets a handshake whose answer it refuses, until the next packet.
+    """
+    interface, state, missed = ctx.tunnel(peer.address), None, 0
+    while missed < LOOKS:
+        await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, interface)
+        await asyncio.sleep(SENT_S)
+        overlay = await ctx.net.overlay()
+        state = overlay.at(interface) if overlay is not None else None
+        if state is None or state.product != "nebula" or state.peer_for(peer.address) is not None:
+            break
+        missed += 1
+    return state, missed
+
+
+def found(
+    peer: Peer, state: OverlayState, pings: Sequence[ProductPing], now_unix_s: float, *, missed: int = 0
+) -> Result | None:
+    """The finding of a silent peer, from what its product shows after this run sent to it.
+
+    missed: how often in a row its product did not have the peer just after that.
+    """
     alive = life(state, peer.address, pings, now_unix_s)
     if alive is not None:
         return judge(peer, alive, state.product)
-    lost = loss(state, peer.target, peer.address, pings, now_unix_s)
+    lost = loss(state, peer.target, peer.address, pings, now_unix_s, missed=missed)
     return judge_loss(peer, lost) if lost is not None else None
 
 
@@ -110,12 +139,12 @@ def judge(peer: Peer, seen: Life | None, product: str) -> Result | None:
             ),
             station=Station("session", "receiver"),
         )
+    what = "echoes and UDP stay" if seen.partly else "what this node sends through the tunnel stays"
     return failed(
         codes.OVERLAY_POLICY_DROP,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{seen.words}; what this node sends through the tunnel stays without any answer: "
-        f"{policy_words(product, peer)}",
+        f"{seen.words}; {what} without any answer: {policy_words(product, peer)}",
         remedies=policy_levers(product, peer.target, here=seen.here),
         station=Station("session", "sender" if seen.here else "receiver"),
     )
@@ -125,4 +154,6 @@ def policy_words(product: str, peer: Peer) -> str:
     """Who may drop it then."""
     if product == "tailscale":
         return f"the tailnet's access rules do not allow it, or {peer.target} has shields up, or a firewall"
+    if product == "nebula":
+        return f"the inbound rules of {peer.target}'s Nebula do not let it in, or a firewall there drops it"
     return f"the network's flow rules drop it, or {peer.target} is not authorised in the network, or has a firewall"

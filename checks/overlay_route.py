@@ -21,7 +21,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.proto.control.url import ControlUrl
-from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route
+from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route, take_less
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
@@ -85,6 +85,9 @@ def judge(
         return _conflict(peer, state, route, *rival, control)
     if route.interface == state.interface:
         return passed(peer.target, Direction.FORWARD, f"{route}", measurements=_measured(route))
+    other = overlay.at(route.interface) if overlay is not None else None
+    if other is not None and other.product != state.product and other.claims(peer.address) >= 0:
+        return _two_overlays(peer, state, other, route)
     return _leak(peer, state, route, links)
 
 
@@ -132,6 +135,21 @@ def _conflict(
         f"{link.name}'s network {network} also contains the overlay address {peer.address}; "
         f"the kernel now sends its packets to {route.interface}",
         remedies=tuple(remedy for remedies in around for remedy in remedies),
+        measurements=_measured(route),
+        station=Station("route"),
+    )
+
+
+def _two_overlays(peer: Peer, state: OverlayState, other: OverlayState, route: Route) -> Result:
+    """Another product of this node has a network with the address, and its route comes before this one's."""
+    network = other.owners.prefix(peer.address) or route.matched
+    return failed(
+        codes.OVERLAY_SUBNET_CONFLICT,
+        peer.target,
+        Direction.FORWARD,
+        f"{other.product} on {other.interface} has the network {network}, with the address {peer.address} of "
+        f"{peer.target} on {state.interface} ({state.product}), and the kernel sends its packets there: {route}",
+        remedies=take_less(other, str(network)),
         measurements=_measured(route),
         station=Station("route"),
     )

@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     by_hand,
@@ -26,9 +25,11 @@ from preflight.model.facts import HandshakeFacts
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.model.own_nat import OwnNat
 from preflight.proto.tunnel.advice import allow, keep_alive
 from preflight.proto.tunnel.dead_session import explain
-from preflight.proto.tunnel.peer_status import Word, log_in_again, open_port, sentence, settled, utc, word
+from preflight.proto.tunnel.peer_status import Word, log_in_again, reported_of, sentence, settled, word
+from preflight.proto.tunnel.why_relayed import why_relayed
 from preflight.proto.tunnel.wireguard import Finding, Watch, candidates, nobody_has
 
 POLL_S = 0.05
@@ -83,8 +84,9 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     watched = {peer: name for peer, name in at.items() if _watchable(_tunnel(overlay, name))}
     unwatched = {peer: name for peer, name in at.items() if peer not in watched}
     reported = await _reported(ctx, overlay, unwatched)
+    nats = await _nats(ctx, reported, unwatched)
     for peer, name in unwatched.items():
-        yield judge_unwatched(peer, _tunnel(reported, name), name)
+        yield judge_unwatched(peer, _tunnel(reported, name), name, nats.get(name))
     known = [peer.address for peer in ctx.peers]
     if (url := ctx.settings.control.usable_url) is not None and url.address is not None:
         known.append(url.host)
@@ -118,6 +120,17 @@ async def _reported(ctx: Context, overlay: OverlayState | None, at: Tunnels) -> 
         await asyncio.sleep(SLOW_POLL_S)
         overlay = await ctx.net.overlay()
     return overlay
+
+
+async def _nats(ctx: Context, overlay: OverlayState | None, at: Tunnels) -> dict[str | None, OwnNat | None]:
+    """Of each tunnel that relays what is for a peer: what its product knows of the NAT before this node."""
+    found: dict[str | None, OwnNat | None] = {}
+    for peer, name in at.items():
+        state = _tunnel(overlay, name)
+        known = (state.peer_for(peer.address) or state.only_member) if state is not None else None
+        if state is not None and known is not None and known.relayed and name not in found:
+            found[name] = await ctx.net.overlay_nat(state.product)
+    return found
 
 
 def _waiting(overlay: OverlayState, at: Tunnels) -> dict[Peer, Watch]:
@@ -335,7 +348,7 @@ def _shown(seen: Watch) -> tuple[Evidence, ...]:
     return (Evidence("wireguard", "the peer at the end of the watch", reported),)
 
 
-def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) -> Result:
+def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None, nat: OwnNat | None = None) -> Result:
     """Without WireGuard counters to watch: what the product reports, or why it reports nothing."""
     if state is None or state.interface != wanted:
         message = f"the overlay interface {wanted} disappeared during the run"
@@ -355,41 +368,33 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
         return inconclusive(codes.RUN_NEEDS_TOOL, peer.target, Direction.ROUND_TRIP, message)
     known, member = state.peer_for(peer.address), state.only_member
     if known is None and member is not None and member.relayed:
-        return _judge_reported(peer, state, member, f"{member.key}, the only other member that it knows,")
+        return _judge_reported(peer, state, member, nat, f"{member.key}, the only other member that it knows,")
     if known is None:
         message = (
             f"{state.product} reports nothing about the session to {peer.address}; only the other checks measure it"
         )
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
-    return _judge_reported(peer, state, known)
+    return _judge_reported(peer, state, known, nat)
 
 
-def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer, called: str = "") -> Result:
-    """What a product with its own control plane says about a peer; called: how the sentence names it."""
+def _judge_reported(
+    peer: Peer, state: OverlayState, known: OverlayPeer, nat: OwnNat | None, called: str = ""
+) -> Result:
+    """What a product with its own control plane says about a peer.
+
+    nat: what it knows of this node's side of a relayed path. called: how the sentence names the peer.
+    """
     # Tailscale's names are host names; the other products name a peer by role or address.
     own_name = known.name if state.product == "tailscale" else ""
     name, said = called or own_name or peer.target, word(known)
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
-    shown = (Evidence(state.product, "what it reports about the peer", _reported_of(known)),)
+    shown = (Evidence(state.product, "what it reports about the peer", reported_of(known)),)
     if said is Word.EXPIRED:
         remedies = log_in_again(name) if state.product == "tailscale" else ()
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedies=remedies, evidence=shown)
     if said is Word.RELAYED:
-        return warned(codes.OVERLAY_RELAYED, *about, remedies=open_port(state.product), evidence=shown)
+        why, remedies = why_relayed(state.product, peer.target, nat)
+        return warned(codes.OVERLAY_RELAYED, *about[:2], about[2] + why, remedies=remedies, evidence=shown)
     if said is Word.DIRECT:
         return passed(*about, evidence=shown)
     return skipped(codes.RUN_NOT_APPLICABLE, *about, evidence=shown)
-
-
-def _reported_of(known: OverlayPeer) -> dict[str, Measurement]:
-    return {
-        "endpoint": known.endpoint,
-        "relay": known.relay,
-        "relayed": known.relayed,
-        "online": known.online,
-        "rx_bytes": known.rx_bytes,
-        "tx_bytes": known.tx_bytes,
-        "last_handshake": utc(known.last_handshake_unix_s) if known.last_handshake_unix_s else None,
-        "last_seen": utc(known.last_seen_unix_s) if known.last_seen_unix_s else None,
-        "expires": utc(known.key_expires_unix_s) if known.key_expires_unix_s else None,
-    }

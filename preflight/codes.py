@@ -69,6 +69,7 @@ OVERLAY_RELAY_UNREACHABLE = Code(
 OVERLAY_DNS_OVERWRITTEN = Code(
     "overlay.dns-overwritten", "Another program has replaced the overlay's name resolution", Severity.WARN_OR_FAIL
 )
+OVERLAY_NAMES_NOT_ACCEPTED = Code("overlay.names-not-accepted", "This node does not take the overlay's name resolution")
 OVERLAY_ROUTES_NOT_ACCEPTED = Code(
     "overlay.routes-not-accepted", "Peers announce networks that this node does not take", Severity.WARN
 )
@@ -124,7 +125,7 @@ MTU_BLACK_HOLE = Code("mtu.black-hole", "Large packets vanish without an ICMP an
 MTU_REDUCED = Code("mtu.reduced", "The path carries less than the interface promises", Severity.WARN)
 MTU_BELOW_MINIMUM = Code("mtu.below-minimum", "The path carries less than the protocol's minimum")
 
-UDP_BLOCKED = Code("udp.blocked", "UDP does not pass")
+UDP_BLOCKED = Code("udp.blocked", "UDP does not pass", Severity.WARN_OR_FAIL)
 UDP_LOSS = Code("udp.loss", "UDP packets are lost", Severity.WARN_OR_FAIL)
 UDP_JITTER = Code("udp.jitter", "The delay varies too much", Severity.WARN)
 UDP_REORDERING = Code("udp.reordering", "Packets arrive out of order", Severity.WARN)

@@ -23,6 +23,7 @@ ELSEWHERE = {
     "checks/posture_tls.py": "tests/net/test_old_tls.py",
     "preflight/proto/pmtu/probe.py": "tests/proto/pmtu/test_budget.py",
     "preflight/model/complaint.py": "tests/overlay/test_tailscale_words.py",
+    "preflight/model/own_nat.py": "tests/overlay/test_own_nat.py",
     "preflight/model/product_ping.py": "tests/overlay/test_tailscale_ping.py",
     "preflight/model/machine.py": "tests/engine/test_machine.py",
     "preflight/model/product_fixes.py": "tests/model/test_fix.py",

@@ -1,9 +1,15 @@
 """Results of ICMP: echoes and the hops of a path, as plain data."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 PRIVILEGE = "privilege"
 """`EchoStats.error` if this process may open neither a raw nor a ping socket."""
+
+
+PortWord = Literal["closed", "open", "silent", "unsent"]
+"""What came back for a datagram to a UDP port: its host says that nobody listens, an answer of a program, or nothing.
+unsent: this node's kernel refused to send it."""
 
 
 @dataclass(frozen=True, slots=True)

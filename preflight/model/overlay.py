@@ -37,6 +37,7 @@ class OverlayPeer:
     last_seen_unix_s, last_sent_unix_s: when a packet of it came, and when one was sent to it.
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
+    session: the number of the session with it, where the product shows it: each handshake gives another.
     """
 
     key: str
@@ -56,6 +57,7 @@ class OverlayPeer:
     key_expires_unix_s: float | None = None
     preshared: bool | None = None
     tried: tuple[str, ...] = ()
+    session: int | None = None
 
     @property
     def endpoint_address(self) -> str | None:
@@ -102,6 +104,14 @@ class Owners:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """A domain whose names an overlay resolves, where this node does not let it. network: ZeroTier's number."""
+
+    domain: str
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConfiguredPeer:
     """A peer in a configuration file; without its endpoint, which may roam."""
 
@@ -136,6 +146,7 @@ class OverlayState:
     tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
+    lists_sessions: False if the product does not show its sessions, so that a peer may have one that is not in peers.
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
     withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
     own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
@@ -167,6 +178,7 @@ class OverlayState:
     complaints: tuple[Complaint, ...] = ()
     network: str | None = None
     withheld: tuple[str, ...] = ()
+    lists_sessions: bool = True
     control_server: str | None = None
     policy: OutPolicy | None = None
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
-    from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.overlay import Fact, OverlayState, Withheld
+    from preflight.model.own_nat import OwnNat
     from preflight.model.path import StampStats
     from preflight.model.peer import Peer
     from preflight.model.product_ping import ProductPing
@@ -269,6 +270,19 @@ class Net:
         from preflight.overlay.tailscale_facts import read_facts
 
         return await read_facts(telling(self.listener, "overlay.local", product))
+
+    async def overlay_nat(self, product: str) -> "OwnNat | None":
+        """What a product knows of the NAT before this node; Tailscale's asks the tailnet's relays for it."""
+        from preflight.overlay.own_nat import read_nat
+
+        own = {str(each.ip) for link in await self.kernel.links() for each in link.addresses}
+        return await read_nat(product, own, telling(self.listener, "overlay.local", product))
+
+    async def overlay_names(self, product: str) -> "tuple[Withheld, ...]":
+        """Domains whose names a product resolves, where this node does not let it; nothing for other products."""
+        from preflight.overlay.own_names import read_names
+
+        return await read_names(product, telling(self.listener, "overlay.local", product))
 
     async def overlay_pings(self, product: str, address: str) -> "tuple[ProductPing, ...]":
         """A product's own pings of a peer; nothing for products without any, or if its daemon refuses to ping."""

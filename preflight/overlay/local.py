@@ -90,9 +90,9 @@ async def ask_http_text(
     return body_of(await reported(tell, f"{place} {path}", asked), place)
 
 
-async def run(*argv: str, tell: Tell = silent) -> tuple[int, str]:
+async def run(*argv: str, tell: Tell = silent, timeout_s: float | None = None) -> tuple[int, str]:
     """Run a program and give its exit status and standard output. Raises LocalError if it is missing or hangs."""
-    return await reported(tell, f"`{' '.join(argv)}`", _run(argv))
+    return await reported(tell, f"`{' '.join(argv)}`", _run(argv, TIMEOUT_S if timeout_s is None else timeout_s))
 
 
 async def reported(tell: Tell, place: str, asked: Awaitable[T]) -> T:
@@ -108,7 +108,7 @@ async def reported(tell: Tell, place: str, asked: Awaitable[T]) -> T:
     return answer
 
 
-async def _run(argv: Sequence[str]) -> tuple[int, str]:
+async def _run(argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
     place = " ".join(argv)
     program = find(argv[0])
     if program is None:
@@ -124,9 +124,9 @@ async def _run(argv: Sequence[str]) -> tuple[int, str]:
     except PermissionError:
         raise LocalError("privilege", f"{argv[0]} may not be run by this user") from None
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+        output, _ = await asyncio.wait_for(process.communicate(), timeout_s)
     except TimeoutError:
-        raise LocalError("timeout", f"`{place}` did not finish within {TIMEOUT_S:g} s") from None
+        raise LocalError("timeout", f"`{place}` did not finish within {timeout_s:g} s") from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -17,7 +17,7 @@ from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
-from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
+from preflight.overlay.json_types import count, endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
 from preflight.overlay.nebula_policy import out_policy
@@ -32,7 +32,7 @@ OVERHEAD_BYTES = 20 + 8 + 16 + 16  # IPv4, UDP, Nebula's header, the cipher's ta
 
 async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
     """The state of the configured Nebula network; nothing where none is configured."""
-    path = next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
+    path = _file()
     if path is None:
         return []
     known = list(links)
@@ -45,6 +45,18 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
             return [replace(state, policy=out_policy(config, str(path)))]
     except LocalError as error:
         return [_without(known, error)]
+
+
+def _file() -> Path | None:
+    return next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
+
+
+def configuration() -> tuple[Mapping[str, Any], str]:
+    """The configuration, which may contain a private key, and its file. Raises LocalError."""
+    path = _file()
+    if path is None:
+        raise LocalError("absent", f"there is no configuration in {FOLDER}")
+    return _config(path), str(path)
 
 
 def _without(links: Iterable[Link], error: LocalError) -> OverlayState:
@@ -74,6 +86,7 @@ def state_from(
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
+    more |= {"lists_sessions": peers is not None}
     more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost([*networks, *_behind_members(config)])
@@ -121,6 +134,7 @@ def _peer(host: Mapping[str, Any]) -> OverlayPeer:
         addresses=(ip_network(address),),
         relayed=bool(relays) if not remote else False,
         relay=relays[0] if relays and not remote else None,
+        session=count(host.get("localIndex")),
     )
 
 

@@ -60,7 +60,7 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
 async def _preferences(tell: Tell) -> Mapping[str, Any]:
     """The daemon's preferences; empty where this user may not read them."""
     try:
-        return table(await _ask("prefs", tell))
+        return table(await ask("prefs", tell))
     except LocalError:
         return {}
 
@@ -71,7 +71,7 @@ def with_preferences(state: OverlayState, preferences: Mapping[str, Any]) -> Ove
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
-    return replace(state, control_server=_own_server(preferences)) if state.condition is not None else state
+    return replace(state, control_server=_own_server(preferences))
 
 
 def _own_server(preferences: Mapping[str, Any]) -> str | None:
@@ -97,7 +97,7 @@ def told(state: OverlayState) -> bool:
 
 async def _status(tell: Tell) -> Any:
     try:
-        return await _ask("status", tell)
+        return await ask("status", tell)
     except LocalError as refusal:
         if refusal.kind in ("timeout", "refused", "absent"):
             raise
@@ -108,7 +108,7 @@ async def _status(tell: Tell) -> Any:
             raise refusal from None
 
 
-async def _ask(what: str, tell: Tell) -> Any:
+async def ask(what: str, tell: Tell) -> Any:
     """One document of the LocalAPI. Raises LocalError."""
     connect = partial(asyncio.open_unix_connection, str(SOCKET))
     return await ask_http(connect, str(SOCKET), HOST, f"/localapi/v0/{what}", tell=tell)

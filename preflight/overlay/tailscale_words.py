@@ -11,10 +11,10 @@ _KNOWN: tuple[tuple[re.Pattern[str], str, bool], ...] = (
     (re.compile(r"--accept-routes is false"), "overlay.routes-not-accepted", False),
     (re.compile(r"resolv\.conf (was )?overwritten|dns-fight"), "overlay.dns-overwritten", False),
     (re.compile(r"relay server|home relay|DERP"), "overlay.relay-unreachable", False),
-    (re.compile(r"network map|coordination server|control server"), "overlay.offline", True),
+    (re.compile(r"network map|map poll|map response|coordination server|control server"), "overlay.offline", True),
 )
 """The daemon's warnings by what they are about; a later version words the same in another way."""
-_NO_FAULT = re.compile(r"update.* available|new version|Please wait|is stopped", re.IGNORECASE)
+_NO_FAULT = re.compile(r"^(?!.*security).*(update.* available|new version)|Please wait|is stopped", re.IGNORECASE)
 _UNSEEN = "the control server does not see this node: the connection is cut, or the node was deleted there"
 
 

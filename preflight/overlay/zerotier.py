@@ -52,7 +52,7 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
     if not exists(HOME):
         return []
     try:
-        info, networks, peers = [await _ask(what, tell) for what in ("info", "listnetworks", "listpeers")]
+        info, networks, peers = [await ask(what, tell) for what in ("info", "listnetworks", "listpeers")]
         neighbours = await read_neighbours()
         with understood("zerotier-one"):
             return parse(info, networks, peers, list(links), neighbours) or [networkless(_joined())]
@@ -85,7 +85,7 @@ def networkless(joined: Sequence[str]) -> OverlayState:
     )
 
 
-async def _ask(what: str, tell: Tell) -> Any:
+async def ask(what: str, tell: Tell) -> Any:
     """One document, by HTTP if the secret is readable, else by the command-line client."""
     path = {"info": "/status", "listnetworks": "/network", "listpeers": "/peer"}[what]
     try:

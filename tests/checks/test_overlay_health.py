@@ -1,13 +1,18 @@
 """Complaints of a daemon: a warning, until the run bears them out."""
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from preflight_checks.overlay_health import judge
+from preflight_checks.overlay_health import judge, judge_names, overlay_health
 
-from preflight.api import Status
+from preflight.api import Result, Status
 from preflight.model.complaint import Complaint
-from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.facts import NameFacts
+from preflight.model.overlay import OverlayPeer, OverlayState, Withheld
+from preflight.proto.control.url import parse_control_url
 
 TAILNET = OverlayState("tailscale", "tailscale0", up=True, mtu=1280)
 OFFLINE = Complaint("overlay.offline", "the control server does not see this node", cuts=True)
@@ -58,3 +63,46 @@ def test_a_relay_that_is_the_only_path_fails_with_it() -> None:
 def test_the_products_lever() -> None:
     """Routes are accepted by the daemon's own command."""
     assert judge(TAILNET, ROUTES, silent=False).remedy == "tailscale set --accept-routes"
+    before = replace(TAILNET, version="1.32.3", control_server="https://hs.example")
+    older = judge(before, ROUTES, silent=False).remedy or ""
+    assert older.startswith("tailscale up --accept-routes --login-server=https://hs.example   # this version has")
+
+
+def asked(url: str, *, found: bool, domain: str = "h2.ts.net") -> list[Result]:
+    """The check on a node whose overlay resolves names in a domain, and is not let."""
+
+    async def names(product: str) -> tuple[Withheld, ...]:
+        return (Withheld(domain),)
+
+    addresses = ("100.64.0.3",) if found else ()
+    known = NameFacts(addresses=addresses, lookup_ms=1.0, resolvers_asked=1, resolvers_answering=1)
+    context: Any = SimpleNamespace(
+        tunnels=(TAILNET,),
+        overlay=TAILNET,
+        peers=(),
+        settings=SimpleNamespace(control=SimpleNamespace(usable_url=parse_control_url(url))),
+        net=SimpleNamespace(overlay_names=names),
+        facts=lambda kind, _: (known,) if kind is NameFacts else (),
+    )
+
+    async def results() -> list[Result]:
+        return [each async for each in overlay_health.function(context)]
+
+    return asyncio.run(results())
+
+
+def test_a_name_that_the_overlay_knows() -> None:
+    """Only where the control plane's name is in its domain and is not found: a node may well do without."""
+    lost = [each for each in asked("http://control.h2.ts.net:9847", found=False) if each.status is Status.FAIL]
+    assert [str(each.code) for each in lost] == ["overlay.names-not-accepted"]
+    assert "resolves names in h2.ts.net" in lost[0].message
+    assert lost[0].remedy == "tailscale set --accept-dns"
+    for url, found in (("http://control.h2.ts.net:9847", True), ("http://xh2.ts.net:9847", False)):
+        assert [each.status for each in asked(url, found=found)] == [Status.PASS]
+
+
+def test_the_names_of_a_network() -> None:
+    """ZeroTier's lever has the network's number."""
+    network = replace(TAILNET, product="zerotier", interface="zt0", network="cccccccc03cbed70")
+    result = judge_names(network, Withheld("lab.example", "cccccccc03cbed70"))
+    assert result.remedy == "zerotier-cli set cccccccc03cbed70 allowDNS=1"

@@ -1,26 +1,32 @@
 """Two machines with one key."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 from ipaddress import ip_network
+from itertools import cycle
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from preflight_checks import overlay_key
 
-from preflight.api import Peer, Result
+from preflight.api import Direction, Peer, Result
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.tapped import TapPacket, Tapped
 from preflight.proto.tunnel.endpoint_turns import Turns
+from tests.proto.tunnel.test_sessions_seen import packet
 
 B, OTHER = "192.0.2.2:51820", "192.0.2.9:51820"
 NB = Peer("10.66.0.2", "b")
 
 
-def tunnel(endpoint: str, handshake: float = 1.0, rx: int = 92) -> OverlayState:
+def tunnel(endpoint: str, handshake: float | None = None, rx: int = 92) -> OverlayState:
     """A tunnel whose peer is at an endpoint."""
     owned = (ip_network("10.66.0.2/32"),)
-    known = OverlayPeer("Bkey=", endpoint, owned, last_handshake_unix_s=handshake, rx_bytes=rx)
-    return OverlayState("wireguard", "wg0", up=True, mtu=1420, peers=(known,))
+    shook = time.time() - 20 if handshake is None else handshake
+    known = OverlayPeer("Bkey=", endpoint, owned, last_handshake_unix_s=shook, rx_bytes=rx)
+    return OverlayState("wireguard", "wg0", up=True, mtu=1420, peers=(known,), public_key="Akey=")
 
 
 @pytest.mark.parametrize(
@@ -64,12 +70,63 @@ def test_a_tunnel_that_never_came_up_is_not_watched() -> None:
     assert str(result.code) == "run.not-applicable"
 
 
-async def _run(first: OverlayState, read: Any) -> list[Result]:
-    icmp = SimpleNamespace(provoke_handshake=lambda *_: None)
-    context: Any = SimpleNamespace(
-        peers=(NB,), overlay=first, tunnel=lambda _: "wg0", net=SimpleNamespace(icmp=icmp, overlay=read)
-    )
+class FakeTap:
+    """A tap that sees these packets; without any it is blind."""
+
+    def __init__(self, packets: Sequence[TapPacket] = ()) -> None:
+        self.packets, self.blind = packets, not packets
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def taken(self) -> Tapped:
+        """All of them."""
+        return Tapped(packets=tuple(self.packets))
+
+
+async def _run(first: OverlayState, read: Any, tap: FakeTap | None = None) -> list[Result]:
+    async def echo(*_: Any, **__: Any) -> None:
+        """It leaves, and the tap has seen the answer already."""
+
+    icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
+    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap())
+    net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways)
+    context: Any = SimpleNamespace(peers=(NB,), overlay=first, tunnel=lambda _: "wg0", net=net)
     return [result async for result in overlay_key.overlay_key.function(context)]
+
+
+def test_one_machine_with_two_ways_is_not_two() -> None:
+    """Its packets have one session, from wherever they come."""
+    tap = FakeTap([packet(1, "data", B, session=7), packet(2, "data", OTHER, session=7)])
+    places = cycle((OTHER, B))
+
+    async def read() -> OverlayState:
+        return tunnel(next(places))
+
+    (result,) = asyncio.run(_run(tunnel(B), read, tap))
+    assert str(result.code) == "run.not-applicable"
+
+
+def test_another_machine_with_this_node_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer sends for a session that this node does not have, until this node makes another one."""
+    monkeypatch.setattr(overlay_key, "STRANGE_S", 0.0)
+    now_ns, received = time.time_ns(), iter((92, 92, 500))
+    ahead = 10**12
+    strange = [packet(now_ns + ahead, "data", session=99)] * 2
+    own = [packet(now_ns + 2 * ahead, "initiation", session=7, out=True), packet(now_ns + 3 * ahead, "data", session=7)]
+    clock = iter(now_ns + step * ahead for step in (0, 1.5, 4))
+    monkeypatch.setattr(time, "time_ns", lambda: int(next(clock)))
+
+    async def read() -> OverlayState:
+        return tunnel(B, rx=next(received))
+
+    (result,) = asyncio.run(_run(tunnel(B), read, FakeTap([*strange, *own])))
+    assert result.code is not None
+    assert (result.code.slug, result.direction) == ("overlay.duplicate-key", Direction.REVERSE)
+    assert "another machine uses this node's key (Akey=)" in result.message
 
 
 def test_the_sentence_has_both_places() -> None:
@@ -83,3 +140,6 @@ def test_the_sentence_has_both_places() -> None:
     assert "192.0.2.2 and on 192.0.2.9" in (result.remedy or "")
     tailnet = overlay_key.judge(NB, known, "tailscale", Turns((B, OTHER), 3))
     assert "tailscale logout" in (tailnet.remedy or "")
+    nebula = overlay_key.judge(NB, known, "nebula", Turns((B, OTHER), 2))
+    assert "nebula sees the certificate of b" in nebula.message
+    assert "nebula-cert print" in (nebula.remedy or "")

@@ -26,3 +26,12 @@ def test_two_machines_with_one_key() -> None:
     assert found is not None
     assert str(found.code) == "overlay.duplicate-key"
     assert judge(NB, None, "tailscale") is None
+
+
+def test_tcp_alone_gets_an_answer() -> None:
+    """The sentence does not say that nothing is answered, and the rules are Nebula's own."""
+    found = judge(NB, Life("nb answers TCP through the tunnel", partly=True), "nebula")
+    assert found is not None
+    assert found.message.startswith("nb answers TCP through the tunnel; echoes and UDP stay without any answer: ")
+    assert "the inbound rules of nb's Nebula" in found.message
+    assert "firewall.inbound" in (found.remedy or "")

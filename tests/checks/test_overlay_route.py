@@ -142,3 +142,25 @@ def test_a_conflict_leads_the_control_plane_astray_too(control: str | None, line
     members = (OverlayPeer(key="k", addresses=(ip_network("10.66.0.2/32"), ip_network("10.66.0.3/32"))),)
     found = judge(PEER, replace(STATE, peers=members), IN, (LO, SAME_LAN, WG), control)
     assert len(found.remedies) == lines
+
+
+@pytest.mark.parametrize(
+    ("product", "network", "remedy"),
+    [
+        ("tailscale", "10.66.0.0/24", "tailscale set --accept-routes=false"),
+        ("zerotier", "10.66.0.0/16", "Take the route 10.66.0.0/16 out of the network"),
+        ("nebula", "10.66.0.0/24", "ip route show table all dev other0"),
+    ],
+)
+def test_another_product_has_the_network_too(product: str, network: str, remedy: str) -> None:
+    """Both are named, with the lever of the one that takes too much; and nothing is called a fix."""
+    owned = (ip_network(network),)
+    peers = (replace(C, addresses=owned),) if product == "tailscale" else ()
+    other = OverlayState(product, "other0", up=True, mtu=1280, peers=peers, prefixes=owned)
+    route = Route("10.66.0.2", interface="other0", matched=owned[0], table=52)
+    result = judge(PEER, replace(TO_B, further=(other,)), route, (LO, ETH))
+    assert str(result.code) == "overlay.subnet-conflict"
+    assert f"{product} on other0 has the network {network}" in result.message
+    assert "b on wg-b (wireguard)" in result.message
+    assert remedy in (result.remedy or "")
+    assert {each.kind for each in result.remedies} == {"next"}

@@ -3,20 +3,25 @@
 import asyncio
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from preflight_checks.overlay_policy import overlay_policy
 from preflight_checks.overlay_session import overlay_session
 
-from preflight.api import Context, Peer, Result, Status
+from preflight.api import Check, Context, Facts, Peer, Result, Status
+from preflight.model.facts import AnswerFacts, EchoFacts
 from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
+from preflight.proto.tunnel.endpoint_turns import Seen, turns
 from preflight.settings.load import Settings
 from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair, sh
@@ -24,6 +29,14 @@ from tests.overlay.conftest import Node, Pair, sh
 pytestmark = [pytest.mark.lab, pytest.mark.needs("ssh")]
 ALL = [{"port": "any", "proto": "any", "host": "any"}]
 SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(interface="neb0"))
+SENDS = """
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[1].encode())
+    while True:
+        sock.sendto(b"", (sys.argv[2], 9))
+        time.sleep(0.3)
+"""
 
 
 class Network:
@@ -42,13 +55,21 @@ class Network:
     def _pair(self, name: str) -> Sequence[str]:
         return "-out-crt", str(self.folder / f"{name}.crt"), "-out-key", str(self.folder / f"{name}.key")
 
-    def start(self, node: Node) -> None:
+    def sign_again(self, name: str, authority: str, *more: str) -> None:
+        """Another certificate for a node."""
+        for suffix in ("crt", "key"):
+            (self.folder / f"{name}.{suffix}").unlink()
+        node = {"a": self.wire.a, "b": self.wire.b}[name]
+        signer = ["-ca-crt", self._file(f"{authority}.crt"), "-ca-key", self._file(f"{authority}.key"), *more]
+        sh("nebula-cert", "sign", "-name", name, "-ip", f"{node.overlay}/24", *signer, *self._pair(name))
+
+    def start(self, node: Node, authorities: str = "ca.crt") -> None:
         """A daemon of a node, once it serves; b is the lighthouse of both."""
         own = node is self.wire.a
         name = "a" if own else "b"
         user = (self.folder / "user.pub").read_text().strip()
         config = {
-            "pki": {"ca": self._file("ca.crt"), "cert": self._file(f"{name}.crt"), "key": self._file(f"{name}.key")},
+            "pki": {"ca": self._file(authorities), "cert": self._file(f"{name}.crt"), "key": self._file(f"{name}.key")},
             "static_host_map": {"10.99.0.2": ["10.203.1.2:4242"]} if own else {},
             "lighthouse": {"am_lighthouse": not own, "hosts": ["10.99.0.2"] if own else []},
             "listen": {"host": node.underlay, "port": 4242},
@@ -61,6 +82,9 @@ class Network:
                 "authorized_users": [{"user": "preflight", "keys": [user]}],
             },
         }
+        self._start(node, name, config, "SSH server is listening")
+
+    def _start(self, node: Node, name: str, config: Mapping[str, Any], ready: str) -> None:
         path = self.folder / name / "config.yml"
         path.parent.mkdir()
         path.write_text(yaml.safe_dump(config))
@@ -71,10 +95,29 @@ class Network:
         self.stack.callback(daemon.wait)
         self.stack.callback(daemon.terminate)
         until = time.monotonic() + 20
-        while "SSH server is listening" not in log.read_text():
+        while ready not in log.read_text():
             assert daemon.poll() is None, log.read_text()
             assert time.monotonic() < until, "nebula did not start"
             time.sleep(0.02)
+
+    def start_copy(self) -> None:
+        """A second machine with b's certificate and key; it is on b's host, and calls a by another port."""
+        config = {
+            "pki": {"ca": self._file("ca.crt"), "cert": self._file("b.crt"), "key": self._file("b.key")},
+            "static_host_map": {"10.99.0.1": ["10.203.1.1:4242"]},
+            "lighthouse": {"am_lighthouse": False, "hosts": []},
+            "listen": {"host": self.wire.b.underlay, "port": 4243},
+            "tun": {"dev": "neb1"},
+            "firewall": {"outbound": ALL, "inbound": ALL},
+        }
+        self._start(self.wire.b, "copy", config, "Nebula interface is active")
+
+    def send(self, node: Node, device: str, to: str) -> None:
+        """Go on sending through a device of a node."""
+        argv = ["ip", "netns", "exec", node.namespace, sys.executable, "-c", SENDS, device, to]
+        sending = subprocess.Popen(argv)
+        self.stack.callback(sending.wait)
+        self.stack.callback(sending.kill)
 
     def _file(self, name: str) -> str:
         return str(self.folder / name)
@@ -89,11 +132,18 @@ class Network:
     def session(self) -> Result:
         """What overlay.session says on a of b."""
 
+        return self._run(overlay_session)
+
+    def policy(self) -> Result:
+        """What overlay.policy says on a of b, if b has answered nothing in the run."""
+        return self._run(overlay_policy, EchoFacts(sent=4, received=0), AnswerFacts(sent=3, answered=0))
+
+    def _run(self, check: Check, *facts: Facts) -> Result:
         async def run() -> Result:
             net = Net(SETTINGS)
             try:
-                context = Context(SETTINGS, SETTINGS.peers, await net.overlay(), net)
-                results: list[Result] = [result async for result in overlay_session.function(context)]
+                context = Context(SETTINGS, SETTINGS.peers, await net.overlay(), net, {"b": facts})
+                results: list[Result] = [result async for result in check.function(context)]
                 return results[0]
             finally:
                 await net.control.aclose()
@@ -168,3 +218,53 @@ def test_a_key_that_the_sshd_does_not_know(network: Network) -> None:
     state = network.read()
     assert (state.up, state.condition, state.peers, state.health) == (True, None, (), ())
     assert state.unreadable == "nebula's sshd on 127.0.0.1:2222 refuses the login of this user"
+
+
+def test_two_machines_with_one_certificate(network: Network) -> None:
+    """They take the session from each other by handshakes, and a sees both places with a session of its own each."""
+    network.start(network.wire.b)
+    network.start(network.wire.a)
+    network.start_copy()
+    for device in ("neb0", "neb1"):
+        network.send(network.wire.b, device, "10.99.0.1")
+    seen: list[Seen] = []
+    until = time.monotonic() + 60
+    while (found := turns(seen)) is None:
+        assert time.monotonic() < until, seen
+        seen += [Seen(each.endpoint, each.session) for each in network.read().peers if each.key == "10.99.0.2"]
+    assert set(found.places) == {"10.203.1.2:4242", "10.203.1.2:4243"}
+    assert found.changes == 2
+
+
+@pytest.mark.parametrize("why", ["expired", "foreign"])
+def test_a_peer_whose_certificate_is_not_accepted(network: Network, why: str) -> None:
+    """This node forgets a handshake whose answer it refuses at once, so that its host map hardly ever shows it."""
+    if why == "expired":
+        network.sign_again("b", "ca", "-duration", "6s")
+        network.start(network.wire.b)
+    else:
+        network.sign_again("b", "other")
+        both = "".join((network.folder / f"{name}.crt").read_text() for name in ("other", "ca"))
+        (network.folder / "both.crt").write_text(both)
+        network.start(network.wire.b, "both.crt")
+    until = time.monotonic() + 20
+    while why == "expired" and _valid(network.folder / "b.crt", network.folder / "ca.crt"):
+        assert time.monotonic() < until, "the certificate does not expire"
+        time.sleep(0.1)
+    network.start(network.wire.a)
+    result = network.policy()
+    assert (result.status, str(result.code)) == (Status.FAIL, "overlay.no-handshake")
+    assert "handshakes with b within moments, as it does where it refuses the answer" in result.message
+
+
+def test_a_peer_that_does_not_run(network: Network) -> None:
+    """Its handshake stays pending, with the place to which it is sent."""
+    network.start(network.wire.a)
+    result = network.policy()
+    assert (result.status, str(result.code)) == (Status.FAIL, "overlay.no-handshake")
+    assert "nebula sends handshakes to b at 10.203.1.2:4242 and completes none" in result.message
+
+
+def _valid(certificate: Path, authority: Path) -> bool:
+    argv = ["nebula-cert", "verify", "-crt", str(certificate), "-ca", str(authority)]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0

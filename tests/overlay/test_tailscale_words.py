@@ -45,6 +45,22 @@ def test_words_of_a_later_version_are_kept() -> None:
     assert [(each.code, each.said) for each in complaints(status)] == [("overlay.unhealthy", "Something new is wrong")]
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("not in map poll", "overlay.offline"),
+        ("no map response in 2m5s", "overlay.offline"),
+        ("Unable to connect to the Tailscale coordination server to synchronize the state", "overlay.offline"),
+        ("not connected to home DERP region 900", "overlay.relay-unreachable"),
+        ("A security update from version 1.78.1 to 1.80.3 is available.", "overlay.unhealthy"),
+    ],
+)
+def test_words_of_other_versions(words: str, code: str) -> None:
+    """Older and newer daemons word the same in another way; an update that security needs is not left out."""
+    status = {"BackendState": "Running", "Self": {"Online": True}, "Health": [words]}
+    assert [each.code for each in complaints(status)] == [code]
+
+
 def test_an_exit_node_that_is_offline() -> None:
     """It offers to be one, and is not there."""
     status = json.loads((SAMPLES / "status-exitnode.json").read_text(encoding="utf-8"))

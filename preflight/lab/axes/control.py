@@ -166,7 +166,7 @@ AXES = {
             "filtered": Value(
                 "no, and b lets ping and TCP in, nothing else",
                 (planned("no responder runs at b", responder=False), Part("b lets in no UDP", tunnels=_filter_probes)),
-                _UNCONFIRMED,
+                _UNCONFIRMED | {"udp.blocked"},
             ),
         },
     ),

@@ -78,7 +78,7 @@ def _received_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
         if lever.name == "large":
             return _too_large(setup, "forward", Place("packet", station, "receiver"))
         if lever.name == "udp":
-            return words.there(setup, station, code="udp.blocked", deciding=lever.deciding("b"))
+            return words.udp_there(setup, station, lever.deciding("b"))
         if lever.name in ("reject", "admin") and not words.observed(setup):
             return _refused(setup, station)
         return words.there(setup, station, deciding=lever.deciding("b"))

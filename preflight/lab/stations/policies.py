@@ -71,7 +71,7 @@ def _inbound_there(setup: Setup) -> Truth:
 
 
 def _udp_there(setup: Setup) -> Truth:
-    return words.there(setup, "session", code="udp.blocked")
+    return words.udp_there(setup, "session")
 
 
 def _nebula(

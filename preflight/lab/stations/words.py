@@ -11,6 +11,7 @@ from preflight.lab.stations.outside import Dead, through_a_third
 from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
 
 UNREACHABLE, NO_FORWARD, NO_REVERSE = "reach.unreachable", "reach.no-forward", "reach.no-reverse"
+UDP_BLOCKED = "udp.blocked"
 _CODES: Mapping[Dead, str] = {"forward": NO_FORWARD, "reverse": NO_REVERSE, "round-trip": UNREACHABLE}
 
 
@@ -99,6 +100,19 @@ def there(
     if not observed(setup) and not reported:
         return _truth(code, "forward", where="peer")
     return _truth(code, "forward", place=Place("packet", station, "receiver"), deciding=deciding, where="peer")
+
+
+def udp_there(setup: Setup, station: str, deciding: Deciding | None = None) -> Truth:
+    """What a sends by UDP dies at b, and echoes pass. As `there`, but a mailbox at b itself is reached.
+
+    Without b's word, ports that nobody uses show it. Whether b's responder runs stays open, so the run is undecided.
+    """
+    if heard(setup):
+        return there(setup, station, code=UDP_BLOCKED, deciding=deciding)
+    if setup.control != "none":
+        return _truth(UDP_BLOCKED, "forward", where="peer")
+    less = (UNREACHABLE, "run.needs-responder")
+    return Truth(UDP_BLOCKED, "b", "round-trip", heals="command", where="peer", vague=less, undecided=True)
 
 
 def answers_there(

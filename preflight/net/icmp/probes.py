@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from ipaddress import ip_address
 from socket import (
     AF_INET,
@@ -17,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from preflight.model.event import Listener, Tell, telling
-from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
+from preflight.model.icmp import PRIVILEGE, EchoStats, PortWord, Trace
 from preflight.net.drive import Driving, drive
 from preflight.net.icmp.echo import open_sweep
 from preflight.net.icmp.traceroute import trace
@@ -77,13 +78,30 @@ class Icmp:
 
     async def port_closed(self, address: str, port: int, *, timeout_s: float) -> bool:
         """Whether the host answers an empty datagram to a UDP port with port-unreachable; silence proves nothing."""
+        return await self.port_says(address, port, timeout_s=timeout_s) == "closed"
+
+    async def port_says(self, address: str, port: int, *, timeout_s: float) -> PortWord:
+        """What comes back for an empty datagram to a UDP port."""
         tell = telling(self._listener, "icmp.closed_port", f"{address} {port}")
         try:
             link = open_towards(address, port)
         except OSError:
-            return False
+            return "unsent"
         with link:
-            return await drive(ClosedPort(monotonic(), timeout_s, tell), link, tell) or False
+            core = ClosedPort(monotonic(), timeout_s, tell)
+            closed = await drive(core, link, tell)
+        return "closed" if closed else core.otherwise
+
+    async def ports_say(
+        self, address: str, ports: Sequence[int], *, gap_s: float, timeout_s: float
+    ) -> tuple[PortWord, ...]:
+        """The same for several ports, one each `gap_s`: a host limits how often it says that nobody listens."""
+
+        async def later(number: int, port: int) -> PortWord:
+            await asyncio.sleep(number * gap_s)
+            return await self.port_says(address, port, timeout_s=timeout_s)
+
+        return tuple(await asyncio.gather(*(later(number, port) for number, port in enumerate(ports))))
 
     def raw_socket(self) -> bool:
         """Whether this process may open a raw socket (CAP_NET_RAW)."""

@@ -127,6 +127,10 @@ class PacketWays:
         asked = self._path.asked(peer)
         return peer_word(asked, peer.target, echoed=echoed) if asked is not None else ()
 
+    def tap(self, peer: Peer, tunnel: OverlayState) -> Tap:
+        """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
+        return Tap(_wanted(peer, tunnel, tunnel.product, tunnel_ports(tunnel, tunnel.product, udp_ports())))
+
     def mark_of(self, peer: Peer, source: str) -> int | None:
         """The mark that the rules for what this node sends give to packets to a peer; None if it cannot be known."""
         rules = self._firewall.snapshot()

@@ -89,6 +89,11 @@ class Tap:
             self._socket.close()
             self._socket = None
 
+    @property
+    def blind(self) -> bool:
+        """Whether it sees nothing."""
+        return self._blind is not None
+
     def taken(self) -> Tapped:
         """Everything that was seen by now."""
         if self._socket is not None:

@@ -1,13 +1,18 @@
 """Is a UDP port closed? One empty datagram and the host's ICMP answer, without I/O; silence proves nothing."""
 
 from preflight.model.event import Tell, silent
+from preflight.model.icmp import PortWord
 from preflight.proto.core import Core, Datagram, Received, Refusal
 
 
 class ClosedPort(Core[bool]):
-    """True if the host says "port unreachable"; False if it answers anything else, or nothing within `timeout_s`."""
+    """True if the host says "port unreachable"; False if it answers anything else, or nothing within `timeout_s`.
+
+    otherwise: what came back where it does not say so.
+    """
 
     result: bool | None = None
+    otherwise: PortWord = "silent"
 
     def __init__(self, now: float, timeout_s: float, tell: Tell = silent) -> None:
         self._ends_at = now + timeout_s
@@ -27,6 +32,12 @@ class ClosedPort(Core[bool]):
 
     def receive(self, received: Received, now: float) -> None:
         """The port is open: a program listens there."""
+        self.otherwise = "open"
+        self._end(False, now)
+
+    def unsent(self, datagram: Datagram, error: OSError, now: float) -> None:
+        """This host did not send it, so that nothing can come back."""
+        self.otherwise = "unsent"
         self._end(False, now)
 
     def get_timer(self) -> float | None:

@@ -1,13 +1,54 @@
 """The levers of products with a control server, by what is wrong with this node's membership; pure."""
 
-from preflight.model.fix import ServiceRestart, ZeroTierTakes
+import re
+
+from preflight.model.fix import ServiceRestart, TailscaleTakes, ZeroTierTakes
 from preflight.model.overlay import OverlayState
+from preflight.model.product_fixes import TailscaleOption, ZeroTierOption
 from preflight.model.remedy import Remedies, by_hand, heal, look
+
+_SET_SINCE = (1, 34)
+"""Tailscale's first version with `tailscale set`, which changes one preference and leaves the others."""
+_OLDER = "this version has no `tailscale set`: add the further options that it asks for"
+
+
+def tailscale_takes(state: OverlayState, option: TailscaleOption) -> Remedies:
+    """Let this node take routes or names of its tailnet; an older version wants all other options said again."""
+    if _sets(state):
+        return heal(lambda: TailscaleTakes(option=option))
+    return by_hand(f"{_up(state, option)}   # {_OLDER}", root=True)
+
+
+def another_exit(state: OverlayState) -> Remedies:
+    """No exit node any more, or another one."""
+    other = "or name a node that offers to be one"
+    if _sets(state):
+        return by_hand(f"tailscale set --exit-node=   # {other}", root=True)
+    return by_hand(f"{_up(state, 'exit-node=')}   # {other}; {_OLDER}", root=True)
+
+
+def _sets(state: OverlayState) -> bool:
+    """Whether its version has `tailscale set`, as all have whose version is not known."""
+    version = re.match(r"(\d+)\.(\d+)", state.version or "")
+    return version is None or (int(version[1]), int(version[2])) >= _SET_SINCE
+
+
+def _up(state: OverlayState, option: str) -> str:
+    return f"tailscale up --{option}{_server(state)}"
+
+
+def zerotier_takes(network: str, option: ZeroTierOption) -> Remedies:
+    """Let this node take addresses or names of a network."""
+    return heal(lambda: ZeroTierTakes(network=network, option=option))
+
+
+def _server(state: OverlayState) -> str:
+    return f" --login-server={state.control_server}" if state.control_server else ""
 
 
 def tailscale(state: OverlayState, slug: str) -> Remedies:
     """Log in where the tailnet really is: without its own server's URL, a login goes to Tailscale's."""
-    server = f" --login-server={state.control_server}" if state.control_server else ""
+    server = _server(state)
     reminder = "" if server else "   # if the control server is not Tailscale's: add --login-server=URL"
     known = {
         "overlay.daemon-down": heal(lambda: ServiceRestart(service="tailscaled")),
@@ -50,7 +91,7 @@ def _addresses(state: OverlayState) -> Remedies:
     """An address that is withheld here needs this node's consent; one that does not exist, the controller's."""
     network = state.network or "NETWORK"
     if state.withheld:
-        return heal(lambda: ZeroTierTakes(network=state.network or "", option="allowManaged"))
+        return zerotier_takes(state.network or "", "allowManaged")
     if state.complaints:
         controller = look(
             f"Does the controller of the network {network} run, and does it reach its roots?", where="product console"

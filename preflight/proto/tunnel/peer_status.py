@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from enum import Enum, auto
 
+from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayPeer
 from preflight.model.remedy import Remedies, by_hand, look
 
@@ -56,6 +57,21 @@ def sentence(product: str, name: str, peer: OverlayPeer) -> str:
         case Word.IDLE:
             said = f"{product} reports no path in use to {name}"
     return f"{said}; only a measurement shows whether it can be reached"
+
+
+def reported_of(known: OverlayPeer) -> dict[str, Measurement]:
+    """The report as evidence."""
+    return {
+        "endpoint": known.endpoint,
+        "relay": known.relay,
+        "relayed": known.relayed,
+        "online": known.online,
+        "rx_bytes": known.rx_bytes,
+        "tx_bytes": known.tx_bytes,
+        "last_handshake": utc(known.last_handshake_unix_s) if known.last_handshake_unix_s else None,
+        "last_seen": utc(known.last_seen_unix_s) if known.last_seen_unix_s else None,
+        "expires": utc(known.key_expires_unix_s) if known.key_expires_unix_s else None,
+    }
 
 
 def open_port(product: str) -> Remedies:

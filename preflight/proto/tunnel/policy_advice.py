@@ -12,11 +12,24 @@ def policy_levers(product: str, peer: str, *, here: bool) -> Remedies:
             *look(f"Let the tailnet's access rules (acls or grants) allow this node to reach {peer}.", where=CONSOLE),
             *look("tailscale set --shields-up=false   # if shields are up there", where="peer", host=peer, root=True),
         )
+    if product == "nebula":
+        return _inbound(peer, "{port: any, proto: any, host: any}")
     console = look(
         f"Let the network's flow rules accept this traffic, and authorise {peer} and this node in it.", where=CONSOLE
     )
     there = look("zerotier-cli listnetworks   # must say OK", where="peer", host=peer, root=True)
     return console if here else (*console, *there)
+
+
+def udp_words(product: str, peer: str) -> str:
+    """Who drops UDP behind a session through which echoes pass: from here it is not known which of them."""
+    firewall = f"a firewall on {peer} drops it"
+    policies = {
+        "tailscale": "the tailnet's access rules let no UDP through",
+        "zerotier": "the network's flow rules let no UDP through",
+        "nebula": f"the inbound rules of {peer}'s Nebula let no UDP in",
+    }
+    return f"{policies[product]}, or {firewall}" if product in policies else firewall
 
 
 def let_udp_in(product: str, peer: str, port: int) -> Remedies:
@@ -30,12 +43,16 @@ def let_udp_in(product: str, peer: str, port: int) -> Remedies:
     if product == "zerotier":
         return look(f"Let the network's flow rules accept UDP, for example to port {port} of {peer}.", where=CONSOLE)
     if product == "nebula":
-        rule = f"{{port: {port}, proto: udp, host: any}}"
-        return look(
-            f"grep -A 20 '^firewall:' /etc/nebula/config.yml   # does firewall.inbound have a rule such as {rule}?",
-            "systemctl reload nebula   # once it is there",
-            where="peer",
-            host=peer,
-            root=True,
-        )
+        return _inbound(peer, f"{{port: {port}, proto: udp, host: any}}")
     return ()
+
+
+def _inbound(peer: str, rule: str) -> Remedies:
+    """Nebula's rules are in a file of the member that receives."""
+    return look(
+        f"grep -A 20 '^firewall:' /etc/nebula/config.yml   # does firewall.inbound have a rule such as {rule}?",
+        "systemctl reload nebula   # once it is there",
+        where="peer",
+        host=peer,
+        root=True,
+    )

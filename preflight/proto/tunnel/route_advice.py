@@ -7,6 +7,7 @@ from preflight.model import fix
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.overlay import OverlayState
 from preflight.model.remedy import Remedies, heal, look
+from preflight.proto.tunnel.levers import tailscale_takes
 
 OWN_ROUTES = ("tailscale", "zerotier")
 """Products that write the routes: a route of ours would be lost, or in their way."""
@@ -46,6 +47,19 @@ def give_up(link: Link, address: str, *, tunnels: Collection[str]) -> Remedies:
     )
 
 
+def take_less(state: OverlayState, network: str) -> Remedies:
+    """How an overlay lets go of a network that another one needs: the lever may take more away, so it is not a fix."""
+    if state.product == "tailscale":
+        return (
+            *look("tailscale set --accept-routes=false   # if this node needs no subnet of the tailnet", root=True),
+            *look(f"Else let the tailnet announce less than {network}.", where="product console"),
+        )
+    if state.product == "zerotier":
+        line = f"Take the route {network} out of the network {state.network or 'NETWORK'} on its controller."
+        return look(line, where="product console")
+    return look(f"ip route show table all dev {state.interface}   # what brought {network}? One of the two must change")
+
+
 def look_at_route(address: str) -> Remedies:
     """Which rule and which table decide."""
     return look(f"ip rule; ip route get {address}")
@@ -56,5 +70,5 @@ def _by_the_product(state: OverlayState, address: str) -> Remedies:
     prefix = state.owners.prefix(address)
     told = any(each.code == _NOT_ACCEPTED for each in state.complaints)
     if state.product == "tailscale" and told and prefix is not None and prefix.num_addresses > 1:
-        return heal(lambda: fix.TailscaleTakes(option="accept-routes"))
+        return tailscale_takes(state, "accept-routes")
     return look_at_route(address)

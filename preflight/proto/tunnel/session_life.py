@@ -20,11 +20,13 @@ class Life:
     """What shows that a session lives, as the beginning of a sentence.
 
     here: packets do not even leave this node. unkeyed: there is a path, and the session's keys fit nobody there.
+    partly: something of what this node sends gets an answer.
     """
 
     words: str
     here: bool = False
     unkeyed: bool = False
+    partly: bool = False
 
 
 def life(state: OverlayState, address: str, pings: Sequence[ProductPing], now_unix_s: float) -> Life | None:

@@ -14,6 +14,9 @@ from preflight.proto.tunnel.session_life import HEARD_S, candidates
 UNANSWERED_S = 3.0
 """What was sent so long after the latest packet of a peer was not answered."""
 
+LEAST_MISSED = 4
+_LOG = look("journalctl -u nebula -n 50 | grep -iE 'handshake|certificate'   # why", root=True)
+_CERTIFICATE = "nebula-cert print -path /etc/nebula/host.crt   # notAfter, issuer"
 RENEWED_S = 125.0
 """WireGuard renews a session that is sent to and older than 120 s."""
 
@@ -27,11 +30,18 @@ class Loss:
     remedies: Remedies
 
 
-def loss(state: OverlayState, name: str, address: str, pings: Sequence[ProductPing], now_unix_s: float) -> Loss | None:
-    """From a state that was read after this run sent to the silent peer; None where it shows nothing."""
+def loss(
+    state: OverlayState, name: str, address: str, pings: Sequence[ProductPing], now_unix_s: float, *, missed: int = 0
+) -> Loss | None:
+    """From a state that was read after this run sent to the silent peer; None where it shows nothing.
+
+    missed: how often in a row it did not have the peer just after something was sent.
+    """
     if state.product == "zerotier":
         return _unheard(state, name, address, now_unix_s)
     known = state.peer_for(address)
+    if state.product == "nebula" and known is None and state.lists_sessions and missed >= LEAST_MISSED:
+        return _refused(name, missed)
     if known is None or known.endpoint is not None or known.expired:
         return None
     if any(ping.latency_s is not None for ping in pings):
@@ -92,22 +102,30 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
     """Nebula goes on with handshakes that nobody answers, and only its log says why."""
     if state.product != "nebula" or known.last_handshake_unix_s != 0.0:
         return None
-    log = look("journalctl -u nebula -n 50 | grep -iE 'handshake|certificate'   # why", root=True)
     if not known.tried:
         words = (
             f"no lighthouse has given nebula an address at which to reach {name}: {name} does not run, "
             "or the lighthouse does not accept its certificate"
         )
-        return Loss(codes.OVERLAY_NO_HANDSHAKE, words, log)
+        return Loss(codes.OVERLAY_NO_HANDSHAKE, words, _LOG)
     words = (
         f"nebula sends handshakes to {name} at {' and '.join(known.tried)} and completes none: the certificate of "
         f"{name}, or this node's, has expired or is of another authority, or UDP does not get through; its log says "
         "which"
     )
-    valid = look(
-        "nebula-cert print -path /etc/nebula/host.crt   # notAfter, issuer", where="peer", host=name, root=True
+    valid = look(_CERTIFICATE, where="peer", host=name, root=True)
+    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid))
+
+
+def _refused(name: str, missed: int) -> Loss:
+    """Nebula keeps a handshake that nobody answers for seconds, and forgets one whose answer it does not accept."""
+    words = (
+        f"nebula has forgotten each of {missed} handshakes with {name} within moments, as it does where it refuses the "
+        f"answer: the certificate of {name} has expired, is not valid yet by this node's clock, or is of an authority "
+        "that this node does not trust; its log says which"
     )
-    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*log, *valid))
+    valid = look(_CERTIFICATE, where="peer", host=name, root=True)
+    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid))
 
 
 def _look_there(name: str, *lines: str) -> Remedies:

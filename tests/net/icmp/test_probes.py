@@ -106,7 +106,10 @@ def test_a_closed_port_is_distinguished_from_a_silent_one() -> None:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         assert not asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=0.1))
+        assert asyncio.run(Icmp().port_says("127.0.0.1", port, timeout_s=0.1)) == "silent"
     assert asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=1.0))
+    said = asyncio.run(Icmp().ports_say("127.0.0.1", [port, port], gap_s=0.01, timeout_s=1.0))
+    assert said == ("closed", "closed")
 
 
 @pytest.mark.lab

@@ -1,6 +1,7 @@
 """Whole runs on recorded words of daemons, with real traffic at the same time."""
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -89,6 +90,48 @@ def test_the_cause(
     assert [each[0] for each in causes] == [code], report["text"]
     assert words in causes[0][1]
     assert report["exit"] == 1
+
+
+@pytest.mark.parametrize(
+    ("product", "rule", "code", "words"),
+    [
+        ("tailscale", "meta l4proto udp drop", "udp.blocked", "nb answers echoes and TCP and no UDP"),
+        ("zerotier", "meta l4proto { udp, tcp } drop", "udp.blocked", "nb answers echoes and no UDP"),
+        (
+            "zerotier",
+            "meta l4proto != tcp drop",
+            "overlay.policy-drop",
+            "nb answers TCP through the tunnel; echoes and",
+        ),
+    ],
+)
+def test_a_policy_that_lets_some_of_it_in(tmp_path: Path, product: str, rule: str, code: str, words: str) -> None:
+    """The session lives and the peer runs a responder: nothing says that one should be started there."""
+    with PRODUCTS[product](tmp_path, "healthy") as there:
+        there.b.drop("input", f'iifname "{there.b.device}" {rule}')
+        report = run(there, product)
+    causes = [(cause["code"], cause["target"]) for cause in report["diagnosis"]]
+    assert (causes, report["exit"]) == ([(code, "nb")], 1), report["text"]
+    cause = report["diagnosis"][0]
+    assert words in cause["message"]
+    assert cause["remedies"][0]["where"] == "product console"
+    assert "preflight responder" not in str(cause["remedies"])
+
+
+def test_why_a_path_is_relayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the product's own tool says of this node's NAT; the tool of the test says what a hard NAT looks like."""
+    tool = tmp_path / "bin" / "tailscale"
+    tool.parent.mkdir()
+    said = {"UDP": True, "MappingVariesByDestIP": True, "UPnP": False, "PMP": False, "PCP": False}
+    tool.write_text(f"#!/bin/sh\n[ \"$1\" = netcheck ] && echo '{json.dumps(said)}'\n", encoding="ascii")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    with tailscale(tmp_path, "derponly") as there:
+        report = run(there, "tailscale")
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], report["exit"]) == ("overlay.relayed", 0), report["text"]
+    assert "this node's NAT gives each destination another port (tailscale netcheck), and no router" in cause["message"]
+    assert "Forward UDP port 41641" in str(cause["remedies"])
 
 
 def test_two_machines_with_the_peers_key(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import errno
 
 from preflight.model.event import Event, telling
-from preflight.proto.core import ORIGIN_ICMP, Received, Refusal
+from preflight.proto.core import ORIGIN_ICMP, Datagram, Received, Refusal
 from preflight.proto.icmp.closed_port import ClosedPort
 
 
@@ -33,4 +33,8 @@ def test_anything_else_proves_nothing() -> None:
     silent.handle_timer(1.4)
     assert silent.get_timer() == 1.5
     silent.handle_timer(1.5)
-    assert [core.result for core in (unreachable, answered, silent)] == [False, False, False]
+    unsent = started()
+    unsent.unsent(Datagram(b""), PermissionError(), 1.1)
+    cores = (unreachable, answered, silent, unsent)
+    assert [core.result for core in cores] == [False, False, False, False]
+    assert [core.otherwise for core in cores] == ["silent", "open", "silent", "unsent"]

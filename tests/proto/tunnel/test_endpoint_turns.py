@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.proto.tunnel.endpoint_turns import Turns, moved, turns
+from preflight.proto.tunnel.endpoint_turns import Seen, Turns, moved, turns
 
 A, B, C = "192.0.2.1:51820", "192.0.2.2:51820", "192.0.2.3:40000"
 
@@ -27,10 +27,29 @@ A, B, C = "192.0.2.1:51820", "192.0.2.2:51820", "192.0.2.3:40000"
 )
 def test_turns(seen: list[str | None], found: Turns | None) -> None:
     """Only what returns twice is two machines."""
-    assert turns(seen) == found
+    assert turns(map(Seen, seen)) == found
+
+
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        # Nebula's two machines take the session from each other by a handshake each.
+        ([(A, 1), (A, 1), (B, 2), (A, 3)], Turns((A, B), 2)),
+        # WireGuard's have a session each, and a late packet of a machine that moved is no third change.
+        ([(A, 1), (B, 2), (A, 1)], None),
+        ([(A, 1), (B, 2), (A, 1), (B, 2)], Turns((A, B), 3)),
+        # A laptop comes back with the session that it had; so does one whose session was renewed meanwhile.
+        ([(A, 1), (B, 1), (A, 1)], None),
+        ([(A, 1), (B, 1), (B, 2), (A, 2)], None),
+        ([(A, 1), (B, None), (A, 3)], None),
+    ],
+)
+def test_turns_with_sessions(seen: list[tuple[str, int | None]], found: Turns | None) -> None:
+    """Another session at each change is another machine sooner: one that moves keeps its session."""
+    assert turns([Seen(place, session) for place, session in seen]) == found
 
 
 def test_what_is_worth_a_longer_look() -> None:
     """One change is, and none is not."""
-    assert moved([A, None, B])
-    assert not moved([A, None, A])
+    assert moved(map(Seen, (A, None, B)))
+    assert not moved(map(Seen, (A, None, A)))

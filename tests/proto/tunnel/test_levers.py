@@ -51,3 +51,13 @@ def test_no_network_and_no_device() -> None:
     assert "zerotier-cli join NETWORK" in (as_text(levers.zerotier(NETWORK, "overlay.not-joined")) or "")
     device = levers.zerotier(NETWORK, "overlay.down")
     assert [each.kind for each in device] == ["next", "fix"]
+
+
+def test_an_older_tailscale_has_no_set() -> None:
+    """Its `up` wants all options again; what is not known is taken for a version of today."""
+    older, newer = replace(TAILNET, version="1.32.3-t1"), replace(TAILNET, version="1.34.0")
+    for state in (newer, TAILNET, replace(TAILNET, version="unstable")):
+        assert as_text(levers.tailscale_takes(state, "accept-dns")) == "tailscale set --accept-dns"
+        assert (as_text(levers.another_exit(state)) or "").startswith("tailscale set --exit-node= ")
+    assert (as_text(levers.tailscale_takes(older, "accept-dns")) or "").startswith("tailscale up --accept-dns   # this")
+    assert (as_text(levers.another_exit(older)) or "").startswith("tailscale up --exit-node= ")

@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.remedy import as_text
-from preflight.proto.tunnel.policy_advice import let_udp_in, policy_levers
+from preflight.proto.tunnel.policy_advice import let_udp_in, policy_levers, udp_words
 
 
 def test_nobody_knows_who_drops() -> None:
@@ -12,6 +12,7 @@ def test_nobody_knows_who_drops() -> None:
     assert {each.kind for each in levers} == {"next"}
     assert "shields-up" in (as_text(levers) or "")
     assert [each.where for each in policy_levers("zerotier", "nb", here=False)] == ["product console", "peer"]
+    assert "firewall.inbound" in (as_text(policy_levers("nebula", "nb", here=False)) or "")
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,4 @@ def test_udp_is_let_in_by_the_product(product: str, where: str, words: str) -> N
 def test_without_a_policy_it_is_a_filter_of_the_host(product: str) -> None:
     """These products have none inside their sessions."""
     assert let_udp_in(product, "nb", 862) == ()
+    assert udp_words(product, "nb") == "a firewall on nb drops it"

@@ -87,3 +87,12 @@ def test_nebula_s_pending_handshake() -> None:
     )
     assert words("nebula", "10.77.0.20", replace(PENDING, last_handshake_unix_s=None)) is None
     assert words("wireguard", "10.77.0.20", PENDING) is None
+
+
+@pytest.mark.parametrize(("missed", "lists", "told"), [(5, True, True), (3, True, False), (5, False, False)])
+def test_nebula_forgets_a_refused_handshake(missed: int, lists: bool, told: bool) -> None:
+    """An unanswered one stays pending; without its host map nothing can be missed."""
+    state = OverlayState("nebula", "neb0", up=True, mtu=1300, lists_sessions=lists)
+    found = loss(state, "nb", "10.77.0.20", (), NOW, missed=missed)
+    assert (found is not None) is told
+    assert found is None or "each of 5 handshakes with nb within moments" in found.words
