@@ -48,6 +48,8 @@ SAMPLING_S = 0.5
 FAR_SAMPLES, FAR_MS = 2, 400.0
 """Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
 take so long, both are asked for at once, and so is the list for control.api: the way is waited for once."""
+NEARLY = 1.5
+"""Answers that take more than this many times the handshake may have waited behind other packets, or in the server."""
 ENOUGH = 8
 """Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
@@ -93,9 +95,9 @@ class Probe:
 async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     """`GET /health` a few times on one connection, as a worker does; if that fails, also without the proxy."""
     client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
-    far = any(each.connect_ms >= FAR_MS for each in ctx.facts(ControlConnectFacts, CONTROL))
-    probe = await measure(client, far=far)
-    if probe.bad is None and is_slow(probe, slow_ms):
+    connect_ms = max((each.connect_ms for each in ctx.facts(ControlConnectFacts, CONTROL)), default=0.0)
+    probe = await measure(client, far=connect_ms >= FAR_MS)
+    if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
     past_proxy = None
@@ -274,6 +276,11 @@ def is_slow(probe: Probe, slow_ms: float) -> bool:
     """Whether good answers take too long."""
     rtts = _round_trips(probe)
     return (statistics.median(rtts) if len(rtts) >= ENOUGH else min(rtts)) >= slow_ms
+
+
+def is_the_way(probe: Probe, connect_ms: float) -> bool:
+    """Whether an earlier TCP handshake took about as long as the answers: so the way is that long, without any load."""
+    return min(_round_trips(probe)) <= connect_ms * NEARLY
 
 
 def _good(probe: Probe, slow_ms: float) -> Result:
