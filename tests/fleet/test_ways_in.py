@@ -23,11 +23,12 @@ pytestmark = [
 PASSWORD = "for the lab only"
 USER, UID = "operator", 4242
 SETUP = """
-for name in passwd shadow sudoers; do cp -p /etc/$name /run/$name; done
+for name in passwd shadow sudoers hosts; do cp -p /etc/$name /run/$name; done
+echo "127.0.0.1 $(hostname)" >> /run/hosts
 echo "$1:x:$2:0::/run/$1:/bin/sh" >> /run/passwd
 echo "$1:$3:19000:0:99999:7:::" >> /run/shadow
 echo "$1 ALL=(ALL) PASSWD: ALL" > /run/sudoers
-for name in passwd shadow sudoers; do mount -n --bind /run/$name /etc/$name; done
+for name in passwd shadow sudoers hosts; do mount -n --bind /run/$name /etc/$name; done
 mkdir -p /run/$1/.ssh
 cp /root/.ssh/authorized_keys /run/$1/.ssh/
 chown -R $2 /run/$1
