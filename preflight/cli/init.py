@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +68,8 @@ def _holds(path: Path, text: str) -> bool:
 
 
 async def _found() -> "Found":
+    import socket
+
     from preflight.overlay.read import read_overlay
     from preflight.settings.first_file import Found
     from preflight.settings.load import CONTROL_URL_VARIABLES, control_url_of
