@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from preflight.api import (
     Context,
@@ -21,11 +20,9 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.tapped import Tapped
 from preflight.proto.tunnel.endpoint_turns import Seen, Turns, moved, turns
 from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_another, on_the_wire, one_machine, strange
-
-if TYPE_CHECKING:
-    from preflight.api import Tap
 
 PRODUCTS = ("wireguard", "tailscale", "nebula")
 MOST_PEERS = 6
@@ -91,7 +88,7 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
             return judge(peer, known, state.product, found) if not one else None
         if not alive or state.public_key is None or not strange(tap.taken(), known.endpoint, readings):
             return None
-        messages = await _own_key(ctx, peer, state, known, tap, readings)
+        messages = await _own_key(ctx, peer, state, known, tap.taken, readings)
         return judge_own(peer, known, state.public_key, messages) if messages else None
 
 
@@ -140,7 +137,12 @@ async def _turns(
 
 
 async def _own_key(
-    ctx: Context, peer: Peer, state: OverlayState, known: OverlayPeer, tap: "Tap", readings: list[Reading]
+    ctx: Context,
+    peer: Peer,
+    state: OverlayState,
+    known: OverlayPeer,
+    taken: Callable[[], Tapped],
+    readings: list[Reading],
 ) -> int:
     """How many messages of the peer came for another machine with this node's key.
 
@@ -151,7 +153,7 @@ async def _own_key(
     while clock.time() - began < OWN_S:
         await ctx.net.icmp.echo(peer.address, count=1, interval_s=EACH_S, timeout_s=EACH_S)
         await _read(ctx, peer, state, readings)
-        if messages := for_another(tap.taken(), known.endpoint, readings):
+        if messages := for_another(taken(), known.endpoint, readings):
             return messages
         await asyncio.sleep(EACH_S)
     return 0

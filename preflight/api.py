@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from preflight.net import Net
     from preflight.net.control.client import ControlClient as ControlClient
     from preflight.net.stamp.path import PathProbes as PathProbes
-    from preflight.net.way.tap import Tap as Tap
     from preflight.settings.load import Settings
     from preflight.settings.schema import Thresholds as Thresholds
 
