@@ -18,6 +18,10 @@ SLOWEST_S_PER_BYTE = 2e-4
 """40 kbit/s: a search at less would not end."""
 QUICKEST_S_PER_BYTE = 1e-8
 """800 Mbit/s: a link that has shown to be quick is not taken for a slow one when a host is late again."""
+MOST_SLOWER = 8.0
+"""By how much one burst may slow the pace down."""
+QUICKER = 0.7
+"""By how much a burst that came whole lets the pace rise again after a loss."""
 IN_FLIGHT_S = 0.4
 """For how long the bursts of the searches that run at one time may fill the link."""
 
@@ -25,7 +29,8 @@ IN_FLIGHT_S = 0.4
 class Budget:
     """The pace of one direction, by the quickest burst so far: a host may be late with any of them.
 
-    Once packets that fit were lost at it, it only becomes slower.
+    Where packets that fit were lost at it, it becomes slower by some steps, and quicker again with each burst that came
+    whole: one loss by chance, or one late host, does not hold up the searches of a thousand peers.
     """
 
     def __init__(self) -> None:
@@ -63,9 +68,12 @@ class Budget:
             self.s_per_byte = min(HEADROOM * seen, SLOWEST_S_PER_BYTE)
         elif any(not probe.arrived and probe.size <= largest_passing for probe in burst):
             self._lost = True
-            self.s_per_byte = min(max(2 * self.s_per_byte, seen), SLOWEST_S_PER_BYTE)
-        elif not self._lost:
-            self.s_per_byte = max(min(self.s_per_byte, HEADROOM * late_s / size), QUICKEST_S_PER_BYTE)
+            slower = min(max(2 * self.s_per_byte, seen), MOST_SLOWER * self.s_per_byte)
+            self.s_per_byte = min(slower, SLOWEST_S_PER_BYTE)
+        else:
+            shown = max(HEADROOM * late_s / size, QUICKEST_S_PER_BYTE)
+            quicker = max(shown, QUICKER * self.s_per_byte) if self._lost else shown
+            self.s_per_byte = min(self.s_per_byte, quicker)
 
 
 def spread(burst: Sequence[Probe]) -> float | None:

@@ -80,3 +80,22 @@ def test_the_pace_falls_only_where_packets_that_fit_are_lost() -> None:
     for _ in range(20):
         budget.learn(burst(0.04, None, 0.12), 1000, 0.04)
     assert budget.s_per_byte == SLOWEST_S_PER_BYTE
+
+
+def test_the_pace_rises_again_with_bursts_that_come_whole() -> None:
+    """One loss in a mesh of hundreds, on a busy host, does not slow down all searches behind it; a slow link stays."""
+    budget = Budget()
+    budget.learn(burst(0.02, 0.021, 0.022), 1000, 0.001)
+    budget.learn(burst(0.0012, 0.0013, 0.0014), 1000, 0.001)
+    quick = budget.s_per_byte
+    budget.learn(burst(0.3, None, 0.31), 1000, 0.001)
+    assert quick < budget.s_per_byte < 10 * quick
+    for _ in range(8):
+        budget.learn(burst(0.0012, 0.0013, 0.0014), 1000, 0.001)
+    assert budget.s_per_byte == pytest.approx(quick)
+    slow = Budget()
+    slow.learn(burst(0.04, 0.08, 0.12), 1000, 0.0)
+    slow.learn(burst(0.04, None, 0.12), 1000, 0.0)
+    for _ in range(20):
+        slow.learn(burst(0.04, 0.08, 0.12), 1000, 0.0)
+    assert slow.s_per_byte == pytest.approx(HEADROOM * 4e-5)
