@@ -1,6 +1,6 @@
 """Load towards a responder, from another process: `python -m benchmarks.asker ADDRESS PORT KEY-FILE SECONDS`.
 
-Prints one line of JSON: what the flows carried, and what the round trip is without them and during one.
+Prints one line of JSON: what the flows carried, what the round trip is without them and during one, and when that was.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ async def measure(peer: Peer, key: bytes, seconds: float) -> dict[str, float | N
         delay = await probes.delay(peer, tcp, Amount(seconds, MOST_BYTES))
         if isinstance(delay, LoadedDelay):
             found |= {f"idle_ms_{way}": delay.idle_rtt_ms, f"loaded_ms_{way}": delay.loaded_rtt_ms}
+            found |= {f"began_{way}": delay.flow.began_ns / 1e9, f"ended_{way}": delay.flow.ended_ns / 1e9}
         first = await probes.flow(peer, tcp, Amount(seconds, MOST_BYTES))
         rate = first.arrived.mbit_s if isinstance(first, Flow) else None
         kbit = round(udp_mbit(rate, MOST_MBIT) * 1000)

@@ -48,6 +48,8 @@ SAMPLING_S = 0.5
 FAR_SAMPLES, FAR_MS = 2, 400.0
 """Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
 take so long, both are asked for at once, and so is the list for control.api: the way is waited for once."""
+NEARLY = 1.5
+"""Answers that take more than this many times the handshake may have waited behind other packets, or in the server."""
 ENOUGH = 8
 """Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
@@ -60,6 +62,7 @@ BROKEN_IN_A_ROW = 2
 MOST_RESETS = 3
 TLS_S = 3.0
 BAD_REQUEST = 400
+GREETING_S, GREETING_SHOWN = 1.5, 60
 
 _LATER = (429, 503)
 
@@ -92,9 +95,9 @@ class Probe:
 async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     """`GET /health` a few times on one connection, as a worker does; if that fails, also without the proxy."""
     client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
-    far = any(each.connect_ms >= FAR_MS for each in ctx.facts(ControlConnectFacts, CONTROL))
-    probe = await measure(client, far=far)
-    if probe.bad is None and is_slow(probe, slow_ms):
+    connect_ms = max((each.connect_ms for each in ctx.facts(ControlConnectFacts, CONTROL)), default=0.0)
+    probe = await measure(client, far=connect_ms >= FAR_MS)
+    if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
     past_proxy = None
@@ -117,7 +120,9 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
         return None
     if _may_be_tls(url, bad) and (secure := await _speaks_tls(ctx, url)) is not None:
         return secure
-    right = right_url(bad, url, HEALTH) if isinstance(bad, HttpAnswer) else None
+    if isinstance(bad, ControlError):
+        return await _greets(ctx, url, bad)
+    right = right_url(bad, url, HEALTH)
     if right is None and (found.decided.problem or "").startswith("prefix"):
         right = replace(url, path="")
     if right is None or not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
@@ -151,6 +156,21 @@ async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
             remedies = set_url(str(secure), ctx.url_source)
         return Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
     return None
+
+
+async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:
+    """A service of another kind, such as SSH or a database: it speaks first, and ends at the first request."""
+    if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
+        return None
+    addresses = await ctx.net.dns.addresses(url)
+    greetings = await asyncio.gather(*(ctx.net.tcp.greeting(address, url.port, GREETING_S) for address in addresses))
+    said = next(filter(None, greetings), b"HTTP/")
+    if said.startswith(b"HTTP/"):
+        return None
+    message = f"{url.authority} speaks before it is asked anything, {excerpt(said.decode('latin-1'), GREETING_SHOWN)!r}"
+    message += ", which no HTTP server does: another service listens there"
+    where = f"ss -ltnp 'sport = :{url.port}'   # on the control host: who listens, and where the control plane does"
+    return Finding(codes.CONTROL_NOT_POPULI, message, look(where, where="control host"), DeathFacts(problem="not HTTP"))
 
 
 async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
@@ -256,6 +276,11 @@ def is_slow(probe: Probe, slow_ms: float) -> bool:
     """Whether good answers take too long."""
     rtts = _round_trips(probe)
     return (statistics.median(rtts) if len(rtts) >= ENOUGH else min(rtts)) >= slow_ms
+
+
+def is_the_way(probe: Probe, connect_ms: float) -> bool:
+    """Whether an earlier TCP handshake took about as long as the answers: so the way is that long, without any load."""
+    return min(_round_trips(probe)) <= connect_ms * NEARLY
 
 
 def _good(probe: Probe, slow_ms: float) -> Result:

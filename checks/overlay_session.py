@@ -40,6 +40,8 @@ REPORT_WITHIN_S = 4.0
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
 KEEPALIVE_S = 25
+FOLLOWS = "way.packet"
+"""The check that follows the packets of peers in trouble."""
 Tunnels = Mapping[Peer, str | None]
 """The interface of the tunnel that has each peer's address."""
 HANDSHAKES_AT_ONCE = 16
@@ -158,9 +160,11 @@ async def watch(
     seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
     provoked = began - REPEAT_S
     while seen:
+        followed = _followed(ctx, seen) if now() - began >= REPEAT_S else frozenset()
         if now() - provoked >= REPEAT_S:
             provoked = now()
-            seen = await _provoked(ctx, seen)
+            # Whose packets are followed gets none in addition: they would be counted.
+            seen |= await _provoked(ctx, {peer: each for peer, each in seen.items() if peer not in followed})
         await asyncio.sleep(POLL_S if now() - began < REPEAT_S else SLOW_POLL_S)
         overlay = await ctx.net.overlay()
         tunnels = {peer: _tunnel(overlay, at[peer]) for peer in seen}
@@ -171,8 +175,19 @@ async def watch(
         seen = {p: _later(w, after[p], routes.get(at[p], {}), now() - began) for p, w in seen.items()}
         settled = {peer: (state, seen[peer]) for peer, state in tunnels.items() if state and _settled(seen.get(peer))}
         async for peer, watched in _with_facts(ctx, settled):
+            if watched.alive:
+                ctx.net.ways.ahead.drop(peer)
             yield peer, tunnels[peer], watched
         seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
+
+
+def _followed(ctx: Context, seen: Mapping[Peer, Watch]) -> frozenset[Peer]:
+    """Peers without a session whose packets are followed from now on, so that the product's next try is seen once."""
+    if FOLLOWS not in ctx.net.planned:
+        return frozenset()
+    without = (peer for peer, each in seen.items() if not each.alive and each.after and each.after.endpoint)
+    addresses = {peer.address for peer in ctx.peers}
+    return frozenset(peer for peer in without if ctx.net.ways.ahead.begin(peer, sorted(addresses - {peer.address})))
 
 
 def _settled(seen: Watch | None) -> bool:

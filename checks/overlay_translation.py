@@ -23,6 +23,8 @@ from preflight.proto.responder.reach import start_responder
 
 CONCURRENT_PEERS = 128
 GAP_S = 0.002
+FEW, SLOW_GAP_S = 4, 0.05
+"""Peers that are asked again at one time, and how soon after one another."""
 
 
 @check(
@@ -36,7 +38,18 @@ GAP_S = 0.002
 )
 async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks each peer's responder by STUN, inside the tunnel, which address and port it sees for this node's socket."""
+    told, untold = False, list[tuple[Peer, StunAnswer]]()
     async for peer, answer in for_each_peer(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=GAP_S):
+        if answer.mapped is None and not answer.rejected and not ctx.net.path.silent(peer):
+            untold.append((peer, answer))
+        else:
+            told |= answer.mapped is not None
+            yield judge(peer, answer)
+    if told and untold:  # others know the protocol, so the question may have been lost behind packets of this node
+        async with ctx.net.turns.alone_instead():
+            again = tuple(peer for peer, _ in untold)
+            untold = [each async for each in for_each_peer(again, partial(measure, ctx), at_once=FEW, gap_s=SLOW_GAP_S)]
+    for peer, answer in untold:
         yield judge(peer, answer)
 
 

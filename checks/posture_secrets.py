@@ -19,6 +19,7 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import LeakFacts
 from preflight.model.fix import PrivateFiles
 from preflight.model.leaks import Repository, SecretFile
 
@@ -101,7 +102,7 @@ def _leaking(repositories: Sequence[Repository]) -> Result:
         f"secrets are committed to git in {repositories[0].root}: {shown}{more}",
         aspect="git",
         remedies=by_hand("Replace the secret first, on the server and the nodes; then remove it from the repository."),
-        measurements={"places": len(places), "file": list(dict.fromkeys(leak.path for _, leak in places[:SHOWN]))},
+        facts=LeakFacts(places=len(places), file=tuple(dict.fromkeys(leak.path for _, leak in places[:SHOWN]))),
         evidence=(Evidence("git", "file, line, commit and variable, without values", rows),),
     )
 

@@ -385,8 +385,7 @@ async def for_each_peer(
     async def bounded(peer: Peer) -> tuple[Peer, T]:
         nonlocal next_start
         async with gate:
-            start = max(next_start, now())
-            next_start = start + gap_s
+            next_start = (start := max(next_start, now())) + gap_s
             await asyncio.sleep(start - now())
             return peer, await measure(peer)
 

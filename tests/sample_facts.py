@@ -18,4 +18,4 @@ def sample(kind: type[F], **known: Any) -> F:
     return kind(**{**blank, **known})
 
 
-_ZERO: dict[Any, int | float | bool] = {int: 0, float: 0.0, bool: False}
+_ZERO: dict[Any, int | float | bool | str] = {int: 0, float: 0.0, bool: False, str: ""}

@@ -1,6 +1,5 @@
 """`bundle`: a report with its evidence, redacted, as one file for a ticket."""
 
-import socket
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +81,8 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
 
 def is_here(report: "Report") -> bool:
     """Whether this network is the one that the report is about: that of a lab is in namespaces, which end with it."""
+    import socket
+
     overlay = report.run.overlay
     if report.run.lab is None:
         return True

@@ -59,6 +59,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
     "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "reach.policed"),
     "mtu": ("mtu.black-hole",),
     "udp": ("udp.blocked", "udp.loss"),
+    "perf": (),
     # The way to the control plane, in the order in which a client takes it.
     "control": (
         "control.dns-split",  # resolvers that disagree explain an address off the overlay

@@ -80,6 +80,7 @@ class Runner:
     async def run(self) -> Outcome:
         """Run all checks of the plan and return every result."""
         by_id = {check.id: check for check in self._plan.checks}
+        self._context.net.planned = frozenset(by_id)
         sorter = self._plan.sorter()
         sorter.prepare()
         running: dict[asyncio.Task[None], Check] = {}

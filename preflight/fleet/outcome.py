@@ -73,9 +73,10 @@ def hole_of(step: Step) -> Hole:
 
 
 def was_spared(step: Step) -> bool:
-    """Whether the run has left nothing on the node of a step: it never got there, or found no Python."""
-    failed = step.kind == "failed" and step.result.get("rc") in _NO_PROGRAM
-    return step.task == "reach" and (step.kind == "unreachable" or failed)
+    """Whether the run has left nothing on the node of a step: it never got in, or found no Python."""
+    if step.task != "reach" or step.kind == "ok":
+        return False
+    return step.kind == "unreachable" or step.result.get("rc") in _NO_PROGRAM or hole_of(step).code == codes.FLEET_AUTH
 
 
 def _words(result: Mapping[str, Any]) -> str:

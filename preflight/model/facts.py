@@ -343,6 +343,14 @@ def quickest_ms(facts: Facts | None) -> float | None:
     return facts.rtt_min_ms if isinstance(facts, AnswerFacts | EchoFacts | HealthFacts) else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakFacts(Facts):
+    """Secrets in a git repository. file: the first files, relative to the repository."""
+
+    places: int
+    file: tuple[str, ...]
+
+
 GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "overlay.interface": (InterfaceFacts,),
     "overlay.mtu": (TunnelMtuFacts,),
@@ -356,6 +364,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "mtu.tcp": (TcpFacts,),
     "udp.quality": (LossFacts, AnswerFacts),
     "perf.latency-under-load": (LoadedDelayFacts,),
+    "posture.secrets": (LeakFacts,),
     "perf.throughput": (ThroughputFacts,),
     "control.dns": (NameFacts,),
     "control.connect": (ControlTunnelFacts, ControlConnectFacts),

@@ -47,12 +47,16 @@ TWIN_S = 4.0
 
 
 class Net:
-    """Facade over the shells; holds no measurement and no verdict. listener: gets the events of all shells."""
+    """Facade over the shells; holds no measurement and no verdict.
+
+    listener: gets the events of all shells. planned: ids of the run's checks.
+    """
 
     def __init__(self, settings: "Settings", listener: Listener | None = None) -> None:
         self._settings = settings
         self.listener = listener
         self._overlay: OverlayState | None = None
+        self.planned: frozenset[str] = frozenset()
 
     @cached_property
     def path(self) -> "PathProbes":
@@ -151,6 +155,8 @@ class Net:
 
     async def aclose(self) -> None:
         """Close what was opened; this creates no client that nobody used."""
+        if "ways" in vars(self):
+            await self.ways.ahead.aclose()
         if "control" in vars(self):
             await self.control.aclose()
         if "_routes" in vars(self):

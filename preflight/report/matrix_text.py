@@ -50,7 +50,7 @@ def by_site(matrix: Matrix) -> dict[tuple[str, str], Cell]:
 
 
 def told(matrix: Matrix) -> list[Way]:
-    """The bad ways that are shown in full: of a large matrix only some of those that no cause of many ways explains."""
+    """The bad ways that are shown in full: of a large matrix only some that no cause of many ways explains."""
     bad = sorted((way for way in matrix.ways if way.status != "pass"), key=lambda way: WORST_FIRST.index(way.status))
     if len(matrix.names) <= _WIDEST:
         return bad

@@ -10,7 +10,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from preflight import codes
+from preflight.model.facts import LeakFacts
 from preflight.report.common import labelled
+from preflight.report.facts import read_facts
 from preflight.report.model import AcceptedEntry, CauseEntry, Report, ResultEntry
 
 LEVELS = {"fail": "error", "error": "error", "warn": "warning", "inconclusive": "none"}
@@ -130,5 +132,5 @@ def _result(result: ResultEntry, rules: list[str], cause: CauseEntry | None, set
 
 def _files(result: ResultEntry) -> list[str]:
     """The files that a finding is about, if it is about files."""
-    named = result.measurements.get("file")
-    return [_uri(each) for each in named if isinstance(each, str)] if isinstance(named, list | tuple) else []
+    facts = read_facts(result.check, result.measurements)
+    return [_uri(each) for each in facts.file] if isinstance(facts, LeakFacts) else []

@@ -1,12 +1,18 @@
 """overlay.translation: what the peer sees, against what was sent."""
 
-import pytest
-from preflight_checks.overlay_translation import judge
+import asyncio
+from typing import Any, cast
 
-from preflight.api import Peer, Status
+import pytest
+from preflight_checks.overlay_translation import judge, overlay_translation
+
+from preflight.api import Context, Peer, Result, Status
 from preflight.model.stun import StunAnswer
+from preflight.net.turns import Turns
+from preflight.settings.load import Settings
 
 PEER = Peer("10.66.0.2", "b")
+OTHERS = (Peer("10.66.0.3", "c"), Peer("10.66.0.4", "d"))
 LOCAL = "10.66.0.1:4000"
 
 
@@ -27,3 +33,43 @@ def test_verdicts(mapped: str | None, status: Status, code: str | None, words: s
     assert words in result.message
     if status is Status.WARN:
         assert "grep -nE 'masquerade|snat'" in (result.remedy or "")
+
+
+class Net:
+    """Replaces `ctx.net`: which peers answer a question, by how often they were asked."""
+
+    def __init__(self, answers: dict[str, list[bool]]) -> None:
+        self.answers, self.path, self.stun, self.turns = answers, self, self, Turns()
+
+    def silent(self, peer: Peer) -> bool:
+        """As PathProbes: nobody."""
+        return False
+
+    def proven_silent(self, peer: Peer) -> None:
+        """As PathProbes: nobody."""
+
+    async def ask_peer(self, peer: Peer) -> StunAnswer:
+        """The next answer."""
+        mapped = LOCAL if self.answers[peer.name].pop(0) else None
+        return StunAnswer(peer.target, peer.address, local=LOCAL, mapped=mapped, why=None if mapped else "silent")
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"b": [True], "c": [False, True], "d": [False, False]}, {"b": True, "c": True, "d": False}),
+        # Where nobody knows the protocol, nobody is asked twice.
+        ({"b": [False], "c": [False], "d": [False]}, {"b": False, "c": False, "d": False}),
+    ],
+)
+def test_a_question_that_was_lost_among_others_is_asked_again(
+    answers: dict[str, list[bool]], told: dict[str, bool]
+) -> None:
+    """On a slow line fifty questions at once are lost behind each other."""
+    context = Context(Settings(), (PEER, *OTHERS), None, cast("Any", Net(answers)))
+
+    async def run() -> list[Result]:
+        return [result async for result in overlay_translation.function(context)]
+
+    assert {result.target: result.status is Status.PASS for result in asyncio.run(run())} == told
+    assert not any(answers.values())

@@ -52,7 +52,7 @@ def test_a_policer_is_found_in_its_direction(per_s: float, burst: int) -> None:
         (result,) = found(lines)
         assert (str(result.code), result.direction.value, result.status) == ("reach.policed", way, Status.FAIL)
         passing, losing = (float(str(result.measurements[f"{what}_per_s"])) for what in ("passing", "losing"))
-        assert passing < per_s * 1.4  # a bucket that was full adds to it
+        assert passing < per_s * 1.5  # a bucket that was full adds to it
         assert losing > per_s
         assert f"{losing:.0f} a second" in result.message
         assert lines.sent <= 200

@@ -12,6 +12,7 @@ CHECKS = Path(next(iter(preflight_checks.__path__)))
 _NO_URL = "no URL that a client could use: control.url fails for that, and blocks this"
 _PROXY = "clients here never connect to it: a proxy does, and control.health judges that way"
 
+_NO_LOAD = "load goes to few peers, never to the control host or over a metered line: the reason is in the message"
 JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     # Of another product, or of none: the question has no subject.
     ("overlay_config", "judge"): (
@@ -50,6 +51,8 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
         "a JWT that is accepted once joins and cannot leave again",
     ),
     ("run_left_behind", "run_left_behind"): (_NO_URL,),
+    ("perf_latency_under_load", "perf_latency_under_load"): (_NO_LOAD,),
+    ("perf_throughput", "perf_throughput"): (_NO_LOAD,),
     ("run_left_behind", "judge"): ("no earlier run of this user left anything: the journal is empty",),
     ("udp_stun", "judge"): ("no STUN server is named, and strangers are not asked",),
     # Nothing of the kind is there.

@@ -37,11 +37,12 @@ class Nodes:
     """The lab of this module, and what a test looks at on its nodes."""
 
     plan: fleet.FleetPlan
+    own_inventory: Path | None = None
 
     @property
     def inventory(self) -> str:
         """For the command line."""
-        return str(self.plan.inventory)
+        return str(self.own_inventory or self.plan.inventory)
 
     def files(self, node: str) -> set[str]:
         """What is in the node's own folders, apart from what the lab has put there."""

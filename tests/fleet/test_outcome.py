@@ -71,6 +71,7 @@ def test_what_is_damaged_is_told(text: str) -> None:
     [
         (step("unreachable"), True),
         (step("failed", rc=127), True),
+        (step("failed", msg="Task failed: Incorrect sudo password"), True),
         (step("failed", rc=3), False),
         (step("unreachable", "collect"), False),
         (step("ok"), False),

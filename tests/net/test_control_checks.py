@@ -73,6 +73,28 @@ def test_what_answers_in_its_place(open_trap: "OpenTrap", respond: "Respond", co
     asyncio.run(talk())
 
 
+def test_a_service_that_speaks_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSH, SMTP and databases greet without a blank line, and end at the first request."""
+    monkeypatch.setattr(control_health, "MAX_ATTEMPTS", 1)
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")
+        await writer.drain()
+        await reader.read(64)
+        writer.close()
+
+    async def talk() -> None:
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            results = await run(health, f"http://127.0.0.1:{port}")
+        assert codes_of(results) == ["control.not-populi"]
+        assert "'SSH-2.0-OpenSSH_9.2p1 Debian-2', which no HTTP server does" in results[0].message
+        assert f"sport = :{port}" in (results[0].remedy or "")
+
+    asyncio.run(talk())
+
+
 def test_one_that_hangs(open_trap: "OpenTrap", monkeypatch: pytest.MonkeyPatch) -> None:
     """It accepts and never answers: a time-out that says how long was waited, and no repeat."""
     monkeypatch.setattr(control_health, "ANSWER_TIMEOUT_S", 0.4)

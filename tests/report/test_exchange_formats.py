@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_prom
 from preflight import codes
 from preflight.api import Direction, Result, failed, inconclusive, passed, skipped, warned
 from preflight.engine.diagnosis import diagnose
+from preflight.model.facts import LeakFacts
 from preflight.model.printable import one_line
 from preflight.report import markdown, openmetrics, sarif
 from preflight.report.build import build_report
@@ -172,7 +173,11 @@ def test_sarif_has_what_code_scanning_refuses_to_do_without(report: Report) -> N
 def test_sarif_shows_a_finding_about_files_at_the_files() -> None:
     """A secret in a repository is shown where it is."""
     leak = failed(
-        codes.POSTURE_SECRET_IN_GIT, "node", Direction.LOCAL, "a secret", measurements={"file": ["a/.env", "/etc/b"]}
+        codes.POSTURE_SECRET_IN_GIT,
+        "node",
+        Direction.LOCAL,
+        "a secret",
+        facts=LeakFacts(places=2, file=("a/.env", "/etc/b")),
     )
     results = (_stamp("posture.secrets", leak),)
     node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")

@@ -32,7 +32,12 @@ WRITINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "assignment": ("NAME=", lambda token: b"VOX_MESH_TOKEN=" + token + b"\n"),
     "crlf": ("CR LF", lambda token: token + b"\r\n"),
     "empty": ("empty", lambda token: b"\n"),
+    "placeholder": ("placeholder", lambda token: b"${VOX_MESH_TOKEN}\n"),
+    "json": ("JSON", lambda token: b'{"mesh_token": "' + token + b'", "scope_id": null}\n'),
 }
+LOST = ("empty", "placeholder")
+"""The token is not in the file at all, so another one is needed."""
+BY_HAND = (*LOST, "json")
 """What editors and shells make of a token's file: the word for it, and the bytes of the file."""
 
 
@@ -47,7 +52,8 @@ def _written(kind: str) -> Fault:
         must(asks.ask(network, LIST, token=asks.mesh_token(network)).status == 200, "the token in it is not good")
 
     def expected(setup: Setup) -> Truth:
-        heals, where = ("nothing", "control host") if kind == "empty" else ("command", "node")
+        heals = "nothing" if kind in BY_HAND else "command"
+        where = "control host" if kind in LOST else "node"
         return Truth(MALFORMED, "control", place=_AT, deciding=Deciding("problem", word), heals=heals, where=where)  # type: ignore[arg-type]
 
     return Fault(

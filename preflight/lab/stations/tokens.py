@@ -7,9 +7,9 @@ from preflight.lab.blueprint import Bootstrap
 from preflight.lab.part import planned
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import EXCHANGE, ask, must
-from preflight.lab.stations.bearers import WRITINGS
+from preflight.lab.stations.bearers import BY_HAND, LOST, WRITINGS
 from preflight.lab.stations.fault import Fault
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -36,9 +36,10 @@ def _written(kind: str) -> Fault:
     def expected(setup: Setup) -> Truth:
         # The token in it is unspent as long as nobody sends it as it is.
         deciding = Deciding("problem", word)
-        if kind == "empty":
+        if kind in LOST:
             return Truth(MALFORMED, "control", place=_AT, deciding=deciding, where="control host")
-        return Truth(MALFORMED, "control", place=_AT, deciding=deciding, heals="command")
+        heals: Healer = "nothing" if kind in BY_HAND else "command"
+        return Truth(MALFORMED, "control", place=_AT, deciding=deciding, heals=heals)
 
     return Fault(
         name=f"token-{kind}",

@@ -354,7 +354,9 @@ class ControlClient:
             raise ControlError("protocol", answer.status, f"{asked}: {error.message}") from None
         except ValueError:
             kind = excerpt(answer.headers.get("content-type", "no content type"))
-            message = f"{asked} was answered {answer.status}, but not in JSON ({kind})"
+            coded = answer.headers.get("content-encoding", "identity")
+            why = "" if coded == "identity" else f", but compressed ({excerpt(coded)}), which nobody asked for"
+            message = f"{asked} was answered {answer.status}, but not in JSON ({kind}{why})"
             raise ControlError("protocol", answer.status, message, decided=DeathFacts(problem=NOT_JSON)) from None
 
     async def _ok(

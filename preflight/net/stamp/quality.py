@@ -1,5 +1,6 @@
 """How good the paths to the peers are, measured so gently that what is found is the path's and not our own load's."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from preflight.model.path import StampStats, combined
 from preflight.model.peer import Peer
 from preflight.net.turns import Turns
-from preflight.proto.stamp.enough import Limits, clean, open_question
+from preflight.proto.stamp.enough import Limits, certain, clean, open_question, present
 from preflight.proto.stamp.pace import (
     CARRIED_SHARE,
     FEWEST,
@@ -33,8 +34,9 @@ SILENT_COUNT = 10
 CONFIRM_COUNT = 300
 CONFIRM_MOST, CONFIRM_S = 3000, 12.0
 """Packets and seconds for the first peers with trouble: enough to distinguish a loss of 2 % from one below 1 %."""
-SLOW_TIMES = 3
-"""Sessions at a quarter of the pace, at most, for trouble that the first of them did not show at all."""
+SLOW_COUNT, SLOW_TIMES = 100, 3
+"""Packets of a session at a quarter of the pace; how many at most for trouble that the first did not show at all."""
+LONGEST_QUEUE_S = 2.0
 FULLY_CONFIRMED = 3
 BRIEFLY, BRIEF_MOST = 32, 600
 """The next peers get less: if this many have trouble, its cause is at this node. After these, a session is all."""
@@ -94,6 +96,7 @@ class Quality:
 
     async def _alone(self, peer: Peer, stats: StampStats, running: int) -> StampStats:
         """Once more with no other work, at a pace that the link carries if that is known."""
+        await asyncio.sleep(_queue_s(stats))
         carried = carried_per_s(stats)
         per_s = self.pace.session_per_s
         if carried is not None:
@@ -124,20 +127,21 @@ class Quality:
         return replace(combined([*sessions, *slow]), quicker=quicker)
 
     async def _only_quickly(self, peer: Peer, per_s: float, stats: StampStats, slow: list[StampStats]) -> bool:
-        """Whether what is certain at one pace does not happen at all at a quarter of it; takes more of those sessions.
+        """Whether nothing of what is certain at one pace happens at a quarter of it; takes more of those sessions.
 
         What the path does by itself happens there too, sooner or later.
         """
-        if not self._decided(peer, stats):
+        bad = certain(stats, self._limits)
+        if not bad:
             return False
-        while clean(combined(slow), self._limits) and len(slow) < SLOW_TIMES:
-            if made_by_load(stats, combined(slow), self._limits.jitter_ms):
-                break
+        while not bad & present(combined(slow), self._limits):
+            if len(slow) >= SLOW_TIMES or made_by_load(stats, combined(slow), self._limits.jitter_ms):
+                return True
             slow.append(await self._slower(peer, per_s))
-        return clean(combined(slow), self._limits)
+        return False
 
     async def _slower(self, peer: Peer, per_s: float) -> StampStats:
-        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, self._first))
+        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, SLOW_COUNT))
 
     async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
         """The sessions, and as many more as it takes until something is certain."""
@@ -152,6 +156,12 @@ class Quality:
 
     async def _session(self, peer: Peer, per_s: float, count: int) -> StampStats:
         return await self._path.stamp(peer, count=count, interval_s=1 / per_s)
+
+
+def _queue_s(stats: StampStats) -> float:
+    """For how long packets may still wait in a queue: as long as they have at most."""
+    ways = (way for way in (stats.forward, stats.reverse) if way is not None)
+    return min(max((max(way.delay_variation_ms, default=0.0) for way in ways), default=0.0) / 1000, LONGEST_QUEUE_S)
 
 
 def packets_each(peers: int) -> int:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from preflight.proto.tcp.tls_hello import RANDOM_BYTES, answer_to, client_hello
 if TYPE_CHECKING:
     from cryptography import x509
 
+GREETING_BYTES = 512
 REPLY_BYTES = 8192
 """How much of an answer is read after an untrusted handshake: its headers."""
 
@@ -69,6 +71,20 @@ class Tcp:
             except OSError as error:
                 return ended(_outcome(error), _words(error), ancillary.first_offender(connection))
         return ended("open")
+
+    async def greeting(self, address: str, port: int, timeout_s: float) -> bytes:
+        """What a server says before it was asked anything, as SSH, SMTP and databases do, and HTTP never."""
+        tell = telling(self._listener, "tcp.connect", address)
+        tell(time.monotonic(), "greeting-awaited", port=port, timeout_s=timeout_s)
+        said = b""
+        with socket.socket(_family(address), socket.SOCK_STREAM) as connection, suppress(OSError):
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(timeout_s):
+                await loop.sock_connect(connection, (address, port))
+                said = await loop.sock_recv(connection, GREETING_BYTES)
+        tell(time.monotonic(), "greeting-ended", port=port, received_bytes=len(said))
+        return said
 
     async def transfer(
         self, address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None

@@ -23,6 +23,7 @@ from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
 from preflight.model.udp_port import UdpPort
+from preflight.net.way.ahead import Ahead
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
@@ -88,6 +89,7 @@ class PacketWays:
         self._listener = listener
         self._questions = KernelQuestions(listener)
         self._one_burst = asyncio.Lock()
+        self.ahead = Ahead(self._observed)
 
     async def follow(
         self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
@@ -96,8 +98,17 @@ class PacketWays:
 
         large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. others:
         overlay addresses of others, which are not this peer's. What the network does is data. Takes up to about
-        seven seconds where a tunnel has no session.
+        seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
         """
+        if large or echoed:
+            self.ahead.drop(peer)
+        elif (observed := await self.ahead.take(peer)) is not None:
+            return observed
+        return await self._observed(peer, large=large, echoed=echoed, others=others)
+
+    async def _observed(
+        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+    ) -> tuple[Observation, ...]:
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
             return self._said(peer, echoed)

@@ -28,8 +28,8 @@ from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
 from preflight.proto.control.url import ControlUrl, parse_control_url
 
 HEALTH = "GET /health"
-BACKEND = (502, 503, 504)
-"""What a gateway says of the server behind it."""
+BACKEND = (502, 503, 504, *range(520, 525))
+"""What a gateway says of the server behind it; 520 to 524 are Cloudflare's."""
 
 
 def asked_to_wait(answer: HttpAnswer) -> float | None:

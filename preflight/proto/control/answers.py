@@ -45,7 +45,7 @@ _JOURNAL = "journalctl -u preflight-control-plane -n 50"
 MORE_BURST = by_hand("Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.", where="control host")
 READ_JOURNAL = look(_JOURNAL, where="control host", root=True)
 _REMEDIES = {
-    codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN}; or VOX_MESH_WORKER_TOKEN"),
+    codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN}; or VOX_MESH_TOKEN"),
     codes.ENROLL_FORBIDDEN: by_hand(f"{_TOKEN}: a worker's or the mesh token, not a submitter's"),
     codes.CONTROL_THROTTLED: MORE_BURST,
     codes.CONTROL_UNHEALTHY: READ_JOURNAL,

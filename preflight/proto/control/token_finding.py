@@ -23,7 +23,7 @@ class Malformed:
 def malformed_bearer(held: HeldToken, trouble: TokenTrouble) -> Malformed:
     """A bearer that no request may carry."""
     message = f"{_place(held)} {_said(trouble)}, so this bearer cannot be right, and nothing sent it"
-    if trouble.problem == "empty":
+    if trouble.problem in ("empty", "placeholder"):
         ask = f"Put the token for workers of this cluster into {held.place}; the control host has it."
         return Malformed(message, by_hand(ask, where="control host"), measured(held, trouble))
     return Malformed(message, cleaned(held, trouble), measured(held, trouble))
@@ -35,7 +35,7 @@ def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malforme
         f"{_place(held)} {_said(trouble)}, so this one-time token cannot be right; nothing sent it, "
         "and the right one is not spent"
     )
-    if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space"):
+    if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space", "JSON"):
         return Malformed(message, cleaned(held, trouble), measured(held, trouble))
     return Malformed(message, by_hand(NEW_ONE_TIME_TOKEN, where="control host"), measured(held, trouble))
 

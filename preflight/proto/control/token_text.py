@@ -19,6 +19,8 @@ _SPACE = " \t\v\f"
 _ASSIGNMENT = re.compile(r"(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*(?=[^=\s])")
 _UNSET = re.compile(r"(?:export[ \t]+)?VOX_[A-Z0-9_]*[ \t]*=")
 _BEARER = re.compile(r"bearer[ \t]+", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\$\{[^{}]+\}|\$\([^()]+\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|<[^<>]+>|\{\{.+\}\}")
+"""What a shell, a template or a page writes where a value belongs; `$` and `<` in a token do not make one."""
 _SAID = {
     "BOM": "begins with a byte order mark (BOM), as some editors write it",
     "CR LF": "ends its line with CR LF, as Windows does",
@@ -85,6 +87,10 @@ def _unquoted(text: str) -> str:
 
 def _inside(text: str) -> TokenTrouble | None:
     """What is wrong with the token itself, which only a person can put right."""
+    if _PLACEHOLDER.fullmatch(text):
+        return TokenTrouble("placeholder", "holds a placeholder that nothing has replaced by a token")
+    if text.startswith("{") and _is_json(text):
+        return TokenTrouble("JSON", "is a JSON document, and not the token in it")
     if "\n" in text:
         return TokenTrouble("several lines", "has several lines, and a token is one")
     if any(character.isspace() for character in text):
@@ -135,6 +141,16 @@ def _decoded(part: str) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is the whole document, such as the answer of an exchange."""
+    from pydantic_core import from_json  # here, so that the catalogue needs no pydantic
+
+    try:
+        return isinstance(from_json(text), dict)
+    except ValueError:
+        return False
 
 
 def _moment(value: object) -> float | None:

@@ -16,15 +16,21 @@ HEADROOM = 1.25
 """By how much the pace is slower than what the link carries, for headers of the tunnel and for others' packets."""
 SLOWEST_S_PER_BYTE = 2e-4
 """40 kbit/s: a search at less would not end."""
+QUICKEST_S_PER_BYTE = 1e-8
+"""800 Mbit/s: a link that has shown to be quick is not taken for a slow one when a host is late again."""
 IN_FLIGHT_S = 0.4
 """For how long the bursts of the searches that run at one time may fill the link."""
 
 
 class Budget:
-    """The pace of one direction. It only becomes slower, and slower again only where packets that fit were lost."""
+    """The pace of one direction, by the quickest burst so far: a host may be late with any of them.
+
+    Once packets that fit were lost at it, it only becomes slower.
+    """
 
     def __init__(self) -> None:
         self.s_per_byte = 0.0
+        self._lost = False
         self._free_at = 0.0
 
     @property
@@ -48,12 +54,18 @@ class Budget:
 
         quickest_s: the shortest round trip so far.
         """
-        seen = max(spread(burst) or 0.0, lead(burst, quickest_s) or 0.0)
-        full = any(not probe.arrived and probe.size <= largest_passing for probe in burst)
+        first = lead(burst, quickest_s)
+        if first is None:
+            return
+        late_s, size = first
+        seen = max(spread(burst) or 0.0, late_s / size if late_s >= NOTICED_S else 0.0)
         if not self.limited:
             self.s_per_byte = min(HEADROOM * seen, SLOWEST_S_PER_BYTE)
-        elif full:
+        elif any(not probe.arrived and probe.size <= largest_passing for probe in burst):
+            self._lost = True
             self.s_per_byte = min(max(2 * self.s_per_byte, seen), SLOWEST_S_PER_BYTE)
+        elif not self._lost:
+            self.s_per_byte = max(min(self.s_per_byte, HEADROOM * late_s / size), QUICKEST_S_PER_BYTE)
 
 
 def spread(burst: Sequence[Probe]) -> float | None:
@@ -74,13 +86,13 @@ def spread(burst: Sequence[Probe]) -> float | None:
     return took_s / sum(probe.size for probe in burst[came[0] + 1 : came[-1] + 1])
 
 
-def lead(burst: Sequence[Probe], quickest_s: float) -> float | None:
-    """Seconds for each byte up to the first packet that arrived, beyond the shortest round trip; None: no more.
+def lead(burst: Sequence[Probe], quickest_s: float) -> tuple[float, int] | None:
+    """By how many seconds the first packet that arrived was later than the shortest round trip, and the bytes up to it.
 
     A short queue loses the end of a burst, so that what arrives last says nothing of what was lost before it.
     """
     for number, probe in enumerate(burst):
         if probe.arrived and probe.sent_at is not None:
             late_s = probe.arrived_at - probe.sent_at - quickest_s
-            return late_s / sum(each.size for each in burst[: number + 1]) if late_s >= NOTICED_S else None
+            return max(late_s, 0.0), sum(each.size for each in burst[: number + 1])
     return None

@@ -1,6 +1,7 @@
 """How many packets are enough to call a path bad, or good: a test that goes on until it is clear; pure."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from preflight.model.path import StampStats
@@ -49,25 +50,46 @@ def clean(stats: StampStats, limits: Limits) -> bool:
 
 def open_question(stats: StampStats, limits: Limits) -> bool:
     """Whether more packets may still show a property to be bad: its share may be as large as the limit."""
-    return any(
-        packets and 100 * at_most(events, packets) >= percent for events, packets, percent in _shares(stats, limits)
-    )
+    return any(each.packets and 100 * at_most(each.events, each.packets) >= each.percent for each in _of(stats, limits))
 
 
-def _shares(stats: StampStats, limits: Limits) -> Iterator[tuple[int, int, float]]:
-    """Events, packets and limit of each property that had an event."""
-    limit_ms = jitter_limit_ms(stats, limits.jitter_ms)
+def certain(stats: StampStats, limits: Limits) -> frozenset[str]:
+    """The properties that are bad beyond chance."""
+    return frozenset(each.name for each in _of(stats, limits) if significant(each.events, each.packets, each.percent))
+
+
+def present(stats: StampStats, limits: Limits) -> frozenset[str]:
+    """The properties of which there was any sign; for jitter as many late packets as make it."""
+    found = (each for each in _of(stats, limits) if each.name != "jitter" or _share(each) >= each.percent)
+    return frozenset(each.name for each in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Property:
+    """Events of one kind in one direction, the packets that they are of, and the share from which it is bad."""
+
+    name: str
+    events: int
+    packets: int
+    percent: float
+
+
+def _share(each: _Property) -> float:
+    return 100 * each.events / each.packets if each.packets else 0.0
+
+
+def _of(stats: StampStats, limits: Limits) -> Iterator[_Property]:
+    """Each property that had an event."""
     if stats.undirected:
-        yield stats.undirected, stats.sent, limits.loss_percent
+        yield _Property("loss", stats.undirected, stats.sent, limits.loss_percent)
     for way in (stats.forward, stats.reverse):
-        if way is None:
-            continue
-        late = sum(delay_ms >= limit_ms for delay_ms in way.delay_variation_ms)
-        if way.lost:
-            yield way.lost, way.sent, limits.loss_percent
-        if late:
-            yield late, way.observed, 100 - JITTER_PERCENTILE
-        if way.reordered:
-            yield way.reordered, way.observed, limits.reordering_percent
-        if way.duplicated:
-            yield way.duplicated, way.observed, limits.duplication_percent
+        if way is not None:
+            late_ms = jitter_limit_ms(stats, limits.jitter_ms)
+            late = sum(delay_ms >= late_ms for delay_ms in way.delay_variation_ms)
+            found = (
+                _Property("loss", way.lost, way.sent, limits.loss_percent),
+                _Property("jitter", late, way.observed, 100 - JITTER_PERCENTILE),
+                _Property("reordering", way.reordered, way.observed, limits.reordering_percent),
+                _Property("duplication", way.duplicated, way.observed, limits.duplication_percent),
+            )
+            yield from (each for each in found if each.events)

@@ -2,8 +2,9 @@
 
 A path is never called lossy or jittery for what our own load does to it (RFC 8085 section 3.1). All sessions of a run
 share one pace, because peers share an uplink. It begins with one session, and grows by one with each session that met
-no trouble. Where a queue fills it falls below the rate that arrived, and never rises again. Trouble at one pace is
-measured again at a quarter of it. Trouble that is gone then was our own; trouble that stays is the path's.
+no trouble. Where a queue fills it falls below the rate that arrived, and rises slowly; the second time it stays.
+Trouble at one pace is measured again at a quarter of it. Trouble that is gone then was our own; trouble that stays is
+the path's.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ CARRIED_SHARE = 0.7
 """Of what arrived where a queue was filled: less than the link carries, for others' packets too."""
 OVERLOAD_SHARE = 0.8
 """A session of which less arrives in the time that it took was quicker than the link."""
+CAREFULLY = 1.25
+"""By how much a pace grows with each session that met no trouble, once it had to become slower."""
 QUARTER = 4.0
 LONGEST_S = 5.0
 """Of one session at a slow pace."""
@@ -43,6 +46,7 @@ class Pace:
 
     per_s: float = FIRST_PER_S
     most_per_s: float = MOST_PER_S
+    slowed: bool = False
 
     @property
     def at_once(self) -> int:
@@ -56,11 +60,15 @@ class Pace:
 
     def went_well(self) -> None:
         """A session met no trouble: one more may run."""
-        self.per_s = min(self.per_s + FIRST_PER_S, self.most_per_s)
+        quicker = self.per_s * CAREFULLY if self.slowed else self.per_s + FIRST_PER_S
+        self.per_s = min(quicker, self.most_per_s)
 
     def slow_to(self, per_s: float) -> None:
-        """Never send faster than this again."""
-        self.per_s = self.most_per_s = max(min(self.per_s, per_s), SLOWEST_PER_S)
+        """Send no faster than this; a busy host may have been the reason once, but not twice."""
+        self.per_s = max(min(self.per_s, per_s), SLOWEST_PER_S)
+        if self.slowed:
+            self.most_per_s = self.per_s
+        self.slowed = True
 
 
 def packets(per_s: float, most: int, peers: int = 1) -> int:

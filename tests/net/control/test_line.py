@@ -11,6 +11,7 @@ from preflight_checks.control_clock import control_clock
 from pydantic import SecretStr
 
 from preflight.api import Check, Context
+from preflight.model.control import HttpAnswer
 from preflight.model.facts import ControlConnectFacts
 from preflight.net.control.client import ControlClient
 from preflight.proto.control.populi import LIST_ROUTE
@@ -81,6 +82,13 @@ def test_nothing_is_asked_ahead_any_more_once_a_client_is_closed(open_trap: "Ope
             assert len(asyncio.all_tasks()) == 1 + trap.connections
 
     asyncio.run(talk())
+
+
+@pytest.mark.parametrize(("connect_ms", "expected"), [(600.0, True), (401.0, True), (202.0, False), (0.0, False)])
+def test_a_way_that_is_long_without_load(connect_ms: float, expected: bool) -> None:
+    """A second look alone costs seconds, and shows nothing new where the handshake took as long as the answers."""
+    answers = tuple(HttpAnswer(200, {}, b"ok", 600.0, 0.0, 0.6, connected=False) for _ in range(2))
+    assert control_health.is_the_way(control_health.Probe(answers), connect_ms) is expected
 
 
 async def run(check: Check, ctx: Context) -> list[str]:

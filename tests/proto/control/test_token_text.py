@@ -35,6 +35,13 @@ NOW = 1_900_000_000.0
         (b"\n\nsecret-1\n", "white space", "secret-1"),
         (b"secret 1\n", "white space", "secret 1"),
         (b"secret-1\nsecret-2\n", "several lines", "secret-1\nsecret-2"),
+        (b"${VOX_MESH_TOKEN}\n", "placeholder", "${VOX_MESH_TOKEN}"),
+        (b'"$VOX_MESH_TOKEN"\n', "placeholder", "$VOX_MESH_TOKEN"),
+        (b"VOX_MESH_TOKEN=<your token>\n", "placeholder", "<your token>"),
+        (b"{{ vault_mesh_token }}\n", "placeholder", "{{ vault_mesh_token }}"),
+        (b"%VOX_MESH_TOKEN%\r\n", "placeholder", "%VOX_MESH_TOKEN%"),
+        (b'{"mesh_token": "secret-1"}\n', "JSON", '{"mesh_token": "secret-1"}'),
+        (b'{\n  "mesh_token": "secret-1"\n}\n', "JSON", '{\n"mesh_token": "secret-1"\n}'),
         (b"", "empty", ""),
         (b" \r\n\n", "empty", ""),
         (b'""\n', "empty", ""),
@@ -54,7 +61,20 @@ def test_what_is_no_token(raw: bytes, problem: str, left: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"secret-1", b"secret-1\n", b"secret-1\n\n", b"YWJjZA==\n", b"=\n", b"a.b.c\n", b"'\n"]
+    "raw",
+    [
+        b"secret-1",
+        b"secret-1\n",
+        b"secret-1\n\n",
+        b"YWJjZA==\n",
+        b"=\n",
+        b"a.b.c\n",
+        b"'\n",
+        b"{secret-1}\n",
+        b"a$b<c>\n",
+        b"$2b$12$secret\n",
+        b"$ecret\n",
+    ],
 )
 def test_what_can_be_a_token(raw: bytes) -> None:
     """A last line end is not a fault, and the padding of base64 is not an assignment."""

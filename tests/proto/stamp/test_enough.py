@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.path import DirectionStats, StampStats
-from preflight.proto.stamp.enough import clean, open_question, significant
+from preflight.proto.stamp.enough import certain, clean, open_question, present, significant
 from preflight.settings.schema import Thresholds
 
 LIMITS = Thresholds()
@@ -44,3 +44,14 @@ def test_a_question_is_open_until_chance_cannot_explain_it(sent: int, lost: int,
 def test_a_path_that_breaks_off_stays_a_question() -> None:
     """Packets behind the last answer have no direction, and count too."""
     assert open_question(StampStats(sent=30, answered=20, undirected=10), LIMITS)
+
+
+def test_what_is_certain_and_what_there_is_a_sign_of_are_named() -> None:
+    """Trouble at one pace is the path's only if the same trouble is there at a slower one."""
+    assert certain(session(200, lost=20), LIMITS) == {"loss"}
+    assert certain(session(200, lost=1), LIMITS) == frozenset()
+    assert present(session(200, lost=1), LIMITS) == {"loss"}
+    assert present(session(200), LIMITS) == frozenset()
+    for late, found in ((2, frozenset()), (20, {"jitter"})):
+        way = DirectionStats(200, 200, 200, delay_variation_ms=(0.1,) * (200 - late) + (90.0,) * late)
+        assert present(StampStats(sent=200, answered=200, forward=way, reverse=way), LIMITS) == found

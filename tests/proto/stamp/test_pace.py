@@ -39,12 +39,16 @@ def test_the_pace_begins_slowly_and_grows_while_all_is_well() -> None:
     assert (pace.per_s, pace.at_once, pace.session_per_s) == (MOST_PER_S, 8, FIRST_PER_S)
 
 
-def test_a_pace_that_became_slower_never_becomes_quicker() -> None:
-    """Peers share an uplink: what one has found out holds for all."""
+def test_a_pace_that_became_slower_twice_never_becomes_quicker() -> None:
+    """Peers share an uplink: what one has found out holds for all. Once it may have been a busy host."""
     pace = Pace()
     pace.slow_to(60)
-    pace.went_well()
     assert (pace.per_s, pace.at_once, pace.session_per_s) == (60, 1, 60)
+    pace.went_well()
+    assert pace.per_s == 75
+    pace.slow_to(70)
+    pace.went_well()
+    assert pace.per_s == 70
     pace.slow_to(0.1)
     assert pace.per_s == SLOWEST_PER_S
 
