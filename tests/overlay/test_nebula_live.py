@@ -70,7 +70,7 @@ class Network:
         user = (self.folder / "user.pub").read_text().strip()
         config = {
             "pki": {"ca": self._file(authorities), "cert": self._file(f"{name}.crt"), "key": self._file(f"{name}.key")},
-            "static_host_map": {"10.99.0.2": ["10.203.1.2:4242"]} if own else {},
+            "static_host_map": {"10.99.0.2": ["10.203.1.2:4242"]} if own else {"10.99.0.1": ["10.203.1.1:4242"]},
             "lighthouse": {"am_lighthouse": not own, "hosts": ["10.99.0.2"] if own else []},
             "listen": {"host": node.underlay, "port": 4242},
             "tun": {"dev": "neb0"},
@@ -111,6 +111,16 @@ class Network:
             "firewall": {"outbound": ALL, "inbound": ALL},
         }
         self._start(self.wire.b, "copy", config, "Nebula interface is active")
+
+    def forget_a(self) -> None:
+        """b forgets its tunnel to a, as it does where nothing comes back in it; its next packet makes another one."""
+        where = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-p", "2222"]
+        words = ["preflight@127.0.0.1", "close-tunnel", "-local-only", "10.99.0.1"]
+        subprocess.run(
+            ["ip", "netns", "exec", self.wire.b.namespace, "ssh", "-o", "BatchMode=yes", *where, *words],
+            check=True,
+            capture_output=True,
+        )
 
     def send(self, node: Node, device: str, to: str) -> None:
         """Go on sending through a device of a node."""
@@ -231,6 +241,8 @@ def test_two_machines_with_one_certificate(network: Network) -> None:
     until = time.monotonic() + 60
     while (found := turns(seen)) is None:
         assert time.monotonic() < until, seen
+        if seen and seen[-1].endpoint == "10.203.1.2:4243":
+            network.forget_a()
         seen += [Seen(each.endpoint, each.session) for each in network.read().peers if each.key == "10.99.0.2"]
     assert set(found.places) == {"10.203.1.2:4242", "10.203.1.2:4243"}
     assert found.changes == 2

@@ -88,6 +88,8 @@ def _received_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
 
 def _received_by_a(station: str, lever: Lever) -> Callable[[Setup], Truth]:
     def truth(setup: Setup) -> Truth:
+        if lever.name == "udp" and setup.user != "root":
+            return words.udp_back(setup)
         less = {"large": ("mtu.black-hole",), "udp": ("udp.blocked",)}.get(lever.name, ())
         return words.arrives_here(setup, _OWN, station, deciding=lever.deciding("a"), vague=less)
 

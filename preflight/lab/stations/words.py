@@ -115,6 +115,16 @@ def udp_there(setup: Setup, station: str, deciding: Deciding | None = None) -> T
     return Truth(UDP_BLOCKED, "b", "round-trip", heals="command", where="peer", vague=less, undecided=True)
 
 
+def udp_back(setup: Setup) -> Truth:
+    """b's UDP dies at a, where only root would see it, and echoes pass: b's report says so, if it gets to a.
+
+    Without it a sees a port that is silent, and a host that is reached: the run is undecided.
+    """
+    if setup.control != "none":
+        return _truth(UDP_BLOCKED, "reverse", where="node")
+    return Truth("run.needs-responder", "b", "round-trip", heals="command", where="node", undecided=True)
+
+
 def answers_there(
     setup: Setup, station: str, *, code: str = NO_REVERSE, deciding: Deciding | None = None, reported: bool = False
 ) -> Truth:
