@@ -9,12 +9,12 @@ import yaml
 from preflight.settings.load import Options, load
 from tests.lab.test_tutorial import PROGRAM, blocks, commands
 
+pytestmark = pytest.mark.xdist_group("fleet")
 PAGE = "docs/how-to/from-one-node-to-an-alert.md"
 
 
 @pytest.mark.lab
 @pytest.mark.timeout(500)
-@pytest.mark.xdist_group("fleet")
 def test_a_fleet_is_measured_as_the_page_says(tmp_path: Path) -> None:
     """Protects a newcomer: the commands end as the page says, and the cause is the one that it quotes."""
     printed = []

@@ -13,13 +13,7 @@ from preflight.lab import fleet, labs
 from preflight.lab.names import MANAGEMENT, LabNames
 from tests.fleet.test_fleet_run import Nodes, matrix_of, preflight
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.timeout(300),
-    pytest.mark.needs("sudo"),
-    pytest.mark.needs("openssl"),
-    pytest.mark.xdist_group("fleet"),
-]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300), pytest.mark.needs("sudo"), pytest.mark.xdist_group("fleet")]
 PASSWORD = "for the lab only"
 USER, UID = "operator", 4242
 SETUP = """
@@ -112,6 +106,7 @@ def inventory(nodes: Nodes, folder: Path) -> Path:
     return folder / "hosts.yml"
 
 
+@pytest.mark.needs("openssl")
 def test_sudo_with_a_password_from_a_vault_and_a_jump_host(nodes: Nodes, tmp_path: Path) -> None:
     """Protects operators' own ways in: what their inventory says is enough, and the password is shown nowhere."""
     hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True).stdout
@@ -127,6 +122,7 @@ def test_sudo_with_a_password_from_a_vault_and_a_jump_host(nodes: Nodes, tmp_pat
     assert not [path for path in left if "preflight" in path or "ansible" in path]
 
 
+@pytest.mark.needs("openssl")
 def test_a_wrong_password_is_a_hole_that_says_so(nodes: Nodes, tmp_path: Path) -> None:
     """Protects from a run that waits for a password for ever, and from a reason that points elsewhere."""
     script = ["sh", "-ec", SETUP, "sh", USER, str(UID), "*"]
