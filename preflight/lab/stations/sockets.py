@@ -122,6 +122,8 @@ def _no_load(setup: Setup) -> Truth:
 
 
 def _takes_no_load(network: "Network") -> None:
+    if network.plan.load != "asked":
+        raise NotThereError("a asks for no load, so that no responder has to take any")
     family = socket.AF_INET6 if ":" in _address(network) else socket.AF_INET
     with inside(network.names.namespace("a")), socket.socket(family, socket.SOCK_STREAM) as asking:
         asking.settimeout(_READY_S)
