@@ -33,6 +33,10 @@ NETWORKWIDE = ("tailscale", "zerotier")
 """Products whose policy is one for the whole network: without UDP nobody can measure it."""
 
 
+REFILL_S = 2.5
+"""A host says that a port is closed about once a second (icmp_ratelimit), and other checks may have used that up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the peer's host says to datagrams for ports that nobody uses.
@@ -86,12 +90,15 @@ async def _ask(ctx: Context, peer: Peer) -> Said | None:
         return None
     if await ctx.net.icmp.port_says(peer.address, peer.responder_port, timeout_s=GAP_S) == "closed":
         return None
-    ports = random.sample(UNUSED, ASKED)
-    words, connection = await asyncio.gather(
-        ctx.net.icmp.ports_say(peer.address, ports, gap_s=GAP_S, timeout_s=PATIENCE_S),
-        ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=PATIENCE_S),
-    )
-    sent = [word for word in words if word != "unsent"]
+    connection = await ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=PATIENCE_S)
+    sent: list[str] = []
+    for wait_s in (0.0, REFILL_S):
+        await asyncio.sleep(wait_s)
+        ports = random.sample(UNUSED, ASKED)
+        words = await ctx.net.icmp.ports_say(peer.address, ports, gap_s=GAP_S, timeout_s=PATIENCE_S)
+        sent = [word for word in words if word != "unsent"]
+        if "closed" in sent:
+            break
     return Said(len(sent), sent.count("closed"), connection.outcome in ("open", "refused"))
 
 
