@@ -20,8 +20,8 @@ from pathlib import Path
 from uuid import UUID
 
 from benchmarks.measure import Row, quick
-from preflight.cli.fleet_node import slim
 from preflight.fleet.schedule import Pair, Pairs, make_rounds
+from preflight.report.condense import condensed, slim
 from preflight.report.json import parse, render
 from preflight.report.matrix import Hole, Matrix
 from preflight.report.matrix_text import render_html, render_text
@@ -161,7 +161,7 @@ def _rows(size: Size) -> list[Row]:
     fleet = Simulated(size)
     with tempfile.TemporaryDirectory() as folder:
         for number, report in enumerate(fleet.reports()):
-            Path(folder, f"{number}.gz").write_bytes(gzip.compress(render(slim(report)).encode(), 1))
+            Path(folder, f"{number}.gz").write_bytes(gzip.compress(render(condensed(slim(report))).encode(), 1))
         words = [sys.executable, "-m", "benchmarks.fleet", folder, str(SIZES.index(size))]
         done = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     what = f"{size.nodes} nodes, {done['ways']} ways"

@@ -25,6 +25,7 @@ from preflight.engine.runner import Outcome
 from preflight.fleet.remote.agent import appears, loaded, write
 from preflight.overlay.links import read_links
 from preflight.report import json as as_json
+from preflight.report.condense import condensed, slim
 from preflight.report.node import with_tunnels
 
 if TYPE_CHECKING:
@@ -111,15 +112,6 @@ async def _detailed(report: "Report", overlay: "OverlayState | None") -> "Report
     return report.model_copy(update={"run": report.run.model_copy(update={"overlay": detailed})})
 
 
-def slim(report: "Report") -> "Report":
-    """The same without the numbers of what is good: the controller joins the reports of all nodes, and shows none."""
-    results = tuple(
-        result.model_copy(update={"measurements": {}, "evidence": ()}) if result.status == "pass" else result
-        for result in report.results
-    )
-    return report.model_copy(update={"results": results})
-
-
 def main(folder: Path, number: str) -> int:
     """Follow the schedule of that number, and write the report next to it."""
     write(folder / loaded(number), b"")
@@ -130,7 +122,8 @@ def main(folder: Path, number: str) -> int:
     session = Session.prepare(request)
     report = run_to_end(follow(session, orders))
     redacted = session.redactor(session.names(report)).report(report)
-    write(folder / f"report-{number}", compress(as_json.render(slim(redacted)).encode(), mtime=0))
+    kept = condensed(slim(redacted)) if orders.first else slim(redacted)
+    write(folder / f"report-{number}", compress(as_json.render(kept).encode(), mtime=0))
     return 0
 
 

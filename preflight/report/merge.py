@@ -21,7 +21,7 @@ from preflight.report.matrix_findings import Told, find_causes
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 _ABOUT_PATH = ("overlay", "way", "reach", "mtu", "udp")
-_SENDING = ("way", "reach", "mtu", "udp")
+SENDING = ("way", "reach", "mtu", "udp")
 """The categories that send packets to the peer: only they make a cell good."""
 _REACH = "reach"
 _BACK: dict[DirectionName, DirectionName] = {"forward": "reverse", "reverse": "forward"}
@@ -198,7 +198,7 @@ def _say(member: _Member, report: Report, result: ResultEntry, direction: Direct
     if result.status == "skip":
         if cause is not None and result.category == _REACH:
             yield cause.status, cause.entry.code, cause.entry.message, result
-    elif result.status != "pass" or result.category in _SENDING:
+    elif result.status != "pass" or result.category in SENDING:
         yield result.status, result.code, result.message, result
 
 

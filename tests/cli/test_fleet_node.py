@@ -1,17 +1,13 @@
 """One node's part of a fleet run: whom it measures, when, and what it keeps."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from preflight import codes
-from preflight.api import Direction, failed, passed
-from preflight.cli.fleet_node import CHECKS, Orders, Turn, follow, slim
+from preflight.cli.fleet_node import CHECKS, Orders, Turn, follow
 from preflight.cli.request import Request
 from preflight.cli.session import Session
-from tests.report.test_merge import seen_by
 
 
 def session(tmp_path: Path) -> Session:
@@ -61,10 +57,3 @@ def test_what_outlasts_a_round_is_not_measured(tmp_path: Path) -> None:
     settings.write_text("peers: [{address: 127.0.0.2}]\n")
     planned = Session.prepare(Request(config=settings, only=CHECKS, quiet=True)).plan
     assert "udp.nat-timeout" not in {check.id for check in planned.checks}
-
-
-def test_what_is_good_comes_without_its_numbers() -> None:
-    """Protects the controller of many nodes: a good pair is a line; what is bad keeps what it was judged by."""
-    bad = replace(failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "dead"), measurements={"sent": 9})
-    good = replace(passed("b", Direction.REVERSE, "fine"), measurements={"sent": 9})
-    assert [dict(result.measurements) for result in slim(seen_by("a", bad, good)).results] == [{"sent": 9}, {}]

@@ -12,19 +12,26 @@ import pytest
 from preflight.report.json import parse
 from preflight.report.matrix import Hole, Matrix
 from preflight.report.merge import merge
+from preflight.report.model import Report
 
 FOLDER = Path(__file__).parent / "situations"
+NAMES = sorted(path.name.partition(".")[0] for path in FOLDER.iterdir())
 TO_N4 = {("n1", "n4"), ("n2", "n4"), ("n3", "n4")}
 OF_N3 = {(one, other) for one in ("n1", "n2", "n3", "n4") for other in ("n1", "n2", "n3", "n4") if one != other} & {
     ends for other in ("n1", "n2", "n4") for ends in (("n3", other), (other, "n3"))
 }
 
 
+def recorded(name: str) -> tuple[list[Report], dict[str, str], list[Hole]]:
+    """The reports of a situation, the names of its nodes by address, and the holes."""
+    found = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+    reports = [parse(json.dumps(report).encode()) for report in found["reports"]]
+    return reports, found["names"], [Hole(**hole) for hole in found["holes"]]
+
+
 def joined(name: str) -> Matrix:
     """The matrix of a situation."""
-    recorded = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
-    reports = [parse(json.dumps(report).encode()) for report in recorded["reports"]]
-    return merge(reports, recorded["names"], [Hole(**hole) for hole in recorded["holes"]])
+    return merge(*recorded(name))
 
 
 @pytest.mark.parametrize(
