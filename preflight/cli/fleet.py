@@ -180,9 +180,24 @@ def clean(**access: Any) -> None:
 
     with _explaining(), _engine(_access(**access), lambda: False) as engine:
         hosts = [host.name for host in _hosts(engine)]
-        steps = engine.play("clean", hosts, {"fleet_run": ANY, "fleet_keep": ""}, _tell)
+        steps = engine.play("clean", hosts, {"clean_run": ANY, "clean_keep": ""}, _tell)
     bad = [hole_of(step) for step in steps if step.kind != "ok"]
     sys.exit(EXIT_HOLES if bad else 0)
+
+
+@fleet.command("pack", short_help="Write what your own playbooks need.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def pack(folder: Path) -> None:
+    """Write the Ansible collection overlay.preflight into FOLDER, and the program that its roles bring to nodes.
+
+    The roles are those of `run`: install, responder, run, clean; and exporter, for good. The collection's README has a
+    playbook. The program is for nodes with this Python's version and this kind of machine.
+    """
+    from preflight.fleet.packing import write_all
+
+    with _explaining():
+        for path in write_all(folder):
+            click.echo(str(path))
 
 
 def joined(found: "Found") -> "Matrix":

@@ -43,25 +43,34 @@ _LEAST = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One round of this node: when it starts, by this node's clock that nobody sets, and whom it measures."""
+    """One round of this node: when it starts, by this node's clock that nobody sets, and whom it measures.
 
-    at_s: float
+    at_s: None: when the one before has ended.
+    """
+
+    at_s: float | None
     peer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """A schedule. limit_s: the length of a round. first: whether the node itself is looked at too."""
+    """A schedule. limit_s: the length of a round. first: whether the node itself is looked at too.
 
-    turns: tuple[Turn, ...]
+    turns: None: every peer of the settings, one after the other. joined: the report is only read with those of others.
+    """
+
+    turns: tuple[Turn, ...] | None
     limit_s: float
     first: bool
+    joined: bool = False
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Orders":
-        """As the controller writes it."""
-        turns = tuple(Turn(float(each["at_s"]), str(each["peer"])) for each in document["turns"])
-        return cls(turns, float(document["limit_s"]), bool(document["first"]))
+        """As the controller writes it, or a playbook."""
+        turns = None
+        if "turns" in document:
+            turns = tuple(Turn(float(each["at_s"]), str(each["peer"])) for each in document["turns"])
+        return cls(turns, float(document["limit_s"]), bool(document["first"]), bool(document.get("joined")))
 
 
 class Collected:
@@ -86,9 +95,11 @@ async def follow(session: Session, orders: Orders, clock: Callable[[], float] = 
     # What it finds on the node itself sends nothing to peers, so it disturbs no round.
     own = asyncio.create_task(node.outcome(interrupted)) if orders.first else None
     peers = {peer.address: peer for peer in session.settings.peers}
-    for turn in orders.turns:
-        await asyncio.sleep(max(0.0, turn.at_s - clock()))
-        left_s = turn.at_s + orders.limit_s - clock()
+    turns = tuple(Turn(None, address) for address in peers) if orders.turns is None else orders.turns
+    for turn in turns:
+        at_s = clock() if turn.at_s is None else turn.at_s
+        await asyncio.sleep(max(0.0, at_s - clock()))
+        left_s = at_s + orders.limit_s - clock()
         if left_s < orders.limit_s * _LEAST:
             continue
         peer = peers[turn.peer]
@@ -122,7 +133,9 @@ def main(folder: Path, number: str) -> int:
     session = Session.prepare(request)
     report = run_to_end(follow(session, orders))
     redacted = session.redactor(session.names(report)).report(report)
-    kept = condensed(slim(redacted)) if orders.first else slim(redacted)
+    kept = redacted
+    if orders.joined:
+        kept = condensed(slim(redacted)) if orders.first else slim(redacted)
     write(folder / f"report-{number}", compress(as_json.render(kept).encode(), mtime=0))
     return 0
 

@@ -56,9 +56,19 @@ def machine() -> str:
     return platform.machine()
 
 
-def pack() -> Delivery:
-    """Put everything into one file that Python runs."""
-    files = dict(sorted(_files()))
+def known_of(delivery: Delivery, file: Path) -> dict[str, str]:
+    """What the role `install` must know of a delivery that is in a file."""
+    return {
+        "install_delivery": str(file),
+        "install_name": delivery.name,
+        "install_python": python_version(),
+        "install_machine": machine(),
+    }
+
+
+def pack(without: frozenset[str] = NOT_ON_NODES) -> Delivery:
+    """Put everything into one file that Python runs. without: distributions that are left out."""
+    files = dict(sorted(_files(without)))
     digest = hashlib.sha256()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1, format=tarfile.USTAR_FORMAT) as archive:
@@ -86,14 +96,14 @@ def pack() -> Delivery:
     return Delivery(whole.getvalue(), digest.hexdigest()[:_HASH])
 
 
-def _files() -> Iterator[tuple[str, Path]]:
+def _files(without: frozenset[str]) -> Iterator[tuple[str, Path]]:
     """The files of the delivery by their names in it, compiled modules too: a node would compile for seconds."""
     for package in _PACKAGES:
         folder = Path(import_module(package).__path__[0])
         for path in folder.rglob("*"):
             if path.is_file() and path.suffix != ".pyc":
                 yield from _with_compiled(f"lib/{package}/{path.relative_to(folder)}", path)
-    for found in dependencies():
+    for found in dependencies(without):
         for file in found.files or ():
             path = Path(str(found.locate_file(file)))
             if ".." not in file.parts and path.suffix != ".pyc" and path.is_file():
@@ -108,7 +118,7 @@ def _with_compiled(name: str, path: Path) -> Iterator[tuple[str, Path]]:
             yield f"{name.rpartition('/')[0]}/__pycache__/{compiled.name}", compiled
 
 
-def dependencies() -> list[Distribution]:
+def dependencies(without: frozenset[str]) -> list[Distribution]:
     """The distributions that the program needs on a node, without extras, as they are installed here."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
@@ -121,7 +131,7 @@ def dependencies() -> list[Distribution]:
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
-        if name in NOT_ON_NODES:
+        if name in without:
             continue
         found.setdefault(name, distribution(name))
         for needed in map(Requirement, found[name].requires or ()):

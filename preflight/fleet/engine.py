@@ -1,5 +1,7 @@
 """Ansible, through ansible-runner: one play after the other, each event handed on, nothing left on the controller.
 
+What the plays do is in the collection next to them, which is for users' own playbooks too.
+
 Everything that it writes is in one private folder, which goes with the engine. Its processes carry the run's id in
 their environment, so that an interrupted one is found and ended with its SSH connections.
 """
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.files import WriteError
-from preflight.fleet import plays, remote
+from preflight.fleet import plays
 from preflight.fleet.hosts import InventoryError
 from preflight.fleet.outcome import Kind, Step
 from preflight.fleet.remote.clean import CONTROLLER, end_processes
@@ -112,12 +114,11 @@ class Engine:
         # In files: a thousand hosts are too long for a command line.
         chosen, given = self.folder / "hosts", self.folder / "variables.json"
         chosen.write_text("".join(f"{host}\n" for host in hosts), encoding="utf-8")
-        own = {"fleet_run": self.run, "fleet_folder": str(self.folder), "fleet_remote": _folder_of(remote)}
-        own |= {"fleet_await": _AWAIT}
+        own = {"install_run": self.run, "clean_run": self.run, "fleet_folder": str(self.folder), "fleet_await": _AWAIT}
         given.write_text(json.dumps(own | dict(variables)), encoding="utf-8")
         ansible_runner.run(
             private_data_dir=str(self.folder),
-            playbook=str(Path(_folder_of(plays)) / f"{name}.yml"),
+            playbook=str(Path(plays.__path__[0]) / f"{name}.yml"),
             inventory=self.access.inventory,
             limit=f"@{chosen}",
             extravars=str(given),
@@ -231,11 +232,7 @@ def _step(event: Mapping[str, Any]) -> Step | None:
     if kind is None or "host" not in data:
         return None
     begun, ended = (datetime.fromisoformat(data[key]).timestamp() for key in ("start", "end"))
-    return Step(str(data["host"]), str(data.get("task", "")), kind, data.get("res") or {}, begun, ended)
-
-
-def _folder_of(package: Any) -> str:
-    return str(Path(package.__path__[0]))
+    return Step(str(data["host"]), str(data.get("task", "")).lower(), kind, data.get("res") or {}, begun, ended)
 
 
 def _last_line(text: str) -> str:

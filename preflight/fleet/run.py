@@ -16,11 +16,11 @@ from typing import Any
 
 from preflight import codes
 from preflight.fleet.clocks import Offset, offset_of
-from preflight.fleet.delivery import machine, pack, python_version
+from preflight.fleet.delivery import known_of, pack
 from preflight.fleet.engine import Engine
 from preflight.fleet.hosts import Host
 from preflight.fleet.outcome import Hole, Step, carried, hole_of, last_json, was_spared
-from preflight.fleet.remote.agent import PREFIX
+from preflight.fleet.remote.agent import PACKED, PREFIX
 from preflight.fleet.schedule import Pair, Pairs, Round, make_rounds
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.peer import RESPONDER_PORT
@@ -150,8 +150,8 @@ class FleetRun:
         life_s = _OVERHEAD_S + len(self._hosts) + slots_s
         orders = {name: _told(self._start_orders(host, key, life_s)) for name, host in self._hosts.items()}
         self._engine.write("start", orders)
-        arguments = " ".join((self._engine.run, delivery.name, python_version(), machine()))
-        return {"fleet_arguments": arguments, "fleet_number": 1, "fleet_keep": self._keep}
+        given = known_of(delivery, self._engine.folder / "delivery.pyz")
+        return given | {"install_base": "", "run_form": PACKED, "run_number": 1, "clean_keep": self._keep}
 
     def _begun(self, steps: Mapping[str, Sequence[Step]]) -> None:
         """All nodes have a responder or are holes: hand out the schedule, for which they wait."""
@@ -188,7 +188,8 @@ class FleetRun:
         self._lead_s += _STARTING_S
         self._hand_out(2, turns, len(self._again), LONG_S)
         places = {name: self._nodes[name].place for name in turns}
-        self._play("again", list(turns), {"fleet_places": places, "fleet_number": 2, "fleet_keep": self._keep})
+        given = {"fleet_places": places, "run_form": PACKED, "run_number": 2, "clean_keep": self._keep}
+        self._play("again", list(turns), given)
 
     def _ended(self, steps: Mapping[str, Sequence[Step]], turns: "_Turns") -> None:
         self._timetable = None
@@ -249,6 +250,7 @@ class FleetRun:
                     "turns": [{"at_s": at[place], "peer": addresses[peer][0]} for place, peer in row],
                     "limit_s": limit_s,
                     "first": number == 1,
+                    "joined": True,
                     "within_s": self._lead_s + rounds * slot_s + _PATIENCE_S,
                 }
             )
@@ -345,7 +347,7 @@ class FleetRun:
         if not self._dirty:
             return
         self._say("cleaning")
-        for step in self._engine.play("clean", sorted(self._dirty), {"fleet_keep": self._keep}, self._report):
+        for step in self._engine.play("clean", sorted(self._dirty), {"clean_keep": self._keep}, self._report):
             if step.kind != "ok":
                 self._found.litter.append(hole_of(step))
 

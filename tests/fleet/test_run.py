@@ -70,7 +70,7 @@ class Pretended(Engine):
         left, steps = list(hosts), list[Step]()
         for task in TASKS[name]:
             for host in tuple(left):
-                if task in ("go", "collect") and host not in self.orders[f"go-{variables['fleet_number']}"]:
+                if task in ("go", "collect") and host not in self.orders[f"go-{variables['run_number']}"]:
                     continue
                 if name == "run" and task == "clean" and self.next != "clean":
                     continue

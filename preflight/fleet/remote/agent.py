@@ -4,7 +4,7 @@ unpack   unpacks the delivery that this is, and has its folder in place of the r
 start    takes key and settings from standard input, and starts the keeper
 ready    prints the responder's place, or fails with its last words
 go       takes the schedule as its last argument
-collect  waits for the report and prints it
+collect  waits for the report and prints it, as JSON or packed
 
 The keeper stays when `start` has ended. It runs the responder and each schedule, and ends with everything that it
 started after its life limit, whether or not anyone comes back.
@@ -26,15 +26,18 @@ from typing import Any
 
 PAYLOAD = "payload.tar.gz"
 MARK = "PREFLIGHT_FLEET_RUN"
+PACKED = "packed"
 PREFIX = "preflight:"
 """Before what Ansible carries, so that it takes no text for a value of its own language."""
+_GZIP = b"\x1f\x8b"
 _START_WITHIN_S = 30.0
 _LOOK_AGAIN_S = 0.05
 
 
 def orders_of(text: str) -> dict[str, Any]:
-    """Orders as the controller packs them."""
-    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text.strip().removeprefix(PREFIX))))
+    """Orders as the controller packs them. A playbook cannot compress."""
+    content = base64.b64decode(text.strip().removeprefix(PREFIX))
+    found: dict[str, Any] = json.loads(gzip.decompress(content) if content.startswith(_GZIP) else content)
     return found
 
 
@@ -114,7 +117,7 @@ def go(run_folder: Path, number: str, orders: str) -> int:
     return 0
 
 
-def collect(run_folder: Path, number: str) -> int:
+def collect(run_folder: Path, number: str, form: str) -> int:
     """Print the report once it is complete; the orders say how long to wait for it."""
     within_s = float(json.loads((run_folder / f"go-{number}").read_bytes())["within_s"])
     if not appears(run_folder / f"done-{number}", within_s):
@@ -124,7 +127,10 @@ def collect(run_folder: Path, number: str) -> int:
     if not report.exists():
         sys.stderr.write(f"the measurement ended without a report: {last_words(run_folder / 'log')}\n")
         return 1
-    sys.stdout.write(f"{PREFIX}{base64.b64encode(report.read_bytes()).decode()}\n")
+    if form == PACKED:
+        sys.stdout.write(f"{PREFIX}{base64.b64encode(report.read_bytes()).decode()}\n")
+    else:
+        sys.stdout.write(f"{json.dumps(json.loads(gzip.decompress(report.read_bytes())))}\n")
     return 0
 
 

@@ -31,7 +31,7 @@ def test_a_report_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "report-1").write_bytes(gzip.compress(b"{}"))
     (tmp_path / "done-1").touch()
     (tmp_path / "go-1").write_text('{"within_s": 5}')
-    assert agent.main("collect", str(tmp_path), "1") == 0
+    assert agent.main("collect", str(tmp_path), "1", agent.PACKED) == 0
     printed = capsys.readouterr().out.strip().removeprefix(agent.PREFIX)
     assert gzip.decompress(base64.b64decode(printed)) == b"{}"
 
@@ -45,7 +45,7 @@ def test_no_report_is_told_with_the_last_words(
     if done:
         (tmp_path / "done-1").touch()
     (tmp_path / "go-1").write_text('{"within_s": 0}')
-    assert agent.main("collect", str(tmp_path), "1") == 1
+    assert agent.main("collect", str(tmp_path), "1", agent.PACKED) == 1
     told = capsys.readouterr().err
     assert said in told
     assert "ImportError: no module" in told
