@@ -50,6 +50,7 @@ OWN_EXIT_CODES: Mapping[str, Mapping[int, str]] = {
     "fleet": _FLEET,
     "fleet clean": {0: "nothing is left", 2: "wrong usage", 3: "a node could not be cleaned", 130: "interrupted"},
     "fleet lint": {0: "they agree", 1: "they disagree", 2: "wrong usage", 3: "a node could not be asked"},
+    "fleet pack": {0: "it is written", 2: "wrong usage, or Ansible is missing"},
     "fleet plan": _PRINTS,
     "fleet run": _FLEET,
     "init": {0: "the file was written", 2: "it exists already, or cannot be written"},
@@ -116,6 +117,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "fleet": (("preflight fleet run --inventory hosts.yaml", "all ways between the nodes"),),
     "fleet clean": (("preflight fleet clean --inventory hosts.yaml", "what a killed run left"),),
     "fleet lint": (("preflight fleet lint --inventory hosts.yaml", "what the nodes' tunnels disagree about"),),
+    "fleet pack": (("preflight fleet pack delivery", "the roles and the program, in a folder"),),
     "fleet plan": (("preflight fleet plan --inventory hosts.yaml", "how long a run takes, and what it sends"),),
     "fleet run": (
         ("preflight fleet run --inventory hosts.yaml --output html=matrix.html", "as a page"),

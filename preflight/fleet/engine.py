@@ -44,6 +44,7 @@ _EVENTS: Mapping[str, Kind] = {
     "runner_on_failed": "failed",
     "runner_on_unreachable": "unreachable",
 }
+_FIRST = "playbook_on_task_start"
 MISSING = "preflight fleet needs ansible-core and ansible-runner: pip install 'overlay-preflight[fleet]'"
 
 
@@ -94,23 +95,20 @@ class Engine:
         return found
 
     def play(
-        self, name: str, hosts: Sequence[str], variables: Mapping[str, Any], report: Callable[[Step], None]
+        self,
+        name: str,
+        hosts: Sequence[str],
+        variables: Mapping[str, Any],
+        report: Callable[[Step], None],
+        begun: Callable[[], None] = lambda: None,
     ) -> list[Step]:
-        """Run a play on some hosts; return what came of each task on each host. report: gets each one at once."""
+        """Run a play on some hosts; return what came of each task on each host.
+
+        report: gets each one at once. begun: is called when Ansible has started, with its first task.
+        """
         import ansible_runner
 
         steps: list[Step] = []
-
-        def heard(event: dict[str, Any]) -> bool:
-            step = _step(event)
-            if step is not None:
-                steps.append(step)
-                try:
-                    report(step)
-                except OSError as error:  # ansible-runner would take it for its own error, and go on
-                    raise WriteError(f"{error.filename}: {error.strerror}") from error
-            return False  # nothing of it is kept in a file
-
         # In files: a thousand hosts are too long for a command line.
         chosen, given = self.folder / "hosts", self.folder / "variables.json"
         chosen.write_text("".join(f"{host}\n" for host in hosts), encoding="utf-8")
@@ -127,7 +125,7 @@ class Engine:
             envvars=self._variables(len(hosts)),
             settings={"pexpect_timeout": 1, "pexpect_use_poll": True, "suppress_output_file": True},
             suppress_env_files=True,
-            event_handler=heard,
+            event_handler=_handler(steps, report, begun),
             cancel_callback=self._cancelled,
             quiet=True,
         )
@@ -218,6 +216,27 @@ def engine(run: str, access: Access, cancelled: Callable[[], bool]) -> Iterator[
     finally:
         _end(run)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _handler(
+    steps: list[Step], report: Callable[[Step], None], begun: Callable[[], None]
+) -> Callable[[dict[str, Any]], bool]:
+    """What ansible-runner calls for each event: it adds to the steps, and calls the others."""
+    once = iter([begun])
+
+    def heard(event: dict[str, Any]) -> bool:
+        if event.get("event") == _FIRST:
+            next(once, lambda: None)()
+        step = _step(event)
+        if step is not None:
+            steps.append(step)
+            try:
+                report(step)
+            except OSError as error:  # ansible-runner would take it for its own error, and go on
+                raise WriteError(f"{error.filename}: {error.strerror}") from error
+        return False  # nothing of it is kept in a file
+
+    return heard
 
 
 def _end(run: str) -> None:

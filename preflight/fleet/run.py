@@ -33,8 +33,6 @@ SHORT_S, LONG_S = 6.0, 30.0
 _KEY_BYTES = 32
 _LEAD_S, _LEAD_FACTOR = 2.0, 1.5
 """From the schedule to its first round: longer by this factor than the last task has needed on all nodes."""
-_STARTING_S = 8.0
-"""How much longer it takes where Ansible has to be started for it."""
 _GUARD_S = 0.5
 _PATIENCE_S = 20.0
 """How long after its last round a node may take for its report."""
@@ -173,6 +171,7 @@ class FleetRun:
     def _measured(self, steps: Mapping[str, Sequence[Step]], turns: "_Turns") -> None:
         """All reports are there: say whether that was all."""
         self._timetable = None
+        self._lead_s = _LEAD_S + _LEAD_FACTOR * _spread_s(steps, "go")
         reports = self._collect(steps, turns)
         wanted = {frozenset(pair) for row in self._rounds for pair in row}
         bad = frozenset(pair for pair in self._in_trouble(reports) if frozenset(pair) in wanted)
@@ -182,14 +181,12 @@ class FleetRun:
         self._engine.go_on("again" if self._again else CLEAN)
 
     def _measure_again(self) -> None:
-        """A long look at what was not good; the play ends with the cleaning."""
+        """A long look at what was not good; the play ends with the cleaning, once no node needs another any more."""
         turns = {name: row for name, row in self._turns(self._again).items() if row}
         self._barrier = Barrier(turns, "collect", lambda steps: self._ended(steps, turns))
-        self._lead_s += _STARTING_S
-        self._hand_out(2, turns, len(self._again), LONG_S)
-        places = {name: self._nodes[name].place for name in turns}
+        places = {name: node.place for name, node in self._nodes.items()}
         given = {"fleet_places": places, "run_form": PACKED, "run_number": 2, "clean_keep": self._keep}
-        self._play("again", list(turns), given)
+        self._play("again", list(places), given, lambda: self._hand_out(2, turns, len(self._again), LONG_S))
 
     def _ended(self, steps: Mapping[str, Sequence[Step]], turns: "_Turns") -> None:
         self._timetable = None
@@ -329,8 +326,10 @@ class FleetRun:
         bare = [address.partition("/")[0] for address in addresses]
         return next((self._found.names[each] for each in bare if each in self._found.names), "")
 
-    def _play(self, name: str, hosts: Sequence[str], variables: Mapping[str, Any]) -> None:
-        self._engine.play(name, hosts, variables, self._heard)
+    def _play(
+        self, name: str, hosts: Sequence[str], variables: Mapping[str, Any], begun: Callable[[], None] = lambda: None
+    ) -> None:
+        self._engine.play(name, hosts, variables, self._heard, begun)
         if self._cancelled():
             raise CancelledError
 

@@ -1,8 +1,14 @@
 """`preflight fleet` by the ways in that operators have: another user, sudo with a password, a vault, a jump host."""
 
+import contextlib
+import fcntl
+import json
+import os
+import pty
 import secrets
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +17,7 @@ import pytest
 
 from preflight.lab import fleet, labs
 from preflight.lab.names import MANAGEMENT, LabNames
-from tests.fleet.test_fleet_run import Nodes, matrix_of, preflight
+from tests.fleet.lab_nodes import PREFLIGHT, Nodes, controller, matrix_of, preflight
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300), pytest.mark.needs("sudo"), pytest.mark.xdist_group("fleet")]
 PASSWORD = "for the lab only"
@@ -34,7 +40,7 @@ Host *
   IdentitiesOnly yes
   UserKnownHostsFile {known}
   StrictHostKeyChecking yes
-Host {first}
+Host {first} {third}
   ProxyCommand ip netns exec {network} {python} -m preflight.lab.dial %h %p
 Host {second}
   ProxyJump root@{first}
@@ -56,16 +62,22 @@ all:
       ansible_host: {second}
       ansible_user: root
       overlay_address: {overlay_second}
+    n3:
+      ansible_host: {third}
+      ansible_user: {user}
+      ansible_become: true
+      ansible_become_password: !vault |
+{secret}
 """
 
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    """Two nodes."""
+    """Three nodes."""
     name = f"fleet-{secrets.token_hex(3)}"
-    labs.take_up(name, "fleet-2", None)
+    labs.take_up(name, "fleet-3", None)
     try:
-        yield Nodes(fleet.FleetPlan.of(LabNames.of(name), "fleet-2"))
+        yield Nodes(fleet.FleetPlan.of(LabNames.of(name), "fleet-3"))
     finally:
         labs.take_down(name)
 
@@ -82,7 +94,7 @@ def sealed(folder: Path) -> str:
 
 def inventory(nodes: Nodes, folder: Path) -> Path:
     """n1 by another user with sudo, and n2 through n1."""
-    first, second = map(fleet.management_address, ("n1", "n2"))
+    first, second, third = map(fleet.management_address, ("n1", "n2", "n3"))
     lab = nodes.plan.names.directory
     config = SSH_CONFIG.format(
         key=lab / "key",
@@ -91,6 +103,7 @@ def inventory(nodes: Nodes, folder: Path) -> Path:
         python=sys.executable,
         first=first,
         second=second,
+        third=third,
     )
     (folder / "ssh_config").write_text(config)
     text = INVENTORY.format(
@@ -99,6 +112,7 @@ def inventory(nodes: Nodes, folder: Path) -> Path:
         secret=sealed(folder),
         first=first,
         second=second,
+        third=third,
         overlay_first=fleet.overlay_address("n1"),
         overlay_second=fleet.overlay_address("n2"),
     )
@@ -108,26 +122,61 @@ def inventory(nodes: Nodes, folder: Path) -> Path:
 
 @pytest.mark.needs("openssl")
 def test_sudo_with_a_password_from_a_vault_and_a_jump_host(nodes: Nodes, tmp_path: Path) -> None:
-    """Protects operators' own ways in: what their inventory says is enough, and the password is shown nowhere."""
+    """Protects operators' own ways in: what their inventory says is enough, and the password is shown nowhere.
+
+    A wrong password is a hole that says so: no run waits for it for ever.
+    """
     hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True).stdout
-    script = ["sh", "-ec", SETUP, "sh", USER, str(UID), hashed.strip()]
-    subprocess.run(nodes.plan.command("n1", script), check=True)
+    for node, known in (("n1", hashed.strip()), ("n3", "*")):
+        subprocess.run(nodes.plan.command(node, ["sh", "-ec", SETUP, "sh", USER, str(UID), known]), check=True)
     place = replace(nodes, own_inventory=inventory(nodes, tmp_path))
-    done = preflight(place, "run", "--vault-password-file", str(tmp_path / "vault"), "-o", "json")
+    one_round = ("--pairs", "sample:1", "--seed", "5")  # of n1 and n2
+    done = preflight(place, "run", *one_round, "--vault-password-file", str(tmp_path / "vault"), "-o", "json")
     matrix = matrix_of(done)
-    assert (done.returncode, matrix["holes"], matrix["left_out"]) == (0, [], []), done.stderr
-    assert {(way["source"], way["target"]) for way in matrix["ways"]} == {("n1", "n2"), ("n2", "n1")}
+    holes = {hole["node"]: hole["code"] for hole in matrix["holes"]}
+    assert (done.returncode, holes, matrix["left_out"]) == (3, {"n3": "fleet.auth"}, []), done.stderr
+    good = {(way["source"], way["target"]) for way in matrix["ways"] if way["status"] == "pass"}
+    assert good == {("n1", "n2"), ("n2", "n1")}
     assert PASSWORD not in done.stdout + done.stderr
     left = {path for node in nodes.plan.nodes for path in nodes.files(node)}
     assert not [path for path in left if "preflight" in path or "ansible" in path]
 
 
 @pytest.mark.needs("openssl")
-def test_a_wrong_password_is_a_hole_that_says_so(nodes: Nodes, tmp_path: Path) -> None:
-    """Protects from a run that waits for a password for ever, and from a reason that points elsewhere."""
-    script = ["sh", "-ec", SETUP, "sh", USER, str(UID), "*"]
-    subprocess.run(nodes.plan.command("n1", script), check=True)
-    place = replace(nodes, own_inventory=inventory(nodes, tmp_path))
-    done = preflight(place, "run", "--vault-password-file", str(tmp_path / "vault"), "-o", "json")
-    holes = {hole["node"]: hole["code"] for hole in matrix_of(done)["holes"]}
-    assert (done.returncode, holes) == (3, {"n1": "fleet.auth"}), done.stderr
+def test_the_password_of_become_is_asked_on_the_terminal(nodes: Nodes, tmp_path: Path) -> None:
+    """Protects who keeps the password in the head: it is asked once, not shown, and opens the way."""
+    hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True).stdout
+    subprocess.run(nodes.plan.command("n1", ["sh", "-ec", SETUP, "sh", USER, str(UID), hashed.strip()]), check=True)
+    inventory(nodes, tmp_path)
+    host = {"ansible_host": fleet.management_address("n1"), "ansible_user": USER, "ansible_become": True}
+    host |= {"ansible_ssh_common_args": f"-F {tmp_path / 'ssh_config'}"}
+    (tmp_path / "asking.json").write_text(json.dumps({"all": {"hosts": {"n1": host}}}))
+    words = [*PREFLIGHT, "clean", "-i", str(tmp_path / "asking.json"), "--ask-become-pass"]
+    with controller() as environment:
+        code, shown = on_a_terminal(words, environment, "BECOME password: ", PASSWORD)
+    assert (code, shown.count("BECOME")) == (0, 1), shown
+    assert "n1: clean" in shown
+    assert PASSWORD not in shown
+
+
+def on_a_terminal(words: list[str], environment: dict[str, str], question: str, answer: str) -> tuple[int, str]:
+    """Run a program on a terminal, and answer its question; the exit code, and what the terminal shows."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        words,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as running:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal's other end is closed
+            while more := os.read(ours, 4096):
+                if question.encode() not in shown and question.encode() in shown + more:
+                    os.write(ours, f"{answer}\n".encode())
+                shown += more
+        os.close(ours)
+    return running.returncode, shown.decode(errors="replace")

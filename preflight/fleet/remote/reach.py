@@ -1,7 +1,8 @@
 """The first step on a node: is its Python fit, where do our files go, is the delivery there already?
 
-Arguments: the run's id, the delivery's hash, the controller's Python version as 3.11, its machine as x86_64, and perhaps
-the folder for deliveries. Prints one line of JSON. It also runs on a Python that is too old for everything else, to say so.
+Arguments: the run's id, the delivery's hash, the controller's Python version as 3.11, its machine as x86_64, and
+perhaps the folder for deliveries. Prints one line of JSON. It also runs on a Python that is too old for everything
+else, to say so.
 """
 
 import json
