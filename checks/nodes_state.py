@@ -249,7 +249,9 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
         return []
     newest = max((version for version, _ in counts), key=_as_version)
     older = [node for node in workers if node.version != newest]
-    shown = ", ".join(f"{excerpt(version, NAME_SHOWN)} on {count}" for version, count in counts[:NAMES_SHOWN])
+    shown = ", ".join(
+        f"{excerpt(version, NAME_SHOWN)} on {number_of('nodes', count)}" for version, count in counts[:NAMES_SHOWN]
+    )
     more = ", …" if len(counts) > NAMES_SHOWN else ""
     message = f"the nodes run {len(counts)} versions: {shown}{more}; older than the newest: {_names(older)}"
     sentence = f"Bring {_names(older)} to version {excerpt(newest, NAME_SHOWN)}; drain each one while you upgrade it."

@@ -187,7 +187,7 @@ def _silent(peer: Peer, reached: Reached) -> Result:
             Direction.ROUND_TRIP,
             f"{none}, but UDP comes back: only ICMP echo is filtered",
             remedies=look(
-                f"nft list ruleset  # on {where}: accept ICMP echo on the overlay interface",
+                f"nft list ruleset   # on {where}: accept ICMP echo on the overlay interface",
                 where="peer" if echo.sent else "node",
                 host=peer.target if echo.sent else None,
                 root=True,
@@ -199,6 +199,6 @@ def _silent(peer: Peer, reached: Reached) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{none} and none of {udp.sent if udp else 0} UDP packets came back",
-        remedies=look(f"ping {peer.address}  # from another member of the overlay: does it answer there?"),
+        remedies=look(f"ping {peer.address}   # from another member of the overlay: does it answer there?"),
         facts=facts,
     )

@@ -1,7 +1,7 @@
 """Loss, jitter, reordering and duplication of UDP, each direction separately."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from preflight.api import (
     Code,
     Context,
     Direction,
+    Evidence,
     Peer,
     Remedies,
     Result,
@@ -22,6 +23,7 @@ from preflight.api import (
 )
 from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.path import DirectionStats, Drops, StampStats, percentile
+from preflight.model.spread import as_data, spread
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
 from preflight.proto.stamp.enough import LEAST_EVENTS, significant
@@ -88,7 +90,17 @@ def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, 
     results: list[Result] = []
     for direction, measured in ((Direction.FORWARD, stats.forward), (Direction.REVERSE, stats.reverse)):
         results += _judge_direction(peer, direction, measured, stats, limits)
+    results[0] = replace(results[0], evidence=(*results[0].evidence, *_round_trips(stats)))
     return (*results, *_judge_silence(peer, stats, limits), *_judge_times(peer, stats))
+
+
+def _round_trips(stats: StampStats) -> tuple[Evidence, ...]:
+    """How the round trips are distributed: a median hides that some wait."""
+    known = spread(stats.rtt_ms)
+    if known is None:
+        return ()
+    told = f"{len(stats.rtt_ms)} round trips: half within {known.p50_ms} ms, 99 of 100 within {known.p99_ms} ms"
+    return (Evidence("round-trips", told, as_data(known)),)
 
 
 def _unanswered(peer: Peer, stats: StampStats) -> Result:

@@ -165,7 +165,7 @@ def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     pilot = f"not a default over an overlay: a pilot with checkpoints and opt-in at most; {BULK}"
     if paths.dead:
         return WorkPlacement(name, "out-of-scope", f"{_broken(paths.dead)}; {pilot}")
-    reasons = [f"the path to {', '.join(paths.relayed)} is relayed"] if paths.relayed else []
+    reasons = [_all_to("path", "relayed", paths.relayed)] if paths.relayed else []
     if paths.rtt is not None and paths.rtt.value > limit:
         reasons.append(f"the round trip is over {limit:g} ms")
     if paths.loss is not None and paths.loss.value >= limits.loss_percent:
@@ -200,7 +200,7 @@ def _doubts(paths: Paths, limits: "Thresholds") -> list[str]:
     if paths.loaded is not None and paths.loaded.added_ms >= limits.added_delay_ms:
         doubts.append(str(paths.loaded))
     if paths.relayed:
-        doubts.append(f"the path to {', '.join(paths.relayed)} is relayed")
+        doubts.append(_all_to("path", "relayed", paths.relayed))
     return doubts
 
 
@@ -217,7 +217,14 @@ def _path_words(paths: Paths) -> str:
 
 
 def _broken(places: Sequence[str]) -> str:
-    return f"the way{'s' * (len(places) > 1)} to {', '.join(places)} {'are' if len(places) > 1 else 'is'} broken"
+    return _all_to("way", "broken", places)
+
+
+def _all_to(what: str, how: str, places: Sequence[str]) -> str:
+    """A clause that is true however many of its places are cut off at its end."""
+    if len(places) == 1:
+        return f"the {what} to {places[0]} is {how}"
+    return f"{len(places)} {what}s are {how}: to {', '.join(places)}"
 
 
 def _loaded(result: Result) -> Loaded | None:

@@ -1,6 +1,6 @@
 """Words that all renderers share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ WORDS = {
     "skip": "skipped",
 }
 LABELS: tuple[Literal["fix", "next"], ...] = ("fix", "next")
+_LASTING = "   # to persist: "
 WORST_FIRST = ("fail", "error", "warn", "inconclusive")
 
 
@@ -82,10 +83,20 @@ def advice(*entries: CauseEntry | ResultEntry, sudo: bool = False) -> tuple[Advi
         texts = tuple(dict.fromkeys(line for entry in entries for line in (entry.remedy or "").splitlines()))
         return (Advice("next", texts),) if texts else ()
     return tuple(
-        Advice(label, tuple(dict.fromkeys(line for each in group for line in _shown(each, sudo=sudo))))
+        Advice(label, _noted_once(dict.fromkeys(line for each in group for line in _shown(each, sudo=sudo))))
         for label in LABELS
         for prose in (False, True)
         if (group := [each for each in remedies if each.kind == label and _is_prose(each) is prose])
+    )
+
+
+def _noted_once(lines: Iterable[str]) -> tuple[str, ...]:
+    """What makes several lines last is said behind the last of them."""
+    known = list(lines)
+    following = (line.partition(_LASTING)[2] for line in [*known[1:], ""])
+    return tuple(
+        line.partition(_LASTING)[0] if after and line.partition(_LASTING)[2] == after else line
+        for line, after in zip(known, following, strict=True)
     )
 
 

@@ -9,6 +9,10 @@ from pydantic_core import to_json
 
 from preflight.model.facts import GIVEN_BY, Facts
 from preflight.model.pmtu import EchoSizes, Fate, ProbeSizes
+from preflight.model.spread import Spread
+
+MOST_BINS = 100
+"""A histogram with more bars is none of ours."""
 
 
 def read_facts(check: str, measurements: Mapping[str, Any]) -> Facts | None:
@@ -30,6 +34,13 @@ def read_sizes(data: object) -> dict[Fate, tuple[int, ...]] | None:
         if isinstance(sizes, kind):
             return sizes.by_fate
     return None
+
+
+def read_spread(data: object) -> Spread | None:
+    """The distribution of times in the data of a piece of evidence; None where it is something else."""
+    known = _read(Spread, data)
+    sound = isinstance(known, Spread) and 0 < len(known.counts) <= MOST_BINS
+    return known if sound and isinstance(known, Spread) and min(known.counts) >= 0 < sum(known.counts) else None
 
 
 def _read(kind: type, value: object) -> object:

@@ -1,7 +1,7 @@
 """The contents of the HTML report, as plain values: a pure function from the report, without markup."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from preflight.model.facts import (
@@ -17,11 +17,14 @@ from preflight.model.facts import (
     quickest_ms,
 )
 from preflight.model.pmtu import Fate
+from preflight.model.spread import Spread
 from preflight.report.common import WORDS, WORST_FIRST, Advice, aspect_of, way
-from preflight.report.facts import read_sizes
+from preflight.report.facts import read_sizes, read_spread
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import CauseEntry, Report, ResultEntry, WayEntry
 from preflight.report.offers import offers, plain_user
+from preflight.report.runbook_html import runbook_html
+from preflight.report.schedule import Span, schedule
 from preflight.report.ways import both_ways
 
 NODE, CONTROL = "node", "control"
@@ -69,6 +72,14 @@ class PeerNumbers:
     loss_reverse: float | None
     jitter_forward_ms: float | None
     jitter_reverse_ms: float | None
+    spread: Spread | None = None
+
+    @property
+    def longest_ms(self) -> float:
+        """What the picture of its round trips has to have room for."""
+        if self.spread is not None:
+            return self.spread.from_ms + self.spread.bin_ms * len(self.spread.counts)
+        return max(self.rtt_max_ms or 0.0, self.rtt_median_ms or 0.0)
 
     @property
     def measured(self) -> bool:
@@ -131,6 +142,8 @@ class RootCause:
     explained: tuple[ResultEntry, ...]
     offers: tuple[Advice, ...]
     ways: tuple[WayEntry, ...] = ()
+    page: str | None = None
+    """The runbook's page of its code, as HTML of the program's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +202,12 @@ class Page:
     @property
     def slowest_ms(self) -> float:
         """The scale of the latency pictures."""
-        known = [value for peer in self.peers for value in (peer.rtt_max_ms, peer.rtt_median_ms) if value is not None]
-        return max(known, default=0.0)
+        return max((peer.longest_ms for peer in self.peers), default=0.0)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """When each check took place."""
+        return schedule(self.report)
 
 
 def _counted(rows: Iterable[Row]) -> str:
@@ -233,9 +250,15 @@ def _causes(report: Report, groups: Sequence[CauseGroup]) -> tuple[RootCause, ..
             offers=tuple(offers(report, group, sudo=plain_user(report))),
             explained=tuple(result for result in report.results if result.id in group.explains),
             ways=both_ways(report, group.first),
+            page=runbook_html(group.first.code) if _is_first(group, groups) else None,
         )
         for group in groups
     )
+
+
+def _is_first(group: CauseGroup, groups: Iterable[CauseGroup]) -> bool:
+    """Whether no cause before it has the same code: its page is there once."""
+    return next(each.number for each in groups if each.first.code == group.first.code) == group.number
 
 
 def _rows(report: Report, groups: Sequence[CauseGroup]) -> tuple[Row, ...]:
@@ -273,9 +296,18 @@ def _edge(direction: str, results: Sequence[ResultEntry]) -> Edge:
     decisive = next((result for result in results if result.status == status), None)
     if decisive is None or status == "skip":
         return Edge(direction, "skip", "not tested")
-    if status != "pass":
-        return Edge(direction, status, decisive.code or "")
-    return Edge(direction, status, _round_trip(results))
+    said = (decisive.code or "") if status != "pass" else _round_trip(results)
+    return Edge(direction, status, ", ".join((said, *_carried(direction, results))))
+
+
+def _carried(direction: str, results: Iterable[ResultEntry]) -> Iterator[str]:
+    """What was measured of the packets in this direction."""
+    known = (result.facts for result in results if result.direction == direction)
+    facts = next((each for each in known if isinstance(each, LossFacts)), None)
+    if facts is not None and facts.loss_percent:
+        yield f"{facts.loss_percent:.1f} % lost"
+    if facts is not None and facts.jitter_p95_ms is not None:
+        yield f"jitter {facts.jitter_p95_ms:.1f} ms"
 
 
 def _round_trip(results: Sequence[ResultEntry]) -> str:
@@ -307,7 +339,13 @@ def _numbers(name: str, results: Sequence[ResultEntry]) -> PeerNumbers:
         loss_reverse=reverse.loss_percent if reverse else None,
         jitter_forward_ms=forward.jitter_p95_ms if forward else None,
         jitter_reverse_ms=reverse.jitter_p95_ms if reverse else None,
+        spread=_spread(results),
     )
+
+
+def _spread(results: Iterable[ResultEntry]) -> Spread | None:
+    entries = (entry for result in results for entry in result.evidence if entry.kind == "round-trips")
+    return next((known for entry in entries if (known := read_spread(entry.data)) is not None), None)
 
 
 def _search(result: ResultEntry) -> MtuSearch | None:
@@ -318,6 +356,8 @@ def _search(result: ResultEntry) -> MtuSearch | None:
         return None
     mtu, interface = facts.mtu_bytes, facts.interface_mtu_bytes
     tried = {size: fate for fate, met in sizes.items() for size in met if size <= max(interface, mtu)}
+    # Where a larger packet arrived, its size is not why a smaller one did not.
+    tried |= {size: "recovered" for size, fate in tried.items() if fate == "vanished" and size < mtu}
     ordered = tuple(Size(size, tried[size]) for size in sorted(tried) if size >= min(mtu, USUAL_BYTES))
     where = way(result.direction) or "there and back"
     return MtuSearch(result.target, where, result.status, mtu, interface, ordered) if ordered else None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
+from preflight.model.peer import NODE
 from preflight.report.model import CauseEntry, Report, StationEntry, WayEntry
 
 MILESTONES = frozenset(
@@ -52,7 +53,9 @@ def both_ways(report: Report, cause: CauseEntry) -> tuple[WayEntry, ...]:
 def legs(way: WayEntry) -> tuple[Leg, ...]:
     """The stations by host, in their order."""
     grouped = groupby(way.stations, key=lambda station: station.host)
-    return tuple(Leg(_host(way, host), tuple(stations)) for host, stations in grouped)
+    found = tuple(Leg(_host(way, host), tuple(stations)) for host, stations in grouped)
+    # What is about this node alone goes to nobody.
+    return tuple(leg for leg in found if leg.host == "here") if way.target == NODE else found
 
 
 def line(way: WayEntry) -> str:
@@ -61,9 +64,16 @@ def line(way: WayEntry) -> str:
 
 
 def line_for(report: Report, cause: CauseEntry) -> str:
-    """The line of the way that a cause's place is on; empty if it has none."""
-    way = way_of(report, cause)
+    """The line of the way that a cause's place is on, or on which packets vanish; empty if there is none."""
+    way = way_of(report, cause) or _followed(report, cause)
     return "" if way is None else line(way)
+
+
+def _followed(report: Report, cause: CauseEntry) -> WayEntry | None:
+    """The way in the cause's direction, as far as it was followed: no place on it is proven."""
+    if cause.place is not None or cause.direction not in ("forward", "reverse"):
+        return None
+    return next((way for way in both_ways(report, cause) if way.direction == cause.direction), None)
 
 
 def _marked(way: WayEntry, place: str) -> WayEntry:

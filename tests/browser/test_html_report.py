@@ -143,8 +143,8 @@ def test_directions_are_shown_without_colour(window: Window, broken: Report, tmp
     """The map says each direction's state in words, marks and the pattern of the line."""
     page = window.show(broken, tmp_path)
     label = page.locator("section[aria-labelledby=map] svg").get_attribute("aria-label") or ""
-    assert "b forward: failed, mtu.black-hole." in label
-    assert "b reverse: passed, 2.0 ms round trip." in label
+    assert "b forward: failed, mtu.black-hole, jitter 0.2 ms." in label
+    assert "b reverse: passed, 2.0 ms round trip, jitter 0.2 ms." in label
     dashes = page.locator("svg .fail .edge").first.evaluate("line => getComputedStyle(line).strokeDasharray")
     assert dashes != "none"
 

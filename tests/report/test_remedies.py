@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,6 +48,17 @@ def test_every_format_says_what_heals_and_what_only_tells_more() -> None:
     assert f"fix: {fix}\\nnext: {more}" in sarif.render(report)
     page = html.render(report)
     assert page.index("<strong>Fix:</strong>") < page.index(fix) < page.index("<strong>Next:</strong>")
+
+
+def test_what_makes_several_lines_last_is_said_once() -> None:
+    """Protects from a screen of repetitions: it stands behind the last of the lines."""
+    both = tuple(
+        remedy
+        for bytes in (1320, 1300)
+        for remedy in heal(partial(LinkMtu, interface="wg0", mtu_bytes=bytes), lasting="in the file")
+    )
+    (told,) = advice(reported(both).diagnosis[0])
+    assert told.lines == ("ip link set dev wg0 mtu 1320", "ip link set dev wg0 mtu 1300   # to persist: in the file")
 
 
 def test_a_document_of_a_plain_user_has_sudo() -> None:

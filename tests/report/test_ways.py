@@ -1,12 +1,13 @@
 """The broken way on one line, in a table and in the page: what was passed, where it died, and what nobody saw."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
 
 from preflight import codes
-from preflight.api import Direction, Observation, Station, failed
+from preflight.api import Direction, Observation, Result, Station, failed
 from preflight.engine.diagnosis import diagnose
 from preflight.proto.way.observation import Death
 from preflight.report import html, json, markdown, text
@@ -28,6 +29,11 @@ def report(direction: Direction = Direction.FORWARD) -> Report:
         Observation(station=place, finding="killed", by="node", death=death, direction=way),
     )
     result = failed(death.code, "b", direction, MESSAGE, station=place, observations=said)
+    return reported(result)
+
+
+def reported(result: Result) -> Report:
+    """The report of a run with one result."""
     results = (result,)
     node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
     return build_report(
@@ -51,6 +57,24 @@ def test_the_way_back_begins_at_the_peer() -> None:
     """The hosts change places; nothing else does."""
     (way,) = report(Direction.REVERSE).ways
     assert line(way) == "b: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ here: unseen"
+
+
+def test_a_line_shows_where_packets_vanish() -> None:
+    """Where no place is proven, the last station that was seen is still what a person starts from."""
+    left = Observation(station=Station("wire"), finding="seen", by="node", reason="left by eth0")
+    result = replace(
+        failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "they vanish", observations=(left,)), check="way.packet"
+    )
+    made = reported(result)
+    assert made.diagnosis[0].place is None
+    assert line_for(made, made.diagnosis[0]) == "here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ? │ b: unseen"
+
+
+def test_what_is_about_this_node_goes_to_nobody() -> None:
+    """No network and no peer is behind a device of this node that is missing."""
+    place = Station("tunnel")
+    made = reported(failed(codes.OVERLAY_ABSENT, "node", Direction.LOCAL, "no overlay", station=place))
+    assert line_for(made, made.diagnosis[0]) == "here: tunnel ✗"
 
 
 def test_every_format_tells_the_way() -> None:

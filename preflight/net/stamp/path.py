@@ -70,6 +70,7 @@ class PathProbes:
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: dict[str, StampStats] = {}
+        self._closed: set[str] = set()
         self._asked: dict[str, AskResult] = {}
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
@@ -106,6 +107,8 @@ class PathProbes:
         self._learn(peer, stats.answered, signed=key is not None)
         if authenticated and not stats.answered:
             self._silent[peer.address] = stats
+        if stats.port_unreachable:
+            self._closed.add(peer.address)
         return stats
 
     def silent(self, peer: Peer) -> bool:
@@ -114,6 +117,10 @@ class PathProbes:
         Waiting costs nothing, so a check may wait for many of those at one time.
         """
         return peer.address in self._silent
+
+    def called_closed(self, peer: Peer) -> bool:
+        """Whether the peer's host has said in this run that nobody listens: kernels do not say so for each packet."""
+        return peer.address in self._closed
 
     def proven_silent(self, peer: Peer) -> StampStats | None:
         """The last session with a responder that answered neither it nor what it was asked for seconds; else None.

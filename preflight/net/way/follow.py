@@ -221,7 +221,7 @@ class PacketWays:
         wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
         tap = await stack.enter_async_context(Tap(wanted))
         tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
-        stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
+        stats = await self.burst(peer)
         sent = Record(
             peer=peer,
             watched=watched,
@@ -239,6 +239,15 @@ class PacketWays:
             traced=tracing.dropped() if tracing is not None else (),
         )
         return tap, sent
+
+    async def burst(self, peer: Peer) -> StampStats:
+        """The packets that are followed.
+
+        Kernels send few ICMP errors a second, and other checks have had theirs: silence after one is no silence.
+        """
+        stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
+        closed = not stats.answered and self._path.called_closed(peer)
+        return replace(stats, port_unreachable=True) if closed else stats
 
     def _rules_traced(self, stack: AsyncExitStack, flows: Sequence[Flow]) -> RuleTrace | None:
         """A trace of the rules, if it was asked for and this process may."""

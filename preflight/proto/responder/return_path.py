@@ -55,7 +55,7 @@ def _filtered(way: ReturnPath, here: str, peer: str) -> Explained:
         "forward",
         "rp-filter",
         f"the {kind} reverse-path filter of {peer} drops what this node sends, {dropped} while it was asked: "
-        f"they come in by {way.arrival}, and {route}",
+        f"it comes in by {way.arrival}, and {route}",
         _route_back(way, here, peer),
     )
 

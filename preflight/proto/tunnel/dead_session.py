@@ -27,7 +27,7 @@ def explain(
             return (
                 codes.HOST_FIREWALL_DROP,
                 message,
-                look(f"nft list ruleset  # a drop on output to {name}?", root=True),
+                look(f"nft list ruleset   # a drop on output to {name}?", root=True),
             )
         case Finding.PORT_CLOSED:
             message = (

@@ -7,7 +7,7 @@ from typing import Literal
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
-from preflight.model.remedy import Remedies, to_try
+from preflight.model.remedy import Remedies, look, to_try
 from preflight.proto.way.followed import heard
 from preflight.proto.way.inference import Followed, infer
 from preflight.proto.way.observation import Death, Observation
@@ -141,8 +141,21 @@ def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], foll
         message=message + _unseen(followed.gap, said),
         code=codes.MTU_BLACK_HOLE if large else _NOBODY[direction],
         station=followed.place,
+        remedies=() if large else _look_there(peer, direction, left, said),
         observations=said,
     )
+
+
+def _look_there(peer: str, direction: WayDirection, left: Iterable[Station], said: Iterable[Observation]) -> Remedies:
+    """What shows more where only the peer's own machine can tell which of the stations it is."""
+    its_host = "receiver" if direction == "forward" else "sender"
+    if not any(station.host == its_host for station in left):
+        return ()
+    rules = look("nft -a list ruleset; iptables-save -c", where="peer", host=peer, root=True)
+    told = [each for each in said if each.by == f"{peer} by mailbox"]
+    if not told or any(each.finding in ("clear", "blind") for each in told):  # it cannot be asked, or observes already
+        return rules
+    return (*rules, *look(f"Start the responder of {peer} with --observe: then the next run asks it what it sees."))
 
 
 def _with_likely(found: Verdict, peer: str, likely: Death, *, is_heard: bool) -> Verdict:
@@ -184,7 +197,7 @@ def _between(followed: Followed, said: Iterable[Observation]) -> str:
     seen = next((each for each in words if each.finding == "seen" and each.station == before and each.reason), None)
     absent = next((each for each in words if each.finding == "absent" and each.reason), None)
     parts = [f"{each.reason} ({each.by})" if each.by != "node" else each.reason for each in (seen, absent) if each]
-    return "; ".join(parts) or "nobody saw them behind it"
+    return "; ".join(dict.fromkeys(parts)) or "nobody saw them behind it"
 
 
 def _listed(gap: Sequence[Station]) -> str:

@@ -14,7 +14,7 @@
     let count = 0;
     for (const row of rows) {
       const fits = statuses.has(row.dataset.status)
-        && (!category || row.dataset.category === category)
+        && (!category || row.closest("[data-category]").dataset.category === category)
         && (!target || row.dataset.target === target)
         && (!words || row.textContent.toLowerCase().includes(words));
       row.hidden = !fits;

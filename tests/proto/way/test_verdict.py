@@ -1,5 +1,7 @@
 """What a followed burst shows becomes a verdict: a proven place, a gap, what only fits, or how far it was seen."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +66,28 @@ def test_a_gap_names_no_station_as_the_place() -> None:
     assert (found.code, found.station) == (codes.REACH_NO_FORWARD, None)
     assert "between network and socket (receiver)" in found.message
     assert "seen at wire; absent at socket" in found.message
+
+
+def test_a_gap_at_the_peer_says_what_shows_more() -> None:
+    """Its rules, and what its responder sees there: one that can be asked and does not look yet can be told to."""
+    silent = said("socket", "absent", host="receiver")
+    by_mailbox = replace(silent, by="b by mailbox")
+    looking = replace(said("input", "clear", host="receiver"), by="b by mailbox")
+    lines = [
+        [remedy.shown[0] for remedy in verdict(said("wire", "seen", packets="data"), *words).remedies]
+        for words in ((silent,), (by_mailbox,), (by_mailbox, looking))
+    ]
+    rules = "nft -a list ruleset; iptables-save -c   # on b"
+    observe = "Start the responder of b with --observe: then the next run asks it what it sees."
+    assert lines == [[rules], [rules, observe], [rules]]
+    assert verdict(said("filter-out", "seen"), said("tunnel", "absent")).remedies == ()
+
+
+def test_the_same_word_is_said_once() -> None:
+    """One observer that says where packets were seen and missed has one reason for both."""
+    refused = replace(said("route", "seen", direction="reverse"), reason="b refuses")
+    found = verdict(refused, replace(said("egress", "absent", direction="reverse"), reason="b refuses"))
+    assert found.message.count("b refuses") == 1
 
 
 def test_large_packets_that_vanish_alone_are_a_black_hole() -> None:
