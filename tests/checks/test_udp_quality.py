@@ -147,7 +147,7 @@ class Mesh:
 
     def quality(self, decided: Callable[[Peer, StampStats], bool], peers: int) -> Quality:
         """As Net."""
-        return Quality(cast("PathProbes", self), Turns(), LIMITS, decided, peers)
+        return Quality(cast("PathProbes", self), Turns(), LIMITS, decided, lambda _: None, peers)
 
     def silent(self, peer: Peer) -> bool:
         """As PathProbes."""

@@ -45,7 +45,8 @@ BRIEFLY, BRIEF_MOST = 32, 600
 class Quality:
     """Sessions with the peers of a run.
 
-    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. peers: how many answer.
+    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. troubled: is told of peers
+    whose packets are lost. peers: how many answer.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Quality:
         turns: Turns,
         limits: Limits,
         decided: Callable[[Peer, StampStats], bool],
+        troubled: Callable[[Peer], None],
         peers: int,
     ) -> None:
-        self._path, self._turns, self._limits, self._decided, self._peers = path, turns, limits, decided, peers
+        self._path, self._turns, self._limits, self._peers = path, turns, limits, peers
+        self._decided, self._troubled = decided, troubled
         self.pace = Pace()
         self._sessions = Turns(lambda: self.pace.at_once)
         self._first = packets_each(peers)
@@ -80,6 +83,8 @@ class Quality:
                 if stats.answered:
                     self.pace.went_well()
                 return stats
+            if stats.lost:
+                self._troubled(peer)
             if not queued(stats):
                 return await self._settled(peer, FIRST_PER_S, stats)
         async with self._sessions.alone(), self._turns.alone_instead():

@@ -28,7 +28,7 @@ def decided(peer: Peer, stats: StampStats) -> bool:
 
 def quality(path: object, peers: int = 1) -> Quality:
     """A run's sessions on a path."""
-    return Quality(cast("PathProbes", path), Turns(), LIMITS, decided, peers)
+    return Quality(cast("PathProbes", path), Turns(), LIMITS, decided, lambda _: None, peers)
 
 
 def measured(lines: Lines, peer: Peer = PEER) -> StampStats:
