@@ -297,7 +297,7 @@ class _Inquiry:
     async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
         """The peer's report by mailbox; packets go on until one is answered, a hello decides, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
-        decided = asyncio.create_task(_until_decided(mailbox, hellos))
+        decided = asyncio.create_task(self._until_decided(mailbox, hellos))
         again = asyncio.create_task(run_session(retry, self._link, self._tell))
         try:
             done, _ = await asyncio.wait({decided, again}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -313,6 +313,20 @@ class _Inquiry:
                 task.cancel()
             await asyncio.gather(decided, mailbox, again, return_exceptions=True)
 
+    async def _until_decided(
+        self, mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None
+    ) -> None:
+        """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
+        heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
+        try:
+            reply = await asyncio.shield(mailbox)
+            if not isinstance(reply, ProbeResult):
+                await heard
+            elif self._sorter.probes < reply.report.sent:
+                await asyncio.sleep(GRACE_S)
+        finally:
+            heard.cancel()
+
     async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
         try:
             result = await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce, self._public_key)
@@ -322,18 +336,6 @@ class _Inquiry:
         report = result.report
         self._tell(monotonic(), "mailbox-result", received=report.received, sent=report.sent, refusal=result.refusal)
         return result
-
-
-async def _until_decided(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
-    """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
-    heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
-    try:
-        if isinstance(await asyncio.shield(mailbox), ProbeResult):
-            await asyncio.sleep(GRACE_S)
-        else:
-            await heard
-    finally:
-        heard.cancel()
 
 
 def _about_the_tunnel(result: AskResult, tunnel: OverlayState | None) -> AskResult:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from preflight.model.path import StampStats, combined
 from preflight.model.peer import Peer
 from preflight.net.turns import Turns
-from preflight.proto.stamp.enough import Limits, certain, clean, open_question, present
+from preflight.proto.stamp.enough import Limits, as_bad, certain, clean, open_question, present
 from preflight.proto.stamp.pace import (
     CARRIED_SHARE,
     FEWEST,
@@ -35,7 +35,8 @@ CONFIRM_COUNT = 300
 CONFIRM_MOST, CONFIRM_S = 3000, 12.0
 """Packets and seconds for the first peers with trouble: enough to distinguish a loss of 2 % from one below 1 %."""
 SLOW_COUNT, SLOW_TIMES = 100, 3
-"""Packets of a session at a quarter of the pace; how many at most for trouble that the first did not show at all."""
+"""Packets of two sessions at a quarter of the pace, of which the first may be enough; how many such pairs at most for
+trouble that the first did not show at all."""
 LONGEST_QUEUE_S = 2.0
 FULLY_CONFIRMED = 3
 BRIEFLY, BRIEF_MOST = 32, 600
@@ -119,7 +120,7 @@ class Quality:
         """What is left of a session's trouble at slower paces, or what more packets show of it at this one."""
         sessions, slow, quicker = [stats], list[StampStats](), None
         while not clean(combined(sessions), self._limits) and per_s / QUARTER >= SLOWEST_PER_S:
-            slower = await self._slower(peer, per_s)
+            slower = await self._slower(peer, per_s, combined(sessions))
             if not made_by_load(combined(sessions), slower, self._limits.jitter_ms):
                 slow = [slower]
                 break
@@ -142,11 +143,16 @@ class Quality:
         while not bad & present(combined(slow), self._limits):
             if len(slow) >= SLOW_TIMES or made_by_load(stats, combined(slow), self._limits.jitter_ms):
                 return True
-            slow.append(await self._slower(peer, per_s))
+            slow.append(await self._slower(peer, per_s, stats))
         return False
 
-    async def _slower(self, peer: Peer, per_s: float) -> StampStats:
-        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, SLOW_COUNT))
+    async def _slower(self, peer: Peer, per_s: float, fast: StampStats) -> StampStats:
+        """At a quarter of the pace: half as many packets are enough where they are clear about what was seen at it."""
+        count = packets(per_s / QUARTER, SLOW_COUNT)
+        half = await self._session(peer, per_s / QUARTER, count // 2)
+        if as_bad(half, fast, self._limits) or made_by_load(fast, half, self._limits.jitter_ms):
+            return half
+        return combined([half, await self._session(peer, per_s / QUARTER, count - count // 2)])
 
     async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
         """The sessions, and as many more as it takes until something is certain."""

@@ -83,13 +83,13 @@ SLOW = FIRST_PER_S / QUARTER
         # Trouble that stays at a quarter of the pace is confirmed at the pace at which it was found, until it is clear.
         (
             [session(direction(lost=1))] * 9,
-            [(FEWEST, FIRST_PER_S), (100, SLOW), (CONFIRM_COUNT, FIRST_PER_S), (CONFIRM_COUNT, FIRST_PER_S)],
+            [(FEWEST, FIRST_PER_S), (50, SLOW), (50, SLOW), (CONFIRM_COUNT, FIRST_PER_S)],
         ),
         # Where packets waited it is measured again alone first; what is certain then needs no more of them.
-        ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (100, SLOW)]),
+        ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         # Trouble that is gone alone, or at a quarter of the pace, was made by these packets.
         ([LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S)]),
-        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (100, SLOW)]),
+        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         ([StampStats(sent=20, answered=0)], [(FEWEST, FIRST_PER_S)]),
     ],
 )
