@@ -160,14 +160,16 @@ def _telling(found: PathMtu) -> bool:
 
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
     """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
-    overlay, forward = await ctx.net.with_routes(ctx.overlay, [peer.address]), both[0]
+    told, forward = any(map(_telling, both)), both[0]
+    # With a thousand peers it costs seconds to ask the kernel about each again.
+    overlay = await ctx.net.with_routes(ctx.overlay, [peer.address]) if told else ctx.overlay
     if overlay is None or not overlay.covers(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
     state = overlay.tunnel_for(peer.address)
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
     tunnel = _tunnel(state, endpoint)
-    if owner and endpoint and tunnel and any(map(_telling, both)) and endpoint not in underlay:
+    if owner and endpoint and tunnel and told and endpoint not in underlay:
         underlay[endpoint] = await _underlay(ctx, state.fwmark, owner, tunnel, forward)
     known = underlay.get(endpoint, Underlay()) if endpoint else Underlay()
     trail = known.trail or await _trail(ctx, peer.address, forward)

@@ -70,6 +70,7 @@ class PathProbes:
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: dict[str, StampStats] = {}
+        self._first: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
@@ -106,7 +107,13 @@ class PathProbes:
         self._learn(peer, stats.answered, signed=key is not None)
         if authenticated and not stats.answered:
             self._silent[peer.address] = stats
+        elif stats.answered:
+            self._first.setdefault(peer.address, stats)
         return stats
+
+    def first(self, peer: Peer) -> StampStats | None:
+        """The first session of this run that the responder answered."""
+        return self._first.get(peer.address)
 
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.

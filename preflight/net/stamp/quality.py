@@ -26,9 +26,10 @@ from preflight.proto.stamp.pace import (
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
 
-MOST_PACKETS = 25_000
-LEAST_EACH, MOST_EACH = 50, 200
-"""Of the first session with each peer: a large mesh shares `MOST_PACKETS`, because this must not become a load test."""
+MOST_PACKETS = 10_000
+LEAST_EACH, MOST_EACH, LEAST_MORE = 20, 200, 10
+"""Of the first sessions with each peer: a large mesh shares `MOST_PACKETS`, because this must not become a load test.
+There the packets of this run that came before count too, and at least a few more are sent."""
 SILENT_COUNT = 10
 """Packets to a responder that was silent before, in case it has started."""
 CONFIRM_COUNT = 300
@@ -93,8 +94,14 @@ class Quality:
 
     async def _first_session(self, peer: Peer) -> StampStats:
         """The first packets leave alone: they show a slow link before it is loaded."""
-        per_s = self.pace.session_per_s
-        count = packets(per_s, self._first, self._peers)
+        per_s, most, before = self.pace.session_per_s, self._first, self._path.first(peer)
+        if before is not None and most < MOST_EACH:
+            if clean(before, self._limits):
+                more = max(packets(per_s, most - before.sent, self._peers), LEAST_MORE)
+                again = await self._session(peer, per_s, more)
+                return combined([before, again]) if again.answered else again
+            most = MOST_EACH
+        count = packets(per_s, most, self._peers)
         feeler = await self._session(peer, per_s, min(count, FEWEST))
         if count <= FEWEST or not feeler.answered or not clean(feeler, self._limits):
             return feeler

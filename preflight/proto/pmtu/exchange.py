@@ -70,9 +70,9 @@ class FragmentCount:
         self._baseline: int | None = None
 
     def take(self, count: int | None) -> None:
-        """Keep the latest count; answers may come out of order."""
+        """Keep the latest count; answers may come out of order. The very first one is counted from."""
         if self.latest is None:
-            self.latest = self.first = count
+            self.latest = self.first = self._baseline = count
         elif count is not None and (count - self.latest) % UNKNOWN_COUNT < UNKNOWN_COUNT // 2:
             self.latest = count
 

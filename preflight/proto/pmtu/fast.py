@@ -1,8 +1,9 @@
 """Datagram path-MTU search in one direction, without I/O: bursts of sizes that end in known-good packets.
 
-The `fast` search classifies losses as RFC 4821 sections 7.5 and 7.6 do and needs about five round trips; it does not
-keep RFC 8899's timers. ICMP errors only choose which sizes to try, and show whether the sender is signalled; they never
-set the value (RFC 8899 section 4.6). All sizes are IP packets in bytes, all times seconds of any steady clock.
+The `fast` search classifies losses as RFC 4821 sections 7.5 and 7.6 do. It needs one round trip where all fits and
+about four where packets vanish, in reverse one more; it does not keep RFC 8899's timers. ICMP errors only choose which
+sizes to try, and show whether the sender is signalled; they never set the value (RFC 8899 section 4.6). All sizes are
+IP packets in bytes, all times seconds of any steady clock.
 """
 
 from collections import deque
@@ -73,7 +74,7 @@ class PathMtuSearch(Core[PathMtu]):
     def _patience_s(self) -> float:
         """How long to wait for answers behind the last datagram of a burst."""
         wait_s: float = min(self._rtt.timeout * 2**self._silent, LONGEST_TIMEOUT_S)
-        first = self._exchange.rounds == 1 and not self._exchange.budget.limited
+        first = self._exchange.rounds <= 1 and not self._exchange.budget.limited
         return max(wait_s, UNKNOWN_LINK_S) if first else wait_s
 
     def receive(self, received: Received, now: float) -> None:
@@ -109,14 +110,18 @@ class PathMtuSearch(Core[PathMtu]):
     def _plan(self, now: float) -> None:
         """Lay out the next burst; a datagram carries one probe, or one request for several.
 
-        The first burst is a greeting: it fetches the cookie, the round-trip time and what the peer knows. Later
-        greetings go with requests, because only the peer learns of ICMP errors on the way here.
+        The first burst begins with a greeting: it fetches the round-trip time, the count of fragments before all
+        others, and for requests the cookie without which the peer sends nothing large. Later greetings go with
+        requests, because only the peer learns of ICMP errors on the way here.
         """
         forward = self._exchange.forward
         self._exchange.fragments.mark()
         self._straggled = False
-        wanted = [*map(self._exchange.probe, self._sizes())] if self._exchange.cookie is not None else []
-        greetings = 0 if forward and wanted else 1 if wanted else 1 + 2 * self._silent
+        may = self._exchange.cookie is not None or (forward and not self._silent)
+        wanted = [*map(self._exchange.probe, self._sizes())] if may else []
+        greetings = 0 if forward and self._exchange.rounds else 1
+        if not wanted:
+            greetings = 1 + 2 * self._silent
         greeting = [self._exchange.probe(SMALLEST, greeting=True) for _ in range(greetings)]
         self._burst = greeting + wanted
         # On a slow link each answer is asked for by itself, so that answers are paced too.
@@ -167,7 +172,7 @@ class PathMtuSearch(Core[PathMtu]):
         """Turn a burst into evidence; one whose fragments cannot be counted gives none."""
         measured = [probe for probe in burst if not probe.greeting]
         came = [probe for probe in measured if probe.arrived]
-        if not came:
+        if not came or not self._counted_from_the_greeting(burst):
             return
         fragments = self._exchange.new_fragments
         if fragments and (self._straggled or not _only_the_largest_missing(measured)):
@@ -181,6 +186,13 @@ class PathMtuSearch(Core[PathMtu]):
         for probe in measured[: measured.index(came[-1])]:
             if not probe.arrived:
                 self._exchange.give_up(probe, now)
+
+    def _counted_from_the_greeting(self, burst: list[Probe]) -> bool:
+        """Whether the count of fragments that the first burst is compared with is of before its large packets."""
+        first = burst[0]
+        if self._exchange.rounds > 1 or not first.greeting:
+            return True
+        return first.arrived and all(first.arrived_at <= probe.arrived_at for probe in burst if probe.arrived)
 
     def _grace(self) -> float:
         """Seconds to wait for late answers: too few cost a round early, and a correct result late in the search."""
