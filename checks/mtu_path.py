@@ -147,7 +147,8 @@ def _in_doubt(found: PathMtu) -> bool:
 async def measure(ctx: Context, peer: Peer) -> Found:
     """Search both directions at once: each carries only small answers of the other. The silent are not asked."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
-        nothing = partial(PathMtu, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected)
+        outcome = SearchOutcome.REFUSED if silence.port_unreachable else SearchOutcome.NO_ANSWER
+        nothing = partial(PathMtu, outcome=outcome, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")
     tunnel_bytes, search = ctx.tunnel_mtu(peer.address), ctx.net.pmtu.search
     return await asyncio.gather(search(peer, "forward", tunnel_bytes=tunnel_bytes), search(peer, "reverse"))

@@ -46,7 +46,7 @@ any more, makes another handshake: 15 s after it was first silent."""
     "overlay.key",
     title="No other machine has the peer's key, or this node's",
     subject="peer",
-    needs=(),
+    needs=("overlay.route",),
     after=("reach.udp", "reach.icmp", "overlay.session", "udp.quality"),
     when="trouble",
     reads=(facts.LossFacts, facts.AnswerFacts),

@@ -56,7 +56,8 @@ async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
 async def measure(ctx: Context, peer: Peer) -> StunAnswer:
     """Ask, except whom other checks have found silent for seconds."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
-        return StunAnswer(peer.target, why="silent", rejected=silence.rejected)
+        why = "closed" if silence.port_unreachable else "silent"
+        return StunAnswer(peer.target, why=why, rejected=silence.rejected)
     return await ctx.net.stun.ask_peer(peer)
 
 

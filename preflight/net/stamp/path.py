@@ -125,10 +125,12 @@ class PathProbes:
     def proven_silent(self, peer: Peer) -> StampStats | None:
         """The last session with a responder that answered neither it nor what it was asked for seconds; else None.
 
-        It is not waited for again in this run.
+        Where the peer's host said that nobody listens, no seconds are needed. It is not waited for again in this run.
         """
-        asked = self._asked.get(peer.address)
-        return None if asked is None or asked.answered or asked.sent == 0 else self._silent.get(peer.address)
+        session, asked = self._silent.get(peer.address), self._asked.get(peer.address)
+        if session is not None and session.port_unreachable:
+            return session
+        return None if asked is None or asked.answered or asked.sent == 0 else session
 
     def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
         """A signed answer counts for the whole run: later silence to signed packets has another reason than the key."""
