@@ -150,8 +150,9 @@ async def measure(ctx: Context, peer: Peer) -> Found:
         outcome = SearchOutcome.REFUSED if silence.port_unreachable else SearchOutcome.NO_ANSWER
         nothing = partial(PathMtu, outcome=outcome, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")
-    tunnel_bytes, search = ctx.tunnel_mtu(peer.address), ctx.net.pmtu.search
-    return await asyncio.gather(search(peer, "forward", tunnel_bytes=tunnel_bytes), search(peer, "reverse"))
+    before = ctx.net.path.first(peer)
+    search = partial(ctx.net.pmtu.search, peer, rtt_s=min(before.rtt_ms) / 1000 if before and before.rtt_ms else None)
+    return await asyncio.gather(search("forward", tunnel_bytes=ctx.tunnel_mtu(peer.address)), search("reverse"))
 
 
 def _telling(found: PathMtu) -> bool:
