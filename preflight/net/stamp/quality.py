@@ -47,8 +47,8 @@ BRIEFLY, BRIEF_MOST = 32, 600
 class Quality:
     """Sessions with the peers of a run.
 
-    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. troubled: is told of peers
-    whose packets are lost. peers: how many answer.
+    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. troubled: gets each
+    peer whose packets are lost. peers: how many answer.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ EACH_S: Final = 0.25
 SELDOM_S: Final = 0.75
 """Where each look is a log-in (Nebula), by which products number their sessions."""
 LONGEST_S: Final = 4.0
-"""Whoever wants to know more watches by itself; trouble of few packets is watched in vain."""
+"""Longer than that a check watches by itself. Most trouble of few packets is over by then."""
 MOST_PEERS: Final = 6
 
 
@@ -55,7 +55,7 @@ class Endpoints:
                 overlay = await self._overlay()
                 rekeys = [_read(address, seen, overlay) for address, (_, seen) in self._watching.items()]
                 await asyncio.sleep(SELDOM_S if any(rekeys) else EACH_S)
-        except NeedsPlatform:  # whoever takes it reads again, and says so
+        except NeedsPlatform:  # the one that takes it reads again, and says so
             return
 
 

@@ -115,7 +115,7 @@ class PathMtuSearch(Core[PathMtu]):
         """Lay out the next burst; a datagram carries one probe, or one request for several.
 
         When the peer reads its count for the first time, all of the first burst may be there already: the largest size
-        may be lost in it, which shortens the search, but that it came whole is no news.
+        may be lost in it, which shortens the search, but that it came whole is not known yet.
 
         The first burst begins with a greeting: it fetches the round-trip time, that count, and for requests the cookie
         without which the peer sends nothing large. Later greetings go with requests, because only the peer learns of

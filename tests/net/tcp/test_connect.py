@@ -40,7 +40,7 @@ def test_open_and_refused(address: str) -> None:
 def test_a_full_backlog_is_silence() -> None:
     """A listener that takes no more connections drops them: no answer within the time given.
 
-    Whoever comes later in the run does not wait for it again, until somebody got through.
+    Later checks of the run do not wait for it again, until somebody got through.
     """
     tcp = Tcp()
     with socket.socket() as listener:

@@ -66,7 +66,7 @@ def test_a_peer_is_watched_from_the_first_trouble_on(monkeypatch: pytest.MonkeyP
 
 
 def test_nobody_is_watched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trouble that is over by itself is not taken by any check: reading ends all the same, and begins for the next."""
+    """Trouble that is over by itself is not taken by any check: reading ends anyway, and begins for the next."""
     monkeypatch.setattr(endpoints, "EACH_S", 0.0)
     monkeypatch.setattr(endpoints, "LONGEST_S", 0.0)
 
