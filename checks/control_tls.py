@@ -116,7 +116,8 @@ async def measure_plain(ctx: Context, url: ControlUrl) -> tuple[Sequence[str], O
     overlay = await ctx.net.with_routes(ctx.overlay, addresses)
     if all(placement(address, overlay) in PRIVATE for address in addresses):
         return addresses, overlay
-    connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in addresses))
+    asked = [address for address in addresses if not ctx.net.tcp.silent(address, url.port)]
+    connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in asked))
     return [each.address for each in connections if each.outcome == "open"] or addresses, overlay
 
 

@@ -147,10 +147,12 @@ def _in_doubt(found: PathMtu) -> bool:
 async def measure(ctx: Context, peer: Peer) -> Found:
     """Search both directions at once: each carries only small answers of the other. The silent are not asked."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
-        nothing = partial(PathMtu, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected)
+        outcome = SearchOutcome.REFUSED if silence.port_unreachable else SearchOutcome.NO_ANSWER
+        nothing = partial(PathMtu, outcome=outcome, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")
-    tunnel_bytes, search = ctx.tunnel_mtu(peer.address), ctx.net.pmtu.search
-    return await asyncio.gather(search(peer, "forward", tunnel_bytes=tunnel_bytes), search(peer, "reverse"))
+    before = ctx.net.path.first(peer)
+    search = partial(ctx.net.pmtu.search, peer, rtt_s=min(before.rtt_ms) / 1000 if before and before.rtt_ms else None)
+    return await asyncio.gather(search("forward", tunnel_bytes=ctx.tunnel_mtu(peer.address)), search("reverse"))
 
 
 def _telling(found: PathMtu) -> bool:
@@ -160,14 +162,16 @@ def _telling(found: PathMtu) -> bool:
 
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
     """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
-    overlay, forward = await ctx.net.with_routes(ctx.overlay, [peer.address]), both[0]
+    told, forward = any(map(_telling, both)), both[0]
+    # With a thousand peers it costs seconds to ask the kernel about each again.
+    overlay = await ctx.net.with_routes(ctx.overlay, [peer.address]) if told else ctx.overlay
     if overlay is None or not overlay.covers(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
     state = overlay.tunnel_for(peer.address)
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
     tunnel = _tunnel(state, endpoint)
-    if owner and endpoint and tunnel and any(map(_telling, both)) and endpoint not in underlay:
+    if owner and endpoint and tunnel and told and endpoint not in underlay:
         underlay[endpoint] = await _underlay(ctx, state.fwmark, owner, tunnel, forward)
     known = underlay.get(endpoint, Underlay()) if endpoint else Underlay()
     trail = known.trail or await _trail(ctx, peer.address, forward)

@@ -1,5 +1,6 @@
 """Does TCP to the control plane carry full segments, or does it stall where smaller segments pass?"""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -85,9 +86,10 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
     addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []
     for address in addresses:
+        sending = asyncio.create_task(_send(ctx, url, address))
         first, others = await beside(
-            _send(ctx, url, address),
-            partial(_others, ctx, url, address),
+            _end_of(sending),
+            partial(_others, ctx, url, address, sending),
             enough=lambda first: first.outcome != "unfinished",
             after_s=LONG_S,
         )
@@ -95,8 +97,6 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
         if first.info is not None:
             small, again = others or (None, None)
             transfers += [each for each in (small, again) if each is not None]
-            if len(transfers) == 3 and not (transfers[1].outcome == "finished" or first.stalled):
-                transfers.pop()
             break
     return transfers
 
@@ -108,10 +108,17 @@ def smaller(address: str, full_bytes: int | None) -> int:
     return max(LEAST_PACKET, min(SMALL_PACKET[4], (full_bytes or USUAL_BYTES) - MARGIN_BYTES))
 
 
-async def _others(ctx: Context, url: ControlUrl, address: str) -> tuple[Transfer, Transfer | None]:
-    """A request with small segments, and if it is delivered one with full ones again."""
+async def _end_of(sending: asyncio.Task[Transfer]) -> Transfer:
+    return await sending
+
+
+async def _others(
+    ctx: Context, url: ControlUrl, address: str, sending: asyncio.Task[Transfer]
+) -> tuple[Transfer, Transfer | None]:
+    """A request with small segments, and if it goes further than the one before, one with full ones again."""
     small = await _send(ctx, url, address, small_bytes=smaller(address, ctx.tunnel_mtu(address)))
-    return small, await _send(ctx, url, address) if small.outcome == "finished" or small.delivered else None
+    further = small.outcome == "finished" or (small.delivered and (await asyncio.shield(sending)).stalled)
+    return small, await _send(ctx, url, address) if further else None
 
 
 async def _send(ctx: Context, url: ControlUrl, address: str, *, small_bytes: int | None = None) -> Transfer:

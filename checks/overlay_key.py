@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
+from time import monotonic
 
 from preflight.api import (
     Context,
@@ -14,6 +15,7 @@ from preflight.api import (
     Station,
     check,
     codes,
+    facts,
     failed,
     for_each_peer,
     look,
@@ -21,31 +23,33 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tapped import Tapped
-from preflight.proto.tunnel.endpoint_turns import Seen, Turns, moved, turns
+from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched, moved, turns
 from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_another, on_the_wire, one_machine, strange
 
 PRODUCTS = ("wireguard", "tailscale", "nebula")
 MOST_PEERS = 6
 EACH_S, PROVOKED_S = 0.25, 1.0
 SHORT_S, LONG_S = 4.0, 10.0
-"""How long the endpoint is watched: not at all where nothing has come from the key in this run; longer where it has
-changed since the run began, or changes meanwhile. A responder's hello comes every three seconds."""
+"""How long the endpoint is watched, from the first trouble of the peer on: not at all where nothing has come from the
+key in this run; longer where it has changed since the run began, or changes meanwhile. A responder's hello comes every
+three seconds."""
 HANDSHAKES_S, SELDOM_S = 14.0, 0.75
 """Nebula's two machines take the session from each other every three to five seconds; each look at it is a log-in."""
 SESSION_S = 180.0
 """WireGuard takes and sends nothing more in the session of an older handshake."""
-STRANGE_S, OWN_S = 1.5, 12.0
+STRANGE_S, OWN_S = 1.5, 16.0
 """How soon a peer's data for another machine's session shows; and how soon WireGuard, of which the peer accepts nothing
-any more, makes another handshake: 15 s after it was first silent, and a run comes here after some seconds."""
+any more, makes another handshake: 15 s after it was first silent."""
 
 
 @check(
     "overlay.key",
     title="No other machine has the peer's key, or this node's",
     subject="peer",
-    needs=(),
+    needs=("overlay.route",),
     after=("reach.udp", "reach.icmp", "overlay.session", "udp.quality"),
     when="trouble",
+    reads=(facts.LossFacts, facts.AnswerFacts),
     timeout=20,
     timeout_per_peer=0.01,
     codes=(codes.OVERLAY_DUPLICATE_KEY,),
@@ -55,12 +59,29 @@ async def overlay_key(ctx: Context) -> AsyncGenerator[Result, None]:
 
     Each packet that fits the key moves the endpoint to its sender. A machine that has moved changes it once; where two
     machines send in turn, it returns. With a tap on WireGuard's own packets it also sees what the peer sends for a
-    session that this node does not have: then another machine has this node's key.
+    session that this node does not have: then another machine has this node's key. Who takes a peer's endpoint takes
+    its packets too: where none was lost, nobody is looked for.
     """
-    async for peer, result in for_each_peer(ctx.peers[:MOST_PEERS], partial(_watched, ctx), at_once=MOST_PEERS):
+    losing = [peer for peer in ctx.peers if not _all_arrived(ctx, peer)]
+    for peer in ctx.peers:
+        if peer not in losing:
+            yield _at_one_place(peer)
+    async for peer, result in for_each_peer(losing[:MOST_PEERS], partial(_watched, ctx), at_once=MOST_PEERS):
         yield result if result is not None else _nothing(peer)
-    for peer in ctx.peers[MOST_PEERS:]:
+    for peer in losing[MOST_PEERS:]:
         yield _nothing(peer)
+
+
+def _all_arrived(ctx: Context, peer: Peer) -> bool:
+    """Whether no packet of the longest measurement was lost, in either direction."""
+    ways = ctx.facts(facts.LossFacts, peer.target)
+    undirected = any(each.undirected for each in ctx.facts(facts.AnswerFacts, peer.target))
+    return bool(ways) and not undirected and all(way.received == way.sent for way in ways)
+
+
+def _at_one_place(peer: Peer) -> Result:
+    message = f"every packet to {peer.target} and from it arrived, so no other machine has taken its place"
+    return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
 
 
 def _nothing(peer: Peer) -> Result:
@@ -69,11 +90,12 @@ def _nothing(peer: Peer) -> Result:
 
 
 async def _watched(ctx: Context, peer: Peer) -> Result | None:
+    earlier = ctx.net.ways.endpoints.take(peer)
     state, known = _known(ctx.overlay, ctx.tunnel(peer.address), peer)
     if state is None or known is None or state.product not in PRODUCTS or known.last_handshake_unix_s == 0.0:
         return None
     if state.product != "wireguard":
-        found = await _turns(ctx, peer, state, known, [], lambda _: ())
+        found = await _turns(ctx, peer, state, known, earlier, [], lambda _: ())
         return judge(peer, known, state.product, found) if found is not None else None
     async with ctx.net.ways.tap(peer, state) as tap:
         readings: list[Reading] = []
@@ -82,7 +104,7 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
             await _read(ctx, peer, state, readings)
             await ctx.net.icmp.echo(peer.address, count=LEAST_MESSAGES, interval_s=EACH_S, timeout_s=0.0)
         wire = lambda seen: on_the_wire(tap.taken().packets, seen)  # noqa: E731
-        found = await _turns(ctx, peer, state, known, readings, wire, least_s=STRANGE_S if alive else 0.0)
+        found = await _turns(ctx, peer, state, known, earlier, readings, wire, STRANGE_S if alive else 0.0)
         if found is not None:
             one = one_machine(tap.taken().packets, found.places)
             return judge(peer, known, state.product, found) if not one else None
@@ -111,28 +133,32 @@ async def _turns(
     peer: Peer,
     state: OverlayState,
     known: OverlayPeer,
+    earlier: Watched | None,
     readings: list[Reading],
     wire: Callable[[Sequence[Seen]], Sequence[Seen]],
     least_s: float = 0.0,
 ) -> Turns | None:
     """Whether it goes to and fro.
 
-    readings: what the tunnel counts is added. wire: from where its packets came, of the places at which the product has
-    seen it. least_s: to look so long in any case.
+    earlier: what was seen of it before. readings: what the tunnel counts is added. wire: from where its packets came,
+    of the places at which the product has seen it. least_s: to look so long in any case.
     """
-    clock = asyncio.get_running_loop()
-    seen, rekeys = [Seen(known.endpoint, known.session)], known.session is not None
-    began, provoked, wait_s = clock.time(), -PROVOKED_S, max(least_s, SHORT_S)
-    while (found := turns(seen) or turns(wire(seen))) is None and clock.time() - began < wait_s:
+    began, provoked, rekeys = monotonic(), -PROVOKED_S, known.session is not None
+    since = earlier.since_s if earlier is not None else began
+    seen = [Seen(known.endpoint, known.session), *(earlier.seen if earlier is not None else ())]
+    ends = max(began + least_s, since + SHORT_S)
+    while (found := turns(seen) or turns(wire(seen))) is None and monotonic() < ends:
         # What nobody has moved is only read: what is sent would be counted by others who look at the same time.
-        if moved(seen) and clock.time() - provoked >= PROVOKED_S:
-            provoked = clock.time()
+        if moved(seen) and monotonic() - provoked >= PROVOKED_S:
+            provoked = monotonic()
             await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, state.interface)
         await asyncio.sleep(SELDOM_S if rekeys else EACH_S)
         now = await _read(ctx, peer, state, readings)
         seen.append(Seen(now.endpoint, now.session) if now is not None else Seen(None))
         came = rekeys or readings[-1].rx_bytes > (known.rx_bytes or 0)
-        wait_s = max(least_s, _patience_s(seen, came=came, rekeys=rekeys))
+        # What moves is provoked from here on only.
+        from_s = began if moved(seen) else since
+        ends = max(began + least_s, from_s + _patience_s(seen, came=came, rekeys=rekeys))
     return found
 
 

@@ -17,7 +17,7 @@ from preflight.api import (
     passed,
     warned,
 )
-from preflight.model.stun import StunAnswer, host_of
+from preflight.model.stun import Silence, StunAnswer, host_of
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder
 
@@ -56,7 +56,8 @@ async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
 async def measure(ctx: Context, peer: Peer) -> StunAnswer:
     """Ask, except whom other checks have found silent for seconds."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
-        return StunAnswer(peer.target, why="silent", rejected=silence.rejected)
+        why: Silence = "closed" if silence.port_unreachable else "silent"
+        return StunAnswer(peer.target, why=why, rejected=silence.rejected)
     return await ctx.net.stun.ask_peer(peer)
 
 

@@ -99,6 +99,7 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
 
 async def _more(ctx: Context, peer: Peer, tunnel: OverlayState | None) -> tuple[StampStats, AskResult, EchoStats]:
     """Everything that shows more about a silent peer, at once."""
+    ctx.net.troubled(peer)
     return await asyncio.gather(
         ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
         ctx.net.path.ask(peer, tunnel),

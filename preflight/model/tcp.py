@@ -90,7 +90,8 @@ class TcpInfo:
 
     snd_mss: the current size of segments. rcv_mss: the kernel's estimate of the largest received segment (536 at
     first). advmss: the size that this node advertised. pmtu: the kernel's path MTU. unacked, sacked, lost: segments in
-    flight; retransmitted: total so far. acked, received: bytes. out_of_order: segments that arrived after a gap.
+    flight; retransmitted: total so far. timeouts: how often in a row the oldest of them was sent again. acked,
+    received: bytes. out_of_order: segments that arrived after a gap.
     timestamps: both sides use the option, 12 bytes in each segment.
     """
 
@@ -102,6 +103,7 @@ class TcpInfo:
     sacked: int
     lost: int
     retransmitted: int
+    timeouts: int
     acked: int
     received: int
     out_of_order: int

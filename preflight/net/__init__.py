@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from preflight.proto.way.observation import Death
     from preflight.settings.load import Settings
 
+WATCHES = "overlay.key"
+"""The check that asks whether the endpoint of a peer in trouble goes to and fro."""
 TWIN_S = 4.0
 """For a control plane at a URL that may be right."""
 
@@ -69,7 +71,12 @@ class Net:
         """How good the paths are. decided: whether sessions are enough for a finding; peers: how many answer."""
         from preflight.net.stamp.quality import Quality
 
-        return Quality(self.path, self.turns, self._settings.thresholds, decided, peers)
+        return Quality(self.path, self.turns, self._settings.thresholds, decided, self.troubled, peers)
+
+    def troubled(self, peer: "Peer") -> None:
+        """Packets of a peer are lost: from now on it is watched where its endpoint is, if a check asks later."""
+        if WATCHES in self.planned:
+            self.ways.endpoints.begin(peer)
 
     @cached_property
     def turns(self) -> "Turns":
@@ -156,7 +163,7 @@ class Net:
     async def aclose(self) -> None:
         """Close what was opened; this creates no client that nobody used."""
         if "ways" in vars(self):
-            await self.ways.ahead.aclose()
+            await self.ways.aclose()
         if "control" in vars(self):
             await self.control.aclose()
         if "_routes" in vars(self):

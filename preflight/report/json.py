@@ -22,18 +22,24 @@ LARGEST_BYTES = 64_000_000
 DEEPEST = 64
 """Levels of lists and objects in a report to read."""
 _TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
+_NO_RESULTS = '\n  "results": []'
 _DIGITS = 20
 """Digits of an integer: 64 bits and a sign."""
 _EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "error": EXIT_ERROR}
 
 
 def render(report: Report) -> str:
-    """The contract's document, indented, with a newline at its end; remarks and `accepted` only if there are any."""
+    """The contract's document: indented, but each result on one line, because a mesh has thousands.
+
+    Remarks and `accepted` are there only if there are any.
+    """
     empty: dict[str, Any] = {} if report.remarks else {"remarks": True}
-    for part in ("diagnosis", "results"):
-        if not any(entry.accepted for entry in getattr(report, part)):
-            empty[part] = {"__all__": {"accepted"}}
-    return report.model_dump_json(by_alias=True, indent=2, exclude=empty or None) + "\n"
+    if not any(entry.accepted for entry in report.diagnosis):
+        empty["diagnosis"] = {"__all__": {"accepted"}}
+    unsaid = None if any(entry.accepted for entry in report.results) else {"accepted"}
+    frame = report.model_copy(update={"results": ()}).model_dump_json(by_alias=True, indent=2, exclude=empty or None)
+    lines = ",".join(f"\n    {entry.model_dump_json(by_alias=True, exclude=unsaid)}" for entry in report.results)
+    return frame.replace(_NO_RESULTS, f'\n  "results": [{lines}\n  ]' if lines else _NO_RESULTS, 1) + "\n"
 
 
 def schema() -> dict[str, Any]:

@@ -19,6 +19,7 @@ IDLE = TcpInfo(
     sacked=0,
     lost=0,
     retransmitted=0,
+    timeouts=0,
     acked=5684,
     received=9000,
     out_of_order=0,

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from itertools import cycle
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 from preflight_checks import overlay_key
 
-from preflight.api import Direction, Peer, Result
+from preflight.api import Context, Direction, Facts, Peer, Result
+from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tapped import TapPacket, Tapped
-from preflight.proto.tunnel.endpoint_turns import Turns
+from preflight.net import Net
+from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched
+from preflight.settings.load import Settings
 from tests.proto.tunnel.test_sessions_seen import packet
+from tests.sample_facts import sample
 
 B, OTHER = "192.0.2.2:51820", "192.0.2.9:51820"
 NB = Peer("10.66.0.2", "b")
@@ -87,15 +91,63 @@ class FakeTap:
         return Tapped(packets=tuple(self.packets))
 
 
-async def _run(first: OverlayState, read: Any, tap: FakeTap | None = None) -> list[Result]:
+async def _run(
+    first: OverlayState,
+    read: Any,
+    tap: FakeTap | None = None,
+    earlier: Watched | None = None,
+    measured: Sequence[Facts] = (),
+) -> list[Result]:
     async def echo(*_: Any, **__: Any) -> None:
         """It leaves, and the tap has seen the answer already."""
 
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
-    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap())
+    endpoints = SimpleNamespace(take=lambda _: earlier)
+    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints)
     net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways)
-    context: Any = SimpleNamespace(peers=(NB,), overlay=first, tunnel=lambda _: "wg0", net=net)
+    context = Context(Settings(), (NB,), first, cast("Net", net), {NB.target: tuple(measured)})
     return [result async for result in overlay_key.overlay_key.function(context)]
+
+
+async def unread() -> OverlayState:
+    """A tunnel that nobody has to look at again."""
+    raise AssertionError("it was read")
+
+
+@pytest.mark.parametrize(("places", "found"), [((OTHER, B, OTHER), True), ((B, B, B), False)])
+def test_what_was_seen_before_counts(places: Sequence[str], found: bool) -> None:
+    """Nobody waits for what was seen while other checks measured."""
+    earlier = Watched(time.monotonic() - overlay_key.SHORT_S, [Seen(place) for place in places])
+    (result,) = asyncio.run(_run(tunnel(B), unread, earlier=earlier))
+    assert (str(result.code) == "overlay.duplicate-key") == found
+
+
+def lossy(received: int) -> LossFacts:
+    """A direction of 200 packets."""
+    return sample(LossFacts, sent=200, received=received)
+
+
+@pytest.mark.parametrize(
+    ("measured", "looked_at"),
+    [
+        ((lossy(200), lossy(200)), False),
+        ((lossy(200), lossy(190)), True),
+        ((lossy(200), lossy(200), AnswerFacts(sent=220, answered=200, undirected=20)), True),
+        ((), True),
+    ],
+)
+def test_a_peer_that_lost_nothing_is_at_one_place(measured: Sequence[Facts], looked_at: bool) -> None:
+    """What is wrong with its delays is not the work of another machine, which would have taken its packets."""
+    asked = 0
+
+    async def read() -> OverlayState:
+        nonlocal asked
+        asked += 1
+        return tunnel(B)
+
+    (result,) = asyncio.run(_run(tunnel(B), read, measured=measured))
+    assert (asked > 0) == looked_at
+    assert ("every packet to b and from it arrived" in result.message) == (not looked_at)
 
 
 def test_one_machine_with_two_ways_is_not_two() -> None:

@@ -43,13 +43,19 @@ class PathMtuProbes:
         return telling(self._listener, f"pmtu.{source}", subject)
 
     async def search(
-        self, peer: Peer, direction: OneWay, *, ceiling_bytes: int | None = None, tunnel_bytes: int | None = None
+        self,
+        peer: Peer,
+        direction: OneWay,
+        *,
+        ceiling_bytes: int | None = None,
+        tunnel_bytes: int | None = None,
+        rtt_s: float | None = None,
     ) -> PathMtu:
         """Find the path MTU to or from a peer, exact to the byte.
 
         ceiling_bytes: largest IP packet to try; by default the MTU of the interface that leads to the peer, or of the
-        tunnel (tunnel_bytes) behind it. In the reverse direction the MTU that the peer reports wins. A network that
-        does not answer is a `SearchOutcome`.
+        tunnel (tunnel_bytes) behind it. In the reverse direction the MTU that the peer reports wins. rtt_s: the round
+        trip of other packets, if known. A network that does not answer is a `SearchOutcome`.
         """
         tell = self._tell("strict" if self._search is StrictPathMtuSearch else "fast", f"{peer.target} {direction}")
         nothing = PathMtu(direction=direction, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling_bytes or 0)
@@ -67,6 +73,7 @@ class PathMtuProbes:
                 key=self._key_for(peer.address),
                 reassembled=host.reassembled,
                 budget=self._budgets[direction],
+                rtt_s=rtt_s,
                 tell=tell,
             )
             return await drive(self._search(exchange), link, tell) or nothing

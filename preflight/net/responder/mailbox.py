@@ -15,7 +15,8 @@ from preflight.proto.responder.mailbox_probe import RESULT_TYPE, PayloadError, P
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
 
-POLL_S = 0.5
+POLL_S = 0.25
+"""Only for the seconds in which somebody waits for a result."""
 LEFTOVER_MS = 600_000
 """Results of this age are removed if nobody waits for them any more."""
 

@@ -71,6 +71,7 @@ class PathProbes:
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: dict[str, StampStats] = {}
         self._closed: set[str] = set()
+        self._first: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
@@ -107,9 +108,15 @@ class PathProbes:
         self._learn(peer, stats.answered, signed=key is not None)
         if authenticated and not stats.answered:
             self._silent[peer.address] = stats
+        elif stats.answered:
+            self._first.setdefault(peer.address, stats)
         if stats.port_unreachable:
             self._closed.add(peer.address)
         return stats
+
+    def first(self, peer: Peer) -> StampStats | None:
+        """The first session of this run that the responder answered."""
+        return self._first.get(peer.address)
 
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
@@ -125,10 +132,12 @@ class PathProbes:
     def proven_silent(self, peer: Peer) -> StampStats | None:
         """The last session with a responder that answered neither it nor what it was asked for seconds; else None.
 
-        It is not waited for again in this run.
+        Where the peer's host said that nobody listens, no seconds are needed. It is not waited for again in this run.
         """
-        asked = self._asked.get(peer.address)
-        return None if asked is None or asked.answered or asked.sent == 0 else self._silent.get(peer.address)
+        session, asked = self._silent.get(peer.address), self._asked.get(peer.address)
+        if session is not None and session.port_unreachable:
+            return session
+        return None if asked is None or asked.answered or asked.sent == 0 else session
 
     def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
         """A signed answer counts for the whole run: later silence to signed packets has another reason than the key."""
@@ -304,7 +313,7 @@ class _Inquiry:
     async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
         """The peer's report by mailbox; packets go on until one is answered, a hello decides, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
-        decided = asyncio.create_task(_until_decided(mailbox, hellos))
+        decided = asyncio.create_task(self._until_decided(mailbox, hellos))
         again = asyncio.create_task(run_session(retry, self._link, self._tell))
         try:
             done, _ = await asyncio.wait({decided, again}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -320,6 +329,20 @@ class _Inquiry:
                 task.cancel()
             await asyncio.gather(decided, mailbox, again, return_exceptions=True)
 
+    async def _until_decided(
+        self, mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None
+    ) -> None:
+        """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
+        heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
+        try:
+            reply = await asyncio.shield(mailbox)
+            if not isinstance(reply, ProbeResult):
+                await heard
+            elif self._sorter.probes < reply.report.sent:
+                await asyncio.sleep(GRACE_S)
+        finally:
+            heard.cancel()
+
     async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
         try:
             result = await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce, self._public_key)
@@ -329,18 +352,6 @@ class _Inquiry:
         report = result.report
         self._tell(monotonic(), "mailbox-result", received=report.received, sent=report.sent, refusal=result.refusal)
         return result
-
-
-async def _until_decided(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
-    """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
-    heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
-    try:
-        if isinstance(await asyncio.shield(mailbox), ProbeResult):
-            await asyncio.sleep(GRACE_S)
-        else:
-            await heard
-    finally:
-        heard.cancel()
 
 
 def _about_the_tunnel(result: AskResult, tunnel: OverlayState | None) -> AskResult:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from preflight.model.path import StampStats, combined
 from preflight.model.peer import Peer
 from preflight.net.turns import Turns
-from preflight.proto.stamp.enough import Limits, certain, clean, open_question, present
+from preflight.proto.stamp.enough import Limits, as_bad, certain, clean, open_question, present
 from preflight.proto.stamp.pace import (
     CARRIED_SHARE,
     FEWEST,
@@ -26,16 +26,18 @@ from preflight.proto.stamp.pace import (
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
 
-MOST_PACKETS = 25_000
-LEAST_EACH, MOST_EACH = 50, 200
-"""Of the first session with each peer: a large mesh shares `MOST_PACKETS`, because this must not become a load test."""
+MOST_PACKETS = 10_000
+LEAST_EACH, MOST_EACH, LEAST_MORE = 20, 200, 10
+"""Of the first sessions with each peer: a large mesh shares `MOST_PACKETS`, because this must not become a load test.
+There the packets of this run that came before count too, and at least a few more are sent."""
 SILENT_COUNT = 10
 """Packets to a responder that was silent before, in case it has started."""
 CONFIRM_COUNT = 300
 CONFIRM_MOST, CONFIRM_S = 3000, 12.0
 """Packets and seconds for the first peers with trouble: enough to distinguish a loss of 2 % from one below 1 %."""
 SLOW_COUNT, SLOW_TIMES = 100, 3
-"""Packets of a session at a quarter of the pace; how many at most for trouble that the first did not show at all."""
+"""Packets of two sessions at a quarter of the pace, of which the first may be enough; how many such pairs at most for
+trouble that the first did not show at all."""
 LONGEST_QUEUE_S = 2.0
 FULLY_CONFIRMED = 3
 BRIEFLY, BRIEF_MOST = 32, 600
@@ -45,7 +47,8 @@ BRIEFLY, BRIEF_MOST = 32, 600
 class Quality:
     """Sessions with the peers of a run.
 
-    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. peers: how many answer.
+    turns: of the run's checks. decided: whether a peer's sessions are enough for a finding. troubled: gets each
+    peer whose packets are lost. peers: how many answer.
     """
 
     def __init__(
@@ -54,9 +57,11 @@ class Quality:
         turns: Turns,
         limits: Limits,
         decided: Callable[[Peer, StampStats], bool],
+        troubled: Callable[[Peer], None],
         peers: int,
     ) -> None:
-        self._path, self._turns, self._limits, self._decided, self._peers = path, turns, limits, decided, peers
+        self._path, self._turns, self._limits, self._peers = path, turns, limits, peers
+        self._decided, self._troubled = decided, troubled
         self.pace = Pace()
         self._sessions = Turns(lambda: self.pace.at_once)
         self._first = packets_each(peers)
@@ -80,6 +85,8 @@ class Quality:
                 if stats.answered:
                     self.pace.went_well()
                 return stats
+            if stats.lost:
+                self._troubled(peer)
             if not queued(stats):
                 return await self._settled(peer, FIRST_PER_S, stats)
         async with self._sessions.alone(), self._turns.alone_instead():
@@ -87,8 +94,14 @@ class Quality:
 
     async def _first_session(self, peer: Peer) -> StampStats:
         """The first packets leave alone: they show a slow link before it is loaded."""
-        per_s = self.pace.session_per_s
-        count = packets(per_s, self._first, self._peers)
+        per_s, most, before = self.pace.session_per_s, self._first, self._path.first(peer)
+        if before is not None and most < MOST_EACH:
+            if clean(before, self._limits):
+                more = max(packets(per_s, most - before.sent, self._peers), LEAST_MORE)
+                again = await self._session(peer, per_s, more)
+                return combined([before, again]) if again.answered else again
+            most = MOST_EACH
+        count = packets(per_s, most, self._peers)
         feeler = await self._session(peer, per_s, min(count, FEWEST))
         if count <= FEWEST or not feeler.answered or not clean(feeler, self._limits):
             return feeler
@@ -114,7 +127,7 @@ class Quality:
         """What is left of a session's trouble at slower paces, or what more packets show of it at this one."""
         sessions, slow, quicker = [stats], list[StampStats](), None
         while not clean(combined(sessions), self._limits) and per_s / QUARTER >= SLOWEST_PER_S:
-            slower = await self._slower(peer, per_s)
+            slower = await self._slower(peer, per_s, combined(sessions))
             if not made_by_load(combined(sessions), slower, self._limits.jitter_ms):
                 slow = [slower]
                 break
@@ -137,11 +150,16 @@ class Quality:
         while not bad & present(combined(slow), self._limits):
             if len(slow) >= SLOW_TIMES or made_by_load(stats, combined(slow), self._limits.jitter_ms):
                 return True
-            slow.append(await self._slower(peer, per_s))
+            slow.append(await self._slower(peer, per_s, stats))
         return False
 
-    async def _slower(self, peer: Peer, per_s: float) -> StampStats:
-        return await self._session(peer, per_s / QUARTER, packets(per_s / QUARTER, SLOW_COUNT))
+    async def _slower(self, peer: Peer, per_s: float, fast: StampStats) -> StampStats:
+        """At a quarter of the pace: half as many packets are enough where they are clear about what was seen at it."""
+        count = packets(per_s / QUARTER, SLOW_COUNT)
+        half = await self._session(peer, per_s / QUARTER, count // 2)
+        if as_bad(half, fast, self._limits) or made_by_load(fast, half, self._limits.jitter_ms):
+            return half
+        return combined([half, await self._session(peer, per_s / QUARTER, count - count // 2)])
 
     async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
         """The sessions, and as many more as it takes until something is certain."""

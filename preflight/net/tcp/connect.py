@@ -48,6 +48,11 @@ class Tcp:
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._listener = listener
+        self._silent: dict[tuple[str, int], str] = {}
+
+    def silent(self, address: str, port: int) -> bool:
+        """Whether nothing answered the last connection of this run: waiting for it again is useless."""
+        return (address, port) in self._silent
 
     async def connect(self, address: str, port: int, timeout_s: float = 3.0) -> Connection:
         """Complete a TCP handshake and close again."""
@@ -57,6 +62,9 @@ class Tcp:
 
         def ended(outcome: ConnectOutcome, detail: str = "", offender: str | None = None) -> Connection:
             elapsed_ms = (time.perf_counter() - began) * 1000
+            self._silent.pop((address, port), None)
+            if outcome == "timeout":
+                self._silent[address, port] = detail
             tell(time.monotonic(), "connect-ended", port=port, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail)
             return Connection(address, port, outcome, elapsed_ms, detail, offender)
 
@@ -89,7 +97,9 @@ class Tcp:
     async def transfer(
         self, address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
     ) -> Transfer:
-        """Send a request of several full segments; see `preflight.net.tcp.transfer`."""
+        """Send a request of several full segments; see `preflight.net.tcp.transfer`. The silent are not waited for."""
+        if (why := self._silent.get((address, port))) is not None:
+            return Transfer(address, port, "timeout", len(request), max_segment, detail=why)
         return await transfer(
             address, port, request, server_name=server_name, max_segment=max_segment, listener=self._listener
         )
@@ -108,7 +118,10 @@ class Tcp:
 
         send: a request (never a secret) for that second, untrusted connection, so that the answer shows the time. On
         the first one it is sent only if the server asks for a certificate: TLS 1.3 says only later that it demands one.
+        Who was silent before is not waited for again.
         """
+        if (why := self._silent.get((address, port))) is not None:
+            return Handshake(address, port, "timeout", 0.0, why)
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "tls-started", port=port, server_name=server_name, timeout_s=timeout_s)
         began, seen = time.perf_counter(), _Seen()

@@ -7,6 +7,7 @@ import ssl
 import struct
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 from preflight.model.event import Listener, telling
@@ -17,7 +18,11 @@ from preflight.proto.tcp import info as tcpinfo
 
 CONNECT_S = 3.0
 PATIENCE_S = 2.5
-"""By then a stalled connection has retransmitted three times: at 0.2, 0.6 and 1.4 s (RFC 6298, Linux's least RTO)."""
+TIMEOUTS = 3
+"""A connection stalls for certain once this many retransmissions in a row, at 0.2, 0.6 and 1.4 s (RFC 6298, Linux's
+least RTO), got no answer in some round trips."""
+LOOK_S = 0.1
+ANSWER_RTTS = 2
 PATIENCE_RTTS = 5
 LONGEST_PATIENCE_S = 3.0
 ENOUGH_BYTES = 8192
@@ -91,13 +96,23 @@ async def _patiently(
     link: socket.socket, meter: socket.socket, request: bytes, server_name: str | None
 ) -> tuple[TransferOutcome, str]:
     patience_s = min(max(PATIENCE_S, PATIENCE_RTTS * _info(meter).rtt_us / 1e6), LONGEST_PATIENCE_S)
+    exchange = asyncio.create_task(_exchange(link, request, server_name))
+    began, vain_since = time.monotonic(), inf
     try:
-        async with asyncio.timeout(patience_s):
-            return await _exchange(link, request, server_name)
-    except TimeoutError:
-        # The kernel must not retransmit for minutes for a connection that nobody waits for.
-        meter.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        return "unfinished", f"not finished within {patience_s:.1f} s"
+        while not exchange.done() and (waited_s := time.monotonic() - began) < patience_s:
+            info = _info(meter)
+            vain_since = min(vain_since, waited_s) if info.timeouts >= TIMEOUTS and info.unacked else inf
+            if waited_s - vain_since >= max(LOOK_S, ANSWER_RTTS * info.rtt_us / 1e6):
+                break
+            await asyncio.wait({exchange}, timeout=min(LOOK_S, patience_s - waited_s))
+        if exchange.done():
+            return exchange.result()
+    finally:
+        exchange.cancel()
+        await asyncio.gather(exchange, return_exceptions=True)
+    # The kernel must not retransmit for minutes for a connection that nobody waits for.
+    meter.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    return "unfinished", f"not finished within {time.monotonic() - began:.1f} s"
 
 
 async def _exchange(link: socket.socket, request: bytes, server_name: str | None) -> tuple[TransferOutcome, str]:

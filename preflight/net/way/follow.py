@@ -25,6 +25,7 @@ from preflight.model.tapped import TapPacket
 from preflight.model.udp_port import UdpPort
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.echo import ask_echo
+from preflight.net.way.endpoints import Endpoints
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.openvpn_remote import openvpn_remote
@@ -90,6 +91,12 @@ class PacketWays:
         self._questions = KernelQuestions(listener)
         self._one_burst = asyncio.Lock()
         self.ahead = Ahead(self._observed)
+        self.endpoints = Endpoints(overlay)
+
+    async def aclose(self) -> None:
+        """End what nobody has taken."""
+        await self.endpoints.aclose()
+        await self.ahead.aclose()
 
     async def follow(
         self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()

@@ -29,16 +29,16 @@ class OuterTrace:
         self._listener = listener
 
     async def follow(self, flow: Flow) -> Traces:
-        """The fresh flow and echoes in parallel, the tunnel's own flow last: it alone may refresh a mapping.
+        """The tunnel's own flow, a fresh one and echoes in parallel. Only the own flow may refresh a mapping: its own.
 
         Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """
         fresh_flow = replace(flow, source_port=_fresh_port(flow))
-        fresh, echo = await asyncio.gather(
+        own, fresh, echo = await asyncio.gather(
+            self.trace(flow),
             self.trace(fresh_flow),
             self.trace(replace(flow, protocol="icmp", source_port=None, destination_port=None)),
         )
-        own = await self.trace(flow)
         doubtful = in_doubt(own, fresh)
         if not doubtful:
             return Traces(own=own, fresh=fresh, echo=echo)

@@ -99,7 +99,7 @@ class Exchange:
     address: the peer's, for the size of the headers. ceiling: MTU of the sending interface, bytes; in the reverse
     direction the peer's report replaces it. token: eight random bytes. key: the responders' shared key. reassembled:
     this host's own count of reassembled datagrams, read when an answer comes in the reverse direction; None = unknown.
-    budget: the pace of this direction, which all searches of a run share.
+    budget: the pace of this direction, which all searches of a run share. rtt_s: what other packets needed, if known.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Exchange:
         key: bytes | None = None,
         reassembled: Callable[[], int | None] = lambda: None,
         budget: Budget | None = None,
+        rtt_s: float | None = None,
         tell: Tell = silent,
     ) -> None:
         self.result: PathMtu | None = None
@@ -120,6 +121,8 @@ class Exchange:
         self.evidence = SizeEvidence(max(SMALLEST, min(ceiling, LARGEST)))
         self.probes: dict[int, Probe] = {}
         self.rtt = RoundTrip()
+        if rtt_s is not None:
+            self.rtt.sample(rtt_s)
         self.fragments = FragmentCount()
         self.cookie: bytes | None = None
         self.reported: list[int] = []

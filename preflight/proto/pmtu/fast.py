@@ -1,11 +1,13 @@
 """Datagram path-MTU search in one direction, without I/O: bursts of sizes that end in known-good packets.
 
-The `fast` search classifies losses as RFC 4821 sections 7.5 and 7.6 do and needs about five round trips; it does not
-keep RFC 8899's timers. ICMP errors only choose which sizes to try, and show whether the sender is signalled; they never
-set the value (RFC 8899 section 4.6). All sizes are IP packets in bytes, all times seconds of any steady clock.
+The `fast` search classifies losses as RFC 4821 sections 7.5 and 7.6 do. It needs two round trips where all fits and
+about four where packets vanish, in reverse one more; it does not keep RFC 8899's timers. ICMP errors only choose which
+sizes to try, and show whether the sender is signalled; they never set the value (RFC 8899 section 4.6). All sizes are
+IP packets in bytes, all times seconds of any steady clock.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.core import Core, Datagram, Received, Refusal
@@ -21,7 +23,7 @@ ROOM = 8
 PACE_S = 0.0001
 LONGEST_TIMEOUT_S = 2.0
 UNKNOWN_LINK_S = 0.4
-"""How long, at least, the first burst may take: nobody knows yet how slow the link is."""
+"""How long, at least, a burst may take until one was answered: nobody knows yet how slow the link is."""
 SHORTEST_GRACE_S, SHORTEST_DECIDING_GRACE_S = 0.001, 0.003
 """How long, at least, to wait for a late answer after the one that closes a burst."""
 SILENT_BURSTS = 3
@@ -40,7 +42,9 @@ class PathMtuSearch(Core[PathMtu]):
         self._next_send = self._deadline = 0.0
         self._paced_s = 0.0
         self._silent = 0
-        self._straggled = False
+        self._straggled = self._link_shown = False
+        self._uncounted: frozenset[int] = frozenset()
+        self._until_counted: Sequence[int] = ()
 
     @property
     def result(self) -> PathMtu | None:
@@ -73,8 +77,9 @@ class PathMtuSearch(Core[PathMtu]):
     def _patience_s(self) -> float:
         """How long to wait for answers behind the last datagram of a burst."""
         wait_s: float = min(self._rtt.timeout * 2**self._silent, LONGEST_TIMEOUT_S)
-        first = self._exchange.rounds == 1 and not self._exchange.budget.limited
-        return max(wait_s, UNKNOWN_LINK_S) if first else wait_s
+        unknown = not self._link_shown and not self._exchange.budget.limited
+        large = any(not probe.greeting for probe in self._burst)
+        return max(wait_s, UNKNOWN_LINK_S) if unknown and large else wait_s
 
     def receive(self, received: Received, now: float) -> None:
         """Take a datagram from the peer; the search ignores what does not belong to it."""
@@ -109,14 +114,23 @@ class PathMtuSearch(Core[PathMtu]):
     def _plan(self, now: float) -> None:
         """Lay out the next burst; a datagram carries one probe, or one request for several.
 
-        The first burst is a greeting: it fetches the cookie, the round-trip time and what the peer knows. Later
-        greetings go with requests, because only the peer learns of ICMP errors on the way here.
+        When the peer reads its count for the first time, all of the first burst may be there already: the largest size
+        may be lost in it, which shortens the search, but that it came whole is not known yet.
+
+        The first burst begins with a greeting: it fetches the round-trip time, that count, and for requests the cookie
+        without which the peer sends nothing large. Later greetings go with requests, because only the peer learns of
+        ICMP errors on the way here.
         """
         forward = self._exchange.forward
         self._exchange.fragments.mark()
         self._straggled = False
-        wanted = [*map(self._exchange.probe, self._sizes())] if self._exchange.cookie is not None else []
-        greetings = 0 if forward and wanted else 1 if wanted else 1 + 2 * self._silent
+        may = self._exchange.cookie is not None or (forward and not self._silent)
+        wanted = [*map(self._exchange.probe, self._sizes())] if may else []
+        greetings = 0 if forward and self._exchange.rounds else 1
+        if not wanted:
+            greetings = 1 + 2 * self._silent
+        if self._exchange.rounds == 0:
+            self._uncounted = frozenset(probe.number for probe in wanted if probe.size == self._evidence.ceiling)
         greeting = [self._exchange.probe(SMALLEST, greeting=True) for _ in range(greetings)]
         self._burst = greeting + wanted
         # On a slow link each answer is asked for by itself, so that answers are paced too.
@@ -129,7 +143,10 @@ class PathMtuSearch(Core[PathMtu]):
         evidence = self._evidence
         ceiling = evidence.ceiling
         if evidence.largest_passing == 0 or not (evidence.lost or evidence.fragmented):
-            return (*(size for size in (ceiling, BASE, ceiling) if size <= ceiling), SMALLEST)
+            if self._exchange.rounds == 0:
+                return (ceiling, BASE if ceiling > BASE else SMALLEST)
+            middle = (BASE,) if evidence.largest_passing == 0 and ceiling >= BASE else ()
+            return (ceiling, *middle, ceiling, SMALLEST)
         return evidence.next_sizes(ROOM, self._exchange.hint())
 
     def _late(self, probe: Probe, now: float) -> None:
@@ -138,7 +155,7 @@ class PathMtuSearch(Core[PathMtu]):
         self._exchange.tell(now, "probe-late", number=probe.number, size_bytes=probe.size)
         if probe.given_up:
             self._evidence.lost[probe.size] -= 1
-        if self._exchange.fragments.untouched:
+        if self._exchange.fragments.untouched and probe.number not in self._uncounted:
             self._evidence.whole[probe.size] += 1
         if self._evidence.settled:
             self._exchange.finish(SearchOutcome.MEASURED, now)
@@ -169,18 +186,30 @@ class PathMtuSearch(Core[PathMtu]):
         came = [probe for probe in measured if probe.arrived]
         if not came:
             return
+        self._link_shown = True
         fragments = self._exchange.new_fragments
         if fragments and (self._straggled or not _only_the_largest_missing(measured)):
             return  # a packet that is missing or late may be among those that were counted
-        split = attribute_fragments((probe.size for probe in came), fragments)
+        counted = (probe.size for probe in came if probe.number not in self._uncounted)
+        split = attribute_fragments(counted, fragments)
         if split is None or SMALLEST in split[1]:
             self._exchange.misfit(now)
             return
         self._evidence.whole.update(split[0])
         self._evidence.fragmented.update(split[1])
+        self._until_counted = self._recounted(split[0])
         for probe in measured[: measured.index(came[-1])]:
             if not probe.arrived:
                 self._exchange.give_up(probe, now)
+
+    def _recounted(self, whole: Sequence[int]) -> Sequence[int]:
+        """The sizes that only the first burst has shown to be whole. Its word ends where a later one has its own."""
+        if self._exchange.forward and self._exchange.rounds == 1:
+            return whole
+        votes = self._evidence.whole
+        again = [size for size in self._until_counted if votes[size] + self._evidence.fragmented[size] > 1]
+        votes.subtract(again)
+        return [size for size in self._until_counted if size not in again]
 
     def _grace(self) -> float:
         """Seconds to wait for late answers: too few cost a round early, and a correct result late in the search."""

@@ -7,6 +7,8 @@ from typing import Protocol
 from preflight.model.path import StampStats
 from preflight.proto.stamp.pace import JITTER_PERCENTILE, at_least, at_most, jitter_limit_ms
 
+ABOUT = 0.8
+"""A share is about as large as another one from this part of it on."""
 LEAST_EVENTS = 3
 """Fewer lost, late or duplicated packets are chance, whatever the percentage."""
 
@@ -64,10 +66,21 @@ def present(stats: StampStats, limits: Limits) -> frozenset[str]:
     return frozenset(each.name for each in found)
 
 
+def as_bad(slow: StampStats, fast: StampStats, limits: Limits) -> bool:
+    """Whether something is bad beyond chance in a slow session, and about as bad as in a fast one."""
+    before = {(each.way, each.name): _share(each) for each in _of(fast, limits)}
+    return any(
+        significant(each.events, each.packets, each.percent)
+        and _share(each) >= ABOUT * before.get((each.way, each.name), 100.0)
+        for each in _of(slow, limits)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Property:
-    """Events of one kind in one direction, the packets that they are of, and the share from which it is bad."""
+    """Events of one kind, the packets that they are of, and the share from which it is bad. way: the direction."""
 
+    way: str
     name: str
     events: int
     packets: int
@@ -81,15 +94,15 @@ def _share(each: _Property) -> float:
 def _of(stats: StampStats, limits: Limits) -> Iterator[_Property]:
     """Each property that had an event."""
     if stats.undirected:
-        yield _Property("loss", stats.undirected, stats.sent, limits.loss_percent)
-    for way in (stats.forward, stats.reverse):
+        yield _Property("", "loss", stats.undirected, stats.sent, limits.loss_percent)
+    for name, way in (("forward", stats.forward), ("reverse", stats.reverse)):
         if way is not None:
             late_ms = jitter_limit_ms(stats, limits.jitter_ms)
             late = sum(delay_ms >= late_ms for delay_ms in way.delay_variation_ms)
             found = (
-                _Property("loss", way.lost, way.sent, limits.loss_percent),
-                _Property("jitter", late, way.observed, 100 - JITTER_PERCENTILE),
-                _Property("reordering", way.reordered, way.observed, limits.reordering_percent),
-                _Property("duplication", way.duplicated, way.observed, limits.duplication_percent),
+                _Property(name, "loss", way.lost, way.sent, limits.loss_percent),
+                _Property(name, "jitter", late, way.observed, 100 - JITTER_PERCENTILE),
+                _Property(name, "reordering", way.reordered, way.observed, limits.reordering_percent),
+                _Property(name, "duplication", way.duplicated, way.observed, limits.duplication_percent),
             )
             yield from (each for each in found if each.events)

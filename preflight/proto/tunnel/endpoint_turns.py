@@ -18,6 +18,13 @@ class Seen(NamedTuple):
     session: int | None = None
 
 
+class Watched(NamedTuple):
+    """Where a peer was at several moments, in order. since_s: from which moment of the steady clock on."""
+
+    since_s: float
+    seen: Sequence[Seen]
+
+
 @dataclass(frozen=True, slots=True)
 class Turns:
     """The two places, in the order in which they were seen, and how often it changed."""

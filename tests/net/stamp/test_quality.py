@@ -28,7 +28,7 @@ def decided(peer: Peer, stats: StampStats) -> bool:
 
 def quality(path: object, peers: int = 1) -> Quality:
     """A run's sessions on a path."""
-    return Quality(cast("PathProbes", path), Turns(), LIMITS, decided, peers)
+    return Quality(cast("PathProbes", path), Turns(), LIMITS, decided, lambda _: None, peers)
 
 
 def measured(lines: Lines, peer: Peer = PEER) -> StampStats:
@@ -55,7 +55,12 @@ class Path:
 
     sessions: list[StampStats]
     quiet: bool = False
+    before: StampStats | None = None
     asked: list[tuple[int, float]] = field(default_factory=list)
+
+    def first(self, peer: Peer) -> StampStats | None:
+        """As PathProbes: what an earlier check of the run measured."""
+        return self.before
 
     def proven_silent(self, peer: Peer) -> StampStats | None:
         """As PathProbes: nobody."""
@@ -83,13 +88,13 @@ SLOW = FIRST_PER_S / QUARTER
         # Trouble that stays at a quarter of the pace is confirmed at the pace at which it was found, until it is clear.
         (
             [session(direction(lost=1))] * 9,
-            [(FEWEST, FIRST_PER_S), (100, SLOW), (CONFIRM_COUNT, FIRST_PER_S), (CONFIRM_COUNT, FIRST_PER_S)],
+            [(FEWEST, FIRST_PER_S), (50, SLOW), (50, SLOW), (CONFIRM_COUNT, FIRST_PER_S)],
         ),
         # Where packets waited it is measured again alone first; what is certain then needs no more of them.
-        ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (100, SLOW)]),
+        ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         # Trouble that is gone alone, or at a quarter of the pace, was made by these packets.
         ([LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S)]),
-        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (100, SLOW)]),
+        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         ([StampStats(sent=20, answered=0)], [(FEWEST, FIRST_PER_S)]),
     ],
 )
@@ -109,10 +114,26 @@ def test_a_silent_responder_gets_few_packets() -> None:
     assert path.asked == [(SILENT_COUNT, FIRST_PER_S)]
 
 
-@pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (125, 200), (126, 198), (250, 100), (5000, 50)])
+@pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (50, 200), (51, 196), (100, 100), (5000, 20)])
 def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
     """The packets of all peers together have a bound, and each peer gets enough to distinguish trouble from none."""
     assert packets_each(peers) == each
+
+
+@pytest.mark.parametrize(
+    ("before", "peers", "asked"),
+    [
+        (session(direction(10)), 501, [(10, FIRST_PER_S)]),
+        (session(direction(10)), 100, [(90, FIRST_PER_S)]),
+        (session(direction(10)), 9, [(FEWEST, FIRST_PER_S), (180, FIRST_PER_S)]),
+        (session(direction(10, lost=1)), 501, [(FEWEST, FIRST_PER_S), (180, FIRST_PER_S)]),
+    ],
+)
+def test_in_a_large_mesh_earlier_packets_count(before: StampStats, peers: int, asked: list[tuple[int, float]]) -> None:
+    """Each peer gets few packets there, so none of them is wasted; who has lost one gets as many as in a small mesh."""
+    path = Path([CLEAN], before=before)
+    asyncio.run(quality(path, peers).measure(PEER))
+    assert path.asked == asked
 
 
 SLOW_LINES = [

@@ -38,18 +38,28 @@ def test_open_and_refused(address: str) -> None:
 
 
 def test_a_full_backlog_is_silence() -> None:
-    """A listener that takes no more connections drops them: no answer within the time given."""
+    """A listener that takes no more connections drops them: no answer within the time given.
+
+    Later checks of the run do not wait for it again, until somebody got through.
+    """
+    tcp = Tcp()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        place = listener.getsockname()
+        host, port = listener.getsockname()
         with socket.socket() as first, socket.socket() as second:
             for waiting in (first, second):
                 waiting.setblocking(False)
-                waiting.connect_ex(place)
-            connection = asyncio.run(Tcp().connect(place[0], place[1], timeout_s=0.3))
+                waiting.connect_ex((host, port))
+            connection = asyncio.run(tcp.connect(host, port, timeout_s=0.3))
+            assert tcp.silent(host, port)
+            transfer = asyncio.run(tcp.transfer(host, port, ASK))
+            handshake = asyncio.run(tcp.handshake(host, port, "control.example"))
     assert connection.outcome == "timeout"
-    assert "0.3 s" in connection.detail
+    assert {transfer.outcome, handshake.outcome} == {"timeout"}
+    assert {connection.detail, transfer.detail, handshake.detail} == {"no answer within 0.3 s"}
+    asyncio.run(tcp.connect(host, port))
+    assert not tcp.silent(host, port)
 
 
 def test_an_address_without_a_way_is_unreachable() -> None:

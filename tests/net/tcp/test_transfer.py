@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,6 +81,15 @@ def test_one_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.info is not None
     assert (done.info.unacked, done.info.lost, done.info.received) == (0, 0, 50)
     assert "0.3 s" in done.detail
+
+
+def test_one_that_was_sent_again_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects who waits: what three retransmissions did not get through, the rest of the patience does not either."""
+    counted = shell._info
+    monkeypatch.setattr(shell, "PATIENCE_S", 3600.0)
+    monkeypatch.setattr(shell, "LONGEST_PATIENCE_S", 3600.0)
+    monkeypatch.setattr(shell, "_info", lambda link: replace(counted(link), timeouts=shell.TIMEOUTS, unacked=4))
+    assert served(answering(50, hang=True)).outcome == "unfinished"
 
 
 def test_one_that_hangs_up_at_once() -> None:

@@ -111,6 +111,8 @@ class Network:
     """Whose ICMP errors come at every step: what they quote, and the MTU that they claim."""
     address: str = PEER
     node: str = NODE
+    rtt_s: float | None = None
+    """What this node knows of the round trip before it begins."""
     now: float = 100.0
     queue: list[tuple[float, int, str, bytes]] = field(default_factory=list)
 
@@ -170,6 +172,7 @@ class Network:
             token=TOKEN,
             key=self.key,
             reassembled=lambda: self.put_together["node"] if self.counts else None,
+            rtt_s=self.rtt_s,
             tell=tell,
         )
 

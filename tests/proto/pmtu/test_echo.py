@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.core import Received
 from preflight.proto.pmtu.echo import EchoSearch
+from preflight.proto.pmtu.fast import PACE_S
 from preflight.proto.pmtu.wire import MAGIC, overhead
 from tests.proto.pmtu.conftest import PORT_UNREACHABLE, sent, too_big
 
@@ -199,9 +200,12 @@ def test_a_raw_socket_shows_the_ip_header() -> None:
     """Protects raw sockets: the header, with options too, is removed, and our own requests do not count as answers."""
     search = started(ip_header=True)
     (hello,) = sent(search, 1.0)
-    search.receive(Received(b"\x45" + bytes(19) + hello), 1.01)
+    large = [data for step in (1, 2) for data in sent(search, 1.0 + step * PACE_S * 1.01)]
+    for own in (hello, *large):
+        search.receive(Received(b"\x45" + bytes(19) + own), 1.01)
     assert sent(search, 1.011) == []
-    search.receive(Received(b"\x46" + bytes(23) + b"\0" + hello[1:]), 1.02)
+    for own in (hello, *large):
+        search.receive(Received(b"\x46" + bytes(23) + b"\0" + own[1:]), 1.02)
     assert sent(search, 1.021)
 
 

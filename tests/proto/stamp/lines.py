@@ -56,6 +56,10 @@ class Lines:
     sent: int = 0
     now: float = 0.0
 
+    def first(self, peer: Peer) -> StampStats | None:
+        """As PathProbes: this check is the first of the run."""
+        return None
+
     def proven_silent(self, peer: Peer) -> StampStats | None:
         """As PathProbes: nobody."""
         return None

@@ -32,12 +32,13 @@ def test_each_count_has_its_place(name: str, place: int) -> None:
 
 
 def test_totals_and_options() -> None:
-    """Protects the eight-byte totals, and the bit of the timestamps option."""
+    """Protects the eight-byte totals, the byte of the timeouts in a row, and the bit of the timestamps option."""
     data = bytearray(SIZE)
+    data[2] = 3
     struct.pack_into("=QQ", data, 120, 2**40, 2**41)
     data[5] = 1
     found = decode(bytes(data))
-    assert (found.acked, found.received, found.timestamps) == (2**40, 2**41, True)
+    assert (found.acked, found.received, found.timeouts, found.timestamps) == (2**40, 2**41, 3, True)
     data[5] = 2
     assert not decode(bytes(data)).timestamps
 
