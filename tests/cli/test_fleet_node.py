@@ -42,6 +42,13 @@ def test_orders_are_read_as_the_controller_writes_them() -> None:
     assert read == Orders((Turn(7.0, "10.66.0.2"),), 8.0, True)
 
 
+def test_without_turns_every_peer_is_measured_at_once(tmp_path: Path) -> None:
+    """Protects playbooks, which have no schedule: the peers of the settings, one after the other."""
+    playbook = Orders.read({"limit_s": 5, "first": False, "settings": {}})
+    report = asyncio.run(follow(session(tmp_path), playbook))
+    assert [peer.target for peer in report.run.peers] == ["b", "c"]
+
+
 @pytest.mark.parametrize("id", ["host.sockets", "reach.udp", "mtu.path", "way.packet", "overlay.session"])
 def test_what_a_fleet_measures_exists(id: str, tmp_path: Path) -> None:
     """Protects from a glob that a renamed category leaves empty."""

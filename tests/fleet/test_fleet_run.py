@@ -103,16 +103,17 @@ def test_an_interrupted_run_leaves_nothing(nodes: Nodes, seed: int) -> None:
 
 def test_lint_compares_the_nodes_as_they_are(nodes: Nodes) -> None:
     """Protects the way of the tunnels' state into the reports: a live disagreement is seen from both ends."""
-    first, second = (nodes.plan.names.tunnel(node) for node in ("n1", "n2"))
-    key = run(nodes.plan.command("n1", ["wg", "show", first, "public-key"])).strip()
-    nodes.shell("n2", f"ip link set {second} mtu 1380; wg set {second} peer {key} remove")
+    tunnel = {node: nodes.plan.names.tunnel(node) for node in ("n1", "n2", "n3")}
+    key = run(nodes.plan.command("n1", ["wg", "show", tunnel["n1"], "public-key"])).strip()
+    nodes.shell("n2", f"ip link set {tunnel['n2']} mtu 1380")
+    nodes.shell("n3", f"wg set {tunnel['n3']} peer {key} remove")
     try:
-        done = preflight(nodes, "lint", "--limit", "n1:n2", "-o", "json")
+        done = preflight(nodes, "lint", "--limit", "n1:n2:n3", "-o", "json")
     finally:
+        nodes.shell("n2", f"ip link set {tunnel['n2']} mtu 1420")
         endpoint = f"endpoint {fleet.underlay_address('n1')}:51820 persistent-keepalive 25"
-        peer = f"wg set {second} peer {key} allowed-ips {fleet.overlay_address('n1')}/32 {endpoint}"
-        nodes.shell("n2", f"ip link set {second} mtu 1420; {peer}")
+        nodes.shell("n3", f"wg set {tunnel['n3']} peer {key} allowed-ips {fleet.overlay_address('n1')}/32 {endpoint}")
     assert done.returncode == 1, done.stderr
     found = {(finding["kind"], *finding["nodes"]) for finding in json.loads(done.stdout)}
-    assert found == {("mtu-differs", "n1", "n2"), ("peer-missing", "n2", "n1")}
+    assert found == {("mtu-differs", "n1", "n2"), ("mtu-differs", "n2", "n3"), ("peer-missing", "n3", "n1")}
     assert nodes.all_files() == {}

@@ -26,6 +26,17 @@ def test_orders_come_with_the_settings_of_the_run(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
+def test_a_playbook_needs_not_compress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Protects users' playbooks: they encode orders as JSON, and read the report as JSON."""
+    orders = {"settings": {"peers": []}, "within_s": 5}
+    plain = agent.PREFIX + base64.b64encode(json.dumps(orders).encode()).decode()
+    assert agent.main("go", str(tmp_path), "1", plain) == 0
+    (tmp_path / "report-1").write_bytes(gzip.compress(b'{"verdict": "pass"}'))
+    (tmp_path / "done-1").touch()
+    assert agent.main("collect", str(tmp_path), "1", "plain") == 0
+    assert json.loads(capsys.readouterr().out) == {"verdict": "pass"}
+
+
 def test_a_report_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Protects the way back of a report."""
     (tmp_path / "report-1").write_bytes(gzip.compress(b"{}"))

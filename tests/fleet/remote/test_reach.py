@@ -44,3 +44,9 @@ def test_a_folder_that_others_may_write_is_not_used(tmp_path: Path, capsys: pyte
     base = Path(json.loads(capsys.readouterr().out)["incoming"]).parent
     base.chmod(0o777)
     assert reach.main("bb", "0123", OWN, platform.machine()) == reach.UNFIT
+
+
+def test_a_service_has_its_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Protects a service from the cleaning after a run, which empties the cache."""
+    assert reach.main("aa", "0123", OWN, platform.machine(), f"{tmp_path}/for-good") == 0
+    assert "/for-good/0123" in json.loads(capsys.readouterr().out)["folder"]
