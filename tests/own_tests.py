@@ -54,7 +54,6 @@ ELSEWHERE = {
     "preflight/net/names.py": "tests/net/test_dns.py",
     "preflight/net/control/patience.py": "tests/net/test_shell_events.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",
-    "preflight/net/way/follow.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",
     "preflight/proto/way/stations.py": "tests/proto/way/test_inference.py",
     "preflight/report/build.py": "tests/report/test_ways.py",

@@ -12,7 +12,7 @@ from preflight.model.pmtu import EchoSizes, Fate, ProbeSizes
 from preflight.model.spread import Spread
 
 MOST_BINS = 100
-"""A histogram with more bars is none of ours."""
+"""A histogram with more bars does not come from us."""
 
 
 def read_facts(check: str, measurements: Mapping[str, Any]) -> Facts | None:

@@ -9,7 +9,7 @@ from markdown_it.token import Token
 
 _LINKS = ("link_open", "link_close")
 _BELOW = {"h2": "h4", "h3": "h5"}
-"""A page's headings stand below that of the cause."""
+"""A page's headings are below that of the cause."""
 
 
 @cache

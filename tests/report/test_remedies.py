@@ -51,7 +51,7 @@ def test_every_format_says_what_heals_and_what_only_tells_more() -> None:
 
 
 def test_what_makes_several_lines_last_is_said_once() -> None:
-    """Protects from a screen of repetitions: it stands behind the last of the lines."""
+    """Protects from a screen of repetitions: it comes behind the last of the lines."""
     both = tuple(
         remedy
         for bytes in (1320, 1300)

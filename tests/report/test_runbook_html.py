@@ -8,7 +8,7 @@ from preflight.report.runbook_html import runbook_html
 
 @pytest.mark.parametrize("code", sorted(codes.ALL))
 def test_every_page_fits_below_a_cause(code: str) -> None:
-    """Headings stand below that of the cause, and a link to another page would be dead in one file."""
+    """Headings are below that of the cause, and a link to another page would be dead in one file."""
     page = runbook_html(code)
     assert page is not None
     assert "<h4>Meaning</h4>" in page

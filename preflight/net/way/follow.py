@@ -250,7 +250,7 @@ class PacketWays:
     async def burst(self, peer: Peer) -> StampStats:
         """The packets that are followed.
 
-        Kernels send few ICMP errors a second, and other checks have had theirs: silence after one is no silence.
+        Kernels send few ICMP errors a second, and other checks have had theirs: silence after one means nothing.
         """
         stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
         closed = not stats.answered and self._path.called_closed(peer)

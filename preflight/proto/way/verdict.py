@@ -147,7 +147,7 @@ def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], foll
 
 
 def _look_there(peer: str, direction: WayDirection, left: Iterable[Station], said: Iterable[Observation]) -> Remedies:
-    """What shows more where only the peer's own machine can tell which of the stations it is."""
+    """What shows more where only the peer's own machine knows which of the stations it is."""
     its_host = "receiver" if direction == "forward" else "sender"
     if not any(station.host == its_host for station in left):
         return ()

@@ -24,7 +24,7 @@ class Path:
         return StampStats(sent=COUNT, answered=self._answered)
 
     def called_closed(self, peer: Peer) -> bool:
-        """What other checks were told."""
+        """What other checks were answered."""
         return self._closed
 
 

@@ -69,7 +69,7 @@ def test_a_gap_names_no_station_as_the_place() -> None:
 
 
 def test_a_gap_at_the_peer_says_what_shows_more() -> None:
-    """Its rules, and what its responder sees there: one that can be asked and does not look yet can be told to."""
+    """Its rules, and what its responder sees there: one that can be asked and does not look yet could look."""
     silent = said("socket", "absent", host="receiver")
     by_mailbox = replace(silent, by="b by mailbox")
     looking = replace(said("input", "clear", host="receiver"), by="b by mailbox")
