@@ -150,8 +150,7 @@ async def measure(ctx: Context, peer: Peer) -> Found:
         outcome = SearchOutcome.REFUSED if silence.port_unreachable else SearchOutcome.NO_ANSWER
         nothing = partial(PathMtu, outcome=outcome, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")
-    before = ctx.net.path.first(peer)
-    search = partial(ctx.net.pmtu.search, peer, rtt_s=min(before.rtt_ms) / 1000 if before and before.rtt_ms else None)
+    search = partial(ctx.net.pmtu.search, peer, rtt_s=ctx.net.path.rtt_s(peer))
     return await asyncio.gather(search("forward", tunnel_bytes=ctx.tunnel_mtu(peer.address)), search("reverse"))
 
 
@@ -163,7 +162,6 @@ def _telling(found: PathMtu) -> bool:
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
     """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
     told, forward = any(map(_telling, both)), both[0]
-    # With a thousand peers it costs seconds to ask the kernel about each again.
     overlay = await ctx.net.with_routes(ctx.overlay, [peer.address]) if told else ctx.overlay
     if overlay is None or not overlay.covers(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))

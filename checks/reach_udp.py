@@ -41,8 +41,7 @@ from preflight.proto.responder.reached import (
 from preflight.proto.responder.return_path import explain
 from preflight.proto.way.stations import SOCKET
 
-COUNT = 10
-INTERVAL_S = 0.01
+COUNT, INTERVAL_S = 10, 0.01
 CONCURRENT_PEERS = 128
 PACKETS_PER_SECOND = 2000
 """To all peers together, where all is well; silent ones get packets more slowly."""

@@ -118,6 +118,11 @@ class PathProbes:
         """The first session of this run that the responder answered."""
         return self._first.get(peer.address)
 
+    def rtt_s(self, peer: Peer) -> float | None:
+        """The shortest round trip of that session; None if it is not known."""
+        first = self.first(peer)
+        return min(first.rtt_ms) / 1000 if first is not None and first.rtt_ms else None
+
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
 

@@ -44,7 +44,10 @@ _NOT_TRUSTED = frozenset({"untrusted", *_VERIFY_CODES.values()})
 
 
 class Tcp:
-    """Connects to literal addresses only, so that each result is about exactly one address."""
+    """Connects to literal addresses only, so that each result is about exactly one address.
+
+    Whom `connect` found silent last is not waited for again by others.
+    """
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._listener = listener
@@ -118,7 +121,6 @@ class Tcp:
 
         send: a request (never a secret) for that second, untrusted connection, so that the answer shows the time. On
         the first one it is sent only if the server asks for a certificate: TLS 1.3 says only later that it demands one.
-        Who was silent before is not waited for again.
         """
         if (why := self._silent.get((address, port))) is not None:
             return Handshake(address, port, "timeout", 0.0, why)
