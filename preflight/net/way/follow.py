@@ -171,8 +171,9 @@ class PacketWays:
                 return await self._asked(await self._told_whose(peer, first, verdicts))
             to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
             waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
-            if sent.asked is None:
-                # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
+            asks = sent.asked is None or _shows_its_end(sent)
+            if asks:
+                # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
                 waited = True
             else:
@@ -180,7 +181,7 @@ class PacketWays:
             last = await self._read(tap, sent, overlay) if waited else first
             rules, ruled_ns = first.after.rules, first.ruled_ns
             last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
-            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=sent.asked is None)
+            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=asks)
         return await self._traced(await self._asked(last))
 
     async def _traced(self, record: Record) -> Record:
@@ -323,6 +324,13 @@ def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
     if owner is None or not owner.endpoint_address or not owner.endpoint_port:
         return frozenset()
     return frozenset(((owner.endpoint_address, owner.endpoint_port),))
+
+
+def _shows_its_end(sent: Record) -> bool:
+    """Whether what the peer sends when it is asked shows from where: VXLAN names both ends, and nothing came by now."""
+    report = sent.asked.report if sent.asked is not None else None
+    came = any(packet.tunnel is not None and not packet.outgoing for packet in sent.tapped.packets)
+    return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
 
 
 def _asks(packet: TapPacket) -> bool:

@@ -256,28 +256,39 @@ def _along_the_way(record: Record) -> Iterator[Observation]:
 
 
 def filter_bursts(record: Record) -> Iterator[FilterBurst]:
-    """The packets that this node's firewall may have met: inside the tunnel and outside, both directions."""
-    inner, view = record.inner, _view(record, record.stats, large=False)
-    came, wire = len(inside(view, outgoing=False)), on_the_wire(view)
-    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=_source(inside(view, outgoing=True)))
+    """The packets that this node's firewall may have met: inside the tunnel and outside, both directions.
+
+    What has no source was refused by the kernel's routes, which come before all rules.
+    """
+    inner, outer = record.inner, record.watched.outer
+    whole = record.length_of(record.large) if record.large is not None else None
+    if inner.source:
+        yield from _bursts_inside(record, inner, whole)
+    if outer is not None and outer.source and outer.destination_port and record.uplink is not None:
+        yield from _bursts_outside(record, replace(outer, interface_out=record.uplink), whole)
+
+
+def _bursts_inside(record: Record, inner: Flow, whole: int | None) -> Iterator[FilterBurst]:
+    view = _view(record, record.stats, large=False)
+    came, left_as = len(inside(view, outgoing=False)), _source(inside(view, outgoing=True))
+    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=left_as)
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
-    sizes: list[tuple[PacketClass, int]] = [
-        ("data", inner.length_bytes + OVERHEAD_BYTES),
-        ("handshake", HANDSHAKE_BYTES),
-    ]
-    if record.large is not None:
-        whole = record.length_of(record.large)
-        yield FilterBurst(flow=replace(inner, length_bytes=whole), packets="large", sent=record.large.sent)
-        yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
-        sizes.append(("large", whole + OVERHEAD_BYTES))
-    outer = record.watched.outer
-    if outer is None or record.uplink is None or not outer.destination_port:
-        return
-    for packets, length in sizes:
-        flow = replace(outer, interface_out=record.uplink, length_bytes=length)
+    if whole is not None and record.large is not None:
+        large = replace(inner, length_bytes=whole)
+        yield FilterBurst(flow=large, packets="large", sent=record.large.sent)
+        yield FilterBurst(flow=large.answer(), packets="large", direction="reverse")
+
+
+def _bursts_outside(record: Record, outer: Flow, whole: int | None) -> Iterator[FilterBurst]:
+    wire = on_the_wire(_view(record, record.stats, large=False))
+    sizes: dict[PacketClass, int] = {"data": record.inner.length_bytes + OVERHEAD_BYTES, "handshake": HANDSHAKE_BYTES}
+    if whole is not None:
+        sizes["large"] = whole + OVERHEAD_BYTES
+    for packets, length in sizes.items():
+        flow = replace(outer, length_bytes=length)
         # Another source may be meant to lead back here, unless nothing comes back.
         yield FilterBurst(flow=flow, packets=packets, outer=True, left_as=None if wire.into else _source(wire.out))
-        for device in sorted({record.uplink, *record.arrives_by}):
+        for device in sorted({outer.interface_out or "", *record.arrives_by}):
             answer = outer_answer(replace(flow, interface_out=device))
             seen = _came_outside(record, device, packets)
             yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse", sent=seen)
