@@ -23,6 +23,7 @@ from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
 from preflight.model.udp_port import UdpPort
+from preflight.net.icmp.traceroute import trace
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
@@ -34,6 +35,7 @@ from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
+from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
@@ -182,7 +184,15 @@ class PacketWays:
             rules, ruled_ns = first.after.rules, first.ruled_ns
             last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
             last = replace(last, asked=self._path.asked(peer), asked_meanwhile=asks)
-        return await self._traced(await self._asked(last))
+        return await self._traced(await self._asked(await self._traced_inside(last)))
+
+    async def _traced_inside(self, record: Record) -> Record:
+        """With the machines that hand on what is for the peer, where another peer may have to do that."""
+        known = any(verdict.station is not None for verdict in conclude(record.peer.target, observe(record)))
+        if known or record.stats.answered or record.pings or not may_be_behind(record.tunnel, record.peer.address):
+            return record
+        tell = telling(self._listener, "icmp.traceroute", record.peer.address)
+        return replace(record, hops=await trace(record.peer.address, max_hops=MOST_HOPS, tell=tell))
 
     async def _traced(self, record: Record) -> Record:
         """With traces to the endpoint where nothing else has shown the place; last, for they refresh mappings."""

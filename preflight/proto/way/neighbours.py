@@ -123,6 +123,11 @@ def _dead(
     remedies = _other_way(state, flow, tunnel, entry)
     if not remedies and flow is not None and entry is not None and entry.destination.prefixlen == 0:
         remedies = default_by([each for each in routers if each.address != address], flow)
+    if on_link and not remedies and entry is not None and (gateways := _gateways(state, device, entry)):
+        remedies = look(
+            f"Is {address} really in {shown_network(entry.destination)}, which {device} reaches without a router? If "
+            f"not, its prefix is too short here, and {gateways[0]} leads there: ip route add {address} via {gateways[0]}"
+        )
     whose = f"the endpoint of {tunnel.peer}" if on_link else f"the gateway of the route to {route}"
     return Death(
         code=_code(on_link=on_link),
@@ -134,6 +139,24 @@ def _dead(
     )
 
 
+def _is_own_network(state: NetworkState, entry: Entry) -> bool:
+    """Whether it is the route that comes with an address of this node: without it all neighbours are lost."""
+    link = state.link(entry.interface)
+    return link is not None and any(own.network == entry.destination for own in link.addresses)
+
+
+def _gateways(state: NetworkState, device: str, entry: Entry) -> list[str]:
+    """The routers on a device whose own network is so wide that it may hold what is behind them."""
+    if entry.destination.prefixlen >= _USUAL_LENGTH[entry.version]:
+        return []
+    found = (each.gateway for each in state.entries if each.interface == device and each.version == entry.version)
+    return list(dict.fromkeys(gateway for gateway in found if gateway))
+
+
+_USUAL_LENGTH = {4: 24, 6: 64}
+"""How long the prefix of a network with a router usually is."""
+
+
 def _code(*, on_link: bool) -> Code:
     # That a question has no answer shows both ways to the endpoint's host to be dead together.
     return codes.REACH_UNREACHABLE if on_link else codes.HOST_GATEWAY_DEAD
@@ -141,7 +164,7 @@ def _code(*, on_link: bool) -> Code:
 
 def _other_way(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, entry: Entry | None) -> Remedies:
     """Delete the route by a dead gateway, where the next one leads out by a gateway that has answered."""
-    if flow is None or entry is None or entry.hops:
+    if flow is None or entry is None or entry.hops or _is_own_network(state, entry):
         return ()
     left = decide(state, flow, without=entry)
     other = left.entry

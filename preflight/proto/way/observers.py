@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
+from preflight.model.icmp import Trace
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
@@ -12,6 +13,7 @@ from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
+from preflight.proto.way.behind import observe_behind
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
@@ -54,7 +56,7 @@ class Record:
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
-    further peers. traces: to its endpoint, where nothing else showed the place. traced: rules that were traced
+    further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced: rules that were traced
     while the burst passed. uid: of this process.
     """
 
@@ -75,6 +77,7 @@ class Record:
     pings: bool = False
     others: tuple[str, ...] = ()
     traces: Traces | None = None
+    hops: Trace | None = None
     traced: tuple[Dropped, ...] = ()
     answers: Answers | None = None
     uid: int = 0
@@ -230,7 +233,17 @@ def observe(record: Record) -> tuple[Observation, ...]:
             if not (strayed and missed(each))
         ),
         *_along_the_way(record),
+        *_behind(record),
     )
+
+
+def _behind(record: Record) -> Iterator[Observation]:
+    if record.stats.answered or record.pings:
+        return
+    alive = _view(record, record.stats, large=False).alive
+    found = observe_behind(record.tunnel, record.peer.address, record.peer.target, record.hops, alive=alive)
+    if found is not None:
+        yield found
 
 
 def _astray(record: Record) -> Iterator[Observation]:

@@ -15,7 +15,7 @@ from preflight.model.remedy import Remedies
 from preflight.model.tapped import TapPacket
 from preflight.proto.tunnel.advice import look_at_port
 from preflight.proto.way.observation import Death, Observation
-from preflight.proto.way.session_advice import inner_address, is_up, let_pass
+from preflight.proto.way.session_advice import inner_address, is_up, let_in, let_pass
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView, on_the_wire
 
@@ -105,7 +105,10 @@ def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Ob
     message = f"the endpoint's host, {offender}, refuses the tunnel's packets to {view.endpoint} ({words}): {how}"
     code = OVERLAY_NO_HANDSHAKE if view.never else REACH_NO_FORWARD if heard else REACH_UNREACHABLE
     peer = view.peer
-    remedies = look_at_port(view.name, peer, view.target) if peer is not None else ()
+    if filtered:
+        remedies = let_in(view.endpoint, view.target)
+    else:
+        remedies = look_at_port(view.name, peer, view.target) if peer is not None else ()
     return _killed(INPUT_OUTER if filtered else SOCKET_OUTER, code, message, offender, remedies, 1)
 
 

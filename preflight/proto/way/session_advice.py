@@ -108,6 +108,13 @@ def let_pass(endpoint: str, offender: str) -> Remedies:
     return look(f"Let UDP packets to {endpoint} pass on {offender}.", where="router")
 
 
+def let_in(endpoint: str, target: str) -> Remedies:
+    """The endpoint's host runs, and its own firewall refuses what the tunnel sends there."""
+    port = endpoint.rpartition(":")[2]
+    line = f"nft -a list ruleset | grep -nE 'reject|drop|dport'   # which rule refuses UDP port {port}? let it in"
+    return look(line, where="peer", host=target, root=True)
+
+
 def is_up(endpoint: str, target: str) -> Remedies:
     """The endpoint's host does not answer the router next to it."""
     return look(f"Is the host of {endpoint} switched on, and is its uplink up?", where="peer", host=target)
