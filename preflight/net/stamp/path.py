@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from time import monotonic
@@ -71,6 +71,7 @@ class PathProbes:
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
+        self._refusals: dict[str, Mapping[str, int]] = {}
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
 
@@ -104,9 +105,22 @@ class PathProbes:
             await run_session(sender, connected, tell)
             stats = session_stats(sender, connected)
         self._learn(peer, stats.answered, signed=key is not None)
+        self.note_refusals(peer, stats)
         if authenticated and not stats.answered:
             self._silent[peer.address] = stats
         return stats
+
+    def note_refusals(self, peer: Peer, *sessions: StampStats) -> None:
+        """Keep the ICMP errors about a peer until it answers: a host sends few, and not about each burst."""
+        if any(each.answered for each in sessions):
+            self._refusals.pop(peer.address, None)
+        else:
+            known = (self._refusals.get(peer.address, {}), *(each.icmp_errors for each in sessions))
+            self._refusals[peer.address] = summed(known)
+
+    def refusals(self, peer: Peer) -> Mapping[str, int]:
+        """The ICMP errors of this run about a peer that has answered nothing since, as in `StampStats.icmp_errors`."""
+        return self._refusals.get(peer.address, {})
 
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
@@ -274,6 +288,7 @@ class _Inquiry:
         if not burst.stats().answered and not burst.port_unreachable:
             reply = await self._hear(ssid, retry, hellos)
         first, later = burst.stats(), retry.stats()
+        self._probes.note_refusals(self._peer, first, later)
         result = AskResult(
             sent=first.sent,
             answered=first.answered + later.answered,

@@ -233,6 +233,7 @@ class PacketWays:
         tap = await stack.enter_async_context(Tap(wanted))
         tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
         stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
+        stats = stats if stats.answered else replace(stats, icmp_errors=self._path.refusals(peer))
         sent = Record(
             peer=peer,
             watched=watched,

@@ -56,8 +56,8 @@ class Record:
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
-    further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced: rules that were traced
-    while the burst passed. uid: of this process.
+    further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced:
+    rules that were traced while the burst passed. uid: of this process.
     """
 
     peer: Peer
