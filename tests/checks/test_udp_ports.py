@@ -68,7 +68,8 @@ def run(
         return own
 
     async def ports_say(*_: Any, **__: Any) -> tuple[str, ...]:
-        return (next(left),) * ASKED
+        words: tuple[str, ...] = (next(left),) * ASKED
+        return words
 
     async def connect(*_: Any, **__: Any) -> Any:
         return SimpleNamespace(outcome="timeout")

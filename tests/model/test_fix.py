@@ -90,6 +90,10 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "wireguard.port": {"interface": interfaces, "port": st.integers(1, 65535)},
     "wireguard.no-preshared-key": {"address": addresses, "key": st.just(KEY)},
     "wireguard.quick": {"interface": interfaces, "again": st.booleans()},
+    "wg-quick.value": {
+        "interface": interfaces, "setting": st.sampled_from(("MTU", "AllowedIPs")), "peer": optional() | st.just(KEY),
+        "value": st.lists(networks, min_size=1, max_size=3).map(", ".join),
+    },
     "service.restart": {"service": st.sampled_from(("tailscaled", "zerotier-one", "nebula"))},
     "clock.ntp": {},
     "file.private": {"paths": st.lists(paths, min_size=1, max_size=3).map(tuple)},

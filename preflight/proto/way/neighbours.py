@@ -126,7 +126,7 @@ def _dead(
     if on_link and not remedies and entry is not None and (gateways := _gateways(state, device, entry)):
         remedies = look(
             f"Is {address} really in {shown_network(entry.destination)}, which {device} reaches without a router? If "
-            f"not, its prefix is too short here, and {gateways[0]} leads there: ip route add {address} via {gateways[0]}"
+            f"not, its prefix is too short here: ip route add {address} via {gateways[0]}"
         )
     whose = f"the endpoint of {tunnel.peer}" if on_link else f"the gateway of the route to {route}"
     return Death(
