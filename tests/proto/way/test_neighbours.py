@@ -9,7 +9,7 @@ from preflight import codes
 from preflight.model.network_state import NetworkState
 from preflight.model.remedy import as_text
 from preflight.model.routing import Asked, Neighbour
-from preflight.proto.way.neighbours import next_hop, observe_neighbour
+from preflight.proto.way.neighbours import next_best_hop, next_hop, observe_neighbour
 from preflight.proto.way.observation import Death
 from tests.proto.way.test_routing import killed
 from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, LINKS, OUTER, ROUTER, TUNNEL, changed, entry, state
@@ -87,6 +87,17 @@ def test_an_endpoint_on_this_link_that_does_not_answer() -> None:
     assert found.code == codes.REACH_UNREACHABLE
     assert found.facts
     assert (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
+
+
+def test_a_gateway_that_was_never_used_is_asked() -> None:
+    """Behind a second default route nobody was heard yet: its answer to a question counts as well."""
+    routes = (*ENTRIES, entry("0.0.0.0/1", "eth0", gateway=DEAD), entry("128.0.0.0/1", "eth0", gateway=DEAD))
+    made = state(entries=routes, neighbours=(SILENT,))
+    assert next_best_hop(made, OUTER, TUNNEL) == ("eth0", GATEWAY)
+    for hardware, kind in (((), "next"), (("02::1",), "fix")):
+        asked = Asked(interface="eth0", address=GATEWAY, hardware=hardware)
+        (remedy,) = killed(observe_neighbour(made, OUTER, TUNNEL, None, (), asked)).remedies
+        assert remedy.kind == kind
 
 
 def test_a_network_that_is_too_wide_is_never_deleted() -> None:
