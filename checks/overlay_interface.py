@@ -87,7 +87,8 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
         return
     wanted, used = ctx.settings.overlay.interface, ctx.tunnels
     if not used:
-        yield judge(None, links, wanted)
+        stopped = ctx.net.stopped_tunnels([link.name for link in links])
+        yield judge(None, links, wanted, stopped=stopped)
         return
     facts, on = await ctx.net.overlay_facts(used[0].product), _carried(ctx)
     yield judge(used[0], links, wanted, facts, used, on)
@@ -119,20 +120,23 @@ def judge(
     facts: Mapping[str, Fact] | None = None,
     used: Sequence[OverlayState] = (),
     on: Mapping[str | None, Sequence[str]] | None = None,
+    stopped: Sequence[str] = (),
 ) -> Result:
     """From the state of a tunnel; `wanted` is the interface in the settings, `facts` go into the result.
 
     used: the tunnels of this run; those that are not among them are named as left out. on: by interface, who is on it,
-    where there are several.
+    where there are several. stopped: tunnels that have a file and no interface.
     """
     on = on or {}
+    if state is None:
+        return _absent(links, wanted, stopped)
     ignored = [
         f"{_words(each)}{_who(on, each, ', which has ')}"
-        for each in (state.further if state else ())
+        for each in state.further
         if each.interface not in _interfaces(used)
     ]
-    result = _judge(state, links, wanted, ignored, _who(on, state, ", and has ") if state is not None else "")
-    if state is None or not facts:
+    result = _judge(state, links, wanted, ignored, _who(on, state, ", and has "))
+    if not facts:
         return result
     more = Evidence(state.product, "what else its daemon reports", dict(facts))
     return replace(result, evidence=(*result.evidence, more))
@@ -156,11 +160,7 @@ def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
     return {state.interface for state in used}
 
 
-def _judge(
-    state: OverlayState | None, links: Iterable[Link], wanted: str | None, ignored: Sequence[str], who: str
-) -> Result:
-    if state is None:
-        return _absent(links, wanted)
+def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignored: Sequence[str], who: str) -> Result:
     name = state.interface or state.product
     if state.condition is not None:
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
@@ -238,8 +238,17 @@ def _reported(state: OverlayState, ignored: Sequence[str] = ()) -> dict[str, Any
     }
 
 
-def _absent(links: Iterable[Link], wanted: str | None) -> Result:
+def _absent(links: Iterable[Link], wanted: str | None, stopped: Sequence[str] = ()) -> Result:
     here = ", ".join(link.name for link in links) or "none"
+    if wanted is None and len(stopped) == 1:
+        wanted = stopped[0]
+        message = (
+            f"{wanted}, which has a wg-quick file, is not there, nor any other overlay; the interfaces are: {here}"
+        )
+        remedies = heal(lambda: WgQuick(interface=stopped[0]), lasting=f"systemctl enable wg-quick@{wanted}")
+        return failed(
+            codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies, station=Station("tunnel")
+        )
     if wanted is not None:
         message = f"the overlay interface {wanted} of the settings does not exist; the interfaces here are: {here}"
         remedies = heal(lambda: WgQuick(interface=wanted))

@@ -61,7 +61,7 @@ def test_each_difference_is_named(live: dict[str, object], file: dict[str, objec
 
 
 def test_a_network_that_two_peers_claim_goes_to_the_last() -> None:
-    """As WireGuard does it: that is no difference to the file, and a fault in the file itself."""
+    """As WireGuard does it: the file agrees with that, and is wrong itself."""
     file = replace(FILE, peers=(*FILE.peers, ConfiguredPeer(C_KEY, (NETWORK,), 0)))
     first = replace(LIVE.peers[0], addresses=())
     live = replace(LIVE, peers=(first, OverlayPeer(C_KEY, addresses=(NETWORK,), keepalive_s=0)), configured=file)

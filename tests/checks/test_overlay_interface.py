@@ -14,6 +14,14 @@ LINKS = (Link(1, "lo", 65536, up=True, carrier=True), Link(2, "eth0", 1500, up=T
 UP: dict[str, Any] = {"interface": "wg0", "up": True, "mtu": 1420, "addresses": (ip_interface("10.66.0.1/24"),)}
 
 
+def test_a_tunnel_that_was_not_started_is_named() -> None:
+    """Its file shows which one to start; of several a person decides."""
+    result = judge(None, LINKS, None, stopped=("wg3",))
+    assert result.remedies[0].lines == ("wg-quick up wg3",)
+    assert "wg3, which has a wg-quick file, is not there" in result.message
+    assert judge(None, LINKS, None, stopped=("wg3", "wg4")).remedies[0].fix is None
+
+
 def test_a_node_without_overlay_is_absent_and_says_what_was_looked_for() -> None:
     """Absence must never pass, and the operator must see which interfaces were considered."""
     result = judge(None, LINKS, None)

@@ -68,6 +68,9 @@ ANSWER_S: Final = 0.5
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
 REKEY_S: Final = 5.0
+_AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
+"""How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
+_ASKING: Final = ("initiation", "data", "control", "neighbours")
 DATA_S: Final = 0.9
 """How long answers to the burst may take to be seen on any device, from its first packet on."""
 HANDSHAKE_S: Final = 1.2
@@ -172,7 +175,7 @@ class PacketWays:
             if here:
                 return await self._asked(await self._told_whose(peer, first, verdicts))
             to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
-            waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S))
             asks = sent.asked is None or _shows_its_end(sent)
             if asks:
                 # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
@@ -346,7 +349,7 @@ def _shows_its_end(sent: Record) -> bool:
 
 def _asks(packet: TapPacket) -> bool:
     """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
-    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
+    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in _ASKING
 
 
 def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:

@@ -65,7 +65,7 @@ class KernelQuestions:
     async def _next_hop(self, state: NetworkState, watched: Watched) -> Asked | None:
         hop = next_hop(state, watched.outer, watched.tunnel)
         link = state.link(hop[0]) if hop else None
-        return None if hop is None or link is None else await self._neighbours.ask(link, hop[1])
+        return None if hop is None or link is None else await self._neighbours.ask(link, hop[1], every=True)
 
     async def _next_best(self, state: NetworkState, watched: Watched, flow: Flow) -> Asked | None:
         hop = next_best_hop(state, flow, watched.tunnel)

@@ -11,7 +11,7 @@ from preflight.model.remedy import Remedies, Remedy, heal
 def with_file(remedies: Remedies, tunnels: Iterable[OverlayState]) -> Remedies:
     """The remedies, each change of a tunnel of this node followed by the same one in its wg-quick file.
 
-    Only of a value that the file has: what it lacks is no difference to it.
+    Only of a value that the file has: what it lacks does not differ from it.
     """
     files = {each.interface: each.configured for each in tunnels if each.configured is not None}
     return tuple(each for remedy in remedies for each in (remedy, *_in_file(remedy, files)))
@@ -27,7 +27,9 @@ def _in_file(remedy: Remedy, files: dict[str | None, ConfiguredTunnel]) -> Remed
     return tuple(each for made in _values(fix, file) for each in heal(made))
 
 
-def _values(fix: LinkMtu | WireguardPeer | WireguardPort, file: ConfiguredTunnel) -> Iterator[Callable[[], WgQuickValue]]:
+def _values(
+    fix: LinkMtu | WireguardPeer | WireguardPort, file: ConfiguredTunnel
+) -> Iterator[Callable[[], WgQuickValue]]:
     name = fix.interface
     if isinstance(fix, LinkMtu):
         if file.mtu is not None:
@@ -37,9 +39,13 @@ def _values(fix: LinkMtu | WireguardPeer | WireguardPort, file: ConfiguredTunnel
             yield partial(WgQuickValue, interface=name, setting="ListenPort", value=str(fix.port))
     elif (peer := _peer(file, fix.key)) is not None:
         if fix.allowed_ips is not None and peer.addresses:
-            yield partial(WgQuickValue, interface=name, peer=fix.key, setting="AllowedIPs", value=", ".join(fix.allowed_ips))
+            yield partial(
+                WgQuickValue, interface=name, peer=fix.key, setting="AllowedIPs", value=", ".join(fix.allowed_ips)
+            )
         if fix.keepalive_s is not None and peer.keepalive_s:
-            yield partial(WgQuickValue, interface=name, peer=fix.key, setting="PersistentKeepalive", value=str(fix.keepalive_s))
+            yield partial(
+                WgQuickValue, interface=name, peer=fix.key, setting="PersistentKeepalive", value=str(fix.keepalive_s)
+            )
 
 
 def _peer(file: ConfiguredTunnel, key: str) -> ConfiguredPeer | None:

@@ -54,7 +54,10 @@ def observe_behind(
 
 
 def _near(tunnel: OverlayState, address: str) -> bool:
-    return any(ip_address(address) in own.network for own in tunnel.addresses)
+    """Whether it may be in the tunnel's own network, of which an address without one (a /32) says nothing."""
+    wanted = ip_address(address)
+    own = [each.network for each in tunnel.addresses if each.version == wanted.version]
+    return any(wanted in network or network.num_addresses == 1 for network in own)
 
 
 def _inside(hop: str | None, interface: str | None, tunnel: OverlayState, address: str) -> bool:

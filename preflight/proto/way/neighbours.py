@@ -53,8 +53,8 @@ def observe_neighbour(
 ) -> Observation:
     """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
 
-    routers: neighbours that have a way to the endpoint. next_best: who answers for `next_best_hop`. flow: the tunnel's own packets; None where the endpoint is not
-    known: then the default route's gateway counts, which is not certain.
+    routers: neighbours that have a way to the endpoint. next_best: who answers for `next_best_hop`. flow: the tunnel's
+    own packets; None where the endpoint is not known: then the default route's gateway counts, which is not certain.
     """
     if tunnel.elsewhere:
         return Observation(station=NEIGHBOUR, finding="blind", reason=ELSEWHERE)
@@ -65,6 +65,8 @@ def observe_neighbour(
     known = state.neighbour(device, address)
     if known is not None and known.fixed:
         death = _fixed(known, tunnel, asked)
+    elif asked is not None and len(asked.hardware) > 1:
+        death = _two(asked, known, tunnel)
     elif asked is not None and asked.hardware:
         death = None
     elif asked is not None or _is_dead(known):
@@ -105,6 +107,19 @@ def _fixed(known: Neighbour, tunnel: TunnelSide, asked: Asked | None) -> Death |
         remedies=fix if others else look(f"ip neighbour show to {known.address} dev {known.interface}"),
         certain=bool(others),
         later=True,  # the frames leave, for a hardware address that nobody has
+    )
+
+
+def _two(asked: Asked, known: Neighbour | None, tunnel: TunnelSide) -> Death:
+    """Two machines have the next hop's address: the kernel takes the one whose answer came last."""
+    taken = f", and its packets go to {known.hardware}" if known is not None and known.hardware else ""
+    return Death(
+        code=codes.HOST_GATEWAY_DEAD,
+        message=f"{len(asked.hardware)} machines answer for {asked.address} on {asked.interface}, by which "
+        f"{tunnel.interface} sends: {' and '.join(asked.hardware)}{taken}",
+        facts=DeathFacts(gateway=asked.address, neighbour=asked.address, interface=asked.interface),
+        remedies=look(f"Which machine in the network of {asked.interface} has the address {asked.address} too?"),
+        later=True,  # the frames leave, for whichever it is
     )
 
 

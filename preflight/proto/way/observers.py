@@ -216,9 +216,11 @@ def observe(record: Record) -> tuple[Observation, ...]:
     report = record.asked.report if record.asked else None
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     strayed = tuple(_astray(record))
-    large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
+    target, address = record.peer.target, record.peer.address
+    own = frozenset(str(interface.ip) for link in after.kernel.links for interface in link.addresses)
+    large = inner_word(record.large, target, address, "large", own=own) if record.large else ()
     return (
-        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
+        *inner_word(record.stats, target, address, echo=record.echo, pings=record.pings, own=own),
         *large,
         *_watched_before(record),
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
@@ -284,7 +286,8 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
 def _bursts_inside(record: Record, inner: Flow, whole: int | None) -> Iterator[FilterBurst]:
     view = _view(record, record.stats, large=False)
     came, left_as = len(inside(view, outgoing=False)), _source(inside(view, outgoing=True))
-    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=left_as)
+    refused = not record.stats.sent and bool(record.stats.send_errors.get("EPERM"))
+    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=left_as, refused=refused)
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
     if whole is not None and record.large is not None:
         large = replace(inner, length_bytes=whole)

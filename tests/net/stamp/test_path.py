@@ -208,17 +208,6 @@ def test_who_answers_nothing_for_seconds_is_proven_silent(monkeypatch: pytest.Mo
     assert (proven.sent, proven.answered) == (2, 0)
 
 
-def test_errors_about_a_peer_are_kept_until_it_answers() -> None:
-    """A host limits how many it sends: those about one burst may be all that it says in a run."""
-    path_probes, peer = probes(), Peer("10.66.0.2", "b")
-    refused = StampStats(sent=3, answered=0, icmp_errors={"type 3 code 13 from 10.66.0.2": 1})
-    path_probes.note_refusals(peer, refused)
-    path_probes.note_refusals(peer, StampStats(sent=6, answered=0))
-    assert path_probes.refusals(peer) == refused.icmp_errors
-    path_probes.note_refusals(peer, StampStats(sent=3, answered=1))
-    assert path_probes.refusals(peer) == {}
-
-
 def test_nobody_listens() -> None:
     """The host's "port unreachable" ends the session at once."""
     with silent() as port:

@@ -1,5 +1,7 @@
 """A peer behind another one: what a trace inside the tunnel says of the machine that has to forward."""
 
+from ipaddress import ip_interface
+
 import pytest
 
 from preflight.model.icmp import Hop, Trace
@@ -52,6 +54,12 @@ def test_a_peer_that_answers_no_probe_does_not_forward() -> None:
     assert KEY_B in (said(LAN, Trace(())) or "")
     assert "net.ipv4.ip_forward" in (said(LAN, Trace(())) or "")
     assert said(LAN, Trace(()), alive=False) is None
+
+
+def test_an_address_without_a_network_shows_nobody_behind() -> None:
+    """With a /32 of its own and everything routed to one peer, that peer may be the target itself."""
+    alone = state(peer(address="10.66.0.0/24"), addresses=(ip_interface("10.66.0.1/32"),))
+    assert observe_behind(alone, B, "b", Trace(()), alive=True) is None
 
 
 @pytest.mark.parametrize(

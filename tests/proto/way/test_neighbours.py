@@ -89,6 +89,14 @@ def test_an_endpoint_on_this_link_that_does_not_answer() -> None:
     assert (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
 
 
+def test_two_machines_with_the_gateway_s_address() -> None:
+    """Both are named, and to which of them the packets go."""
+    asked = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01", "02:00:00:00:00:77"))
+    found = death(state(), asked)
+    assert found.code == codes.HOST_GATEWAY_DEAD
+    assert "02:00:00:00:00:01 and 02:00:00:00:00:77, and its packets go to 02:00:00:00:00:01" in found.message
+
+
 def test_a_gateway_that_was_never_used_is_asked() -> None:
     """Behind a second default route nobody was heard yet: its answer to a question counts as well."""
     routes = (*ENTRIES, entry("0.0.0.0/1", "eth0", gateway=DEAD), entry("128.0.0.0/1", "eth0", gateway=DEAD))

@@ -58,6 +58,14 @@ def test_what_shows_more_fits_what_is_said(reason: Refused, shown: str) -> None:
     assert remedy.lines[0].startswith(shown)
 
 
+def test_a_port_forward_to_a_host_that_is_gone() -> None:
+    """The endpoint's own address says that a host is unreachable: it cannot mean itself."""
+    station, slug, death = _only(refusal(THERE, reason="host"))
+    assert (station, slug) == ("network", "reach.unreachable")
+    assert "on to a host that it cannot find" in death.message
+    assert "present address" in death.remedies[0].lines[0]
+
+
 def test_the_own_router_s_public_address() -> None:
     """The error passed no router although the endpoint is behind one: the endpoint is that router itself."""
     at_router = state(peer(endpoint="44.128.0.9:51820", last_handshake_unix_s=0.0, rx_bytes=0))
