@@ -88,9 +88,14 @@ def _as_the_file_says(state: OverlayState, file: ConfiguredTunnel) -> Remedies:
     """What makes the tunnel as its file is, without a pause: `wg syncconf` sets neither the MTU nor addresses."""
     name, else_ = state.interface, "   # if the file is right; else write the live values into it"
     lines = [f'bash -c "wg syncconf {name} <(wg-quick strip {name})"{else_}']
+    lines += [f"ip address add {address} dev {name}{else_}" for address in _missing(state, file)]
     if file.mtu is not None and state.mtu != file.mtu:
         lines.append(f"ip link set dev {name} mtu {file.mtu}{else_}")
     return look(*lines, root=True)
+
+
+def _missing(state: OverlayState, file: ConfiguredTunnel) -> list[str]:
+    return [str(address) for address in file.addresses if address not in state.addresses]
 
 
 def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:
@@ -100,8 +105,7 @@ def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:
         yield f"the port is {state.listen_port}, {file.listen_port} in the file"
     if file.public_key and state.public_key and file.public_key != state.public_key:
         yield f"this node's public key is {_short(state.public_key)}, {_short(file.public_key)} in the file"
-    missing = [str(address) for address in file.addresses if address not in state.addresses]
-    if missing:
+    if missing := _missing(state, file):
         yield f"addresses in the file are missing on the interface: {', '.join(missing)}"
 
 

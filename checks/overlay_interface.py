@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from preflight.api import (
@@ -22,9 +23,9 @@ from preflight.api import (
     passed,
 )
 from preflight.model.facts import InterfaceFacts
-from preflight.model.fix import LinkAddresses, LinkUp, ServiceRestart, WgQuick
+from preflight.model.fix import LinkAddresses, LinkUp, Route, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
+from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPNetwork, OverlayState
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.peer_status import utc
 
@@ -32,6 +33,7 @@ PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
 
 MAXIMUM_COMPLAINTS = 4
 MAXIMUM_NAMES = 4
+MAXIMUM_ROUTES = 16
 
 _ADDRESS = "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node"
 
@@ -199,10 +201,21 @@ def _unknown(state: OverlayState) -> Result:
 
 
 def _up_again(state: OverlayState, name: str) -> Remedies:
-    """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down."""
+    """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
+
+    Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
+    """
     if state.product == "wireguard" and state.configured is not None:
         return heal(lambda: WgQuick(interface=name, again=True))
-    return heal(lambda: LinkUp(interface=name))
+    own = [address.network for address in state.addresses]
+    lost = [network for peer in state.peers for network in peer.addresses if not _in_any(network, own)]
+    routed = [network for network in lost if network.prefixlen > WHOLE_BITS][:MAXIMUM_ROUTES]
+    routes = (heal(partial(Route, action="replace", destination=str(each), interface=name)) for each in routed)
+    return (*heal(lambda: LinkUp(interface=name)), *(each for route in routes for each in route))
+
+
+def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
+    return any(each.version == network.version and network.subnet_of(each) for each in others)  # type: ignore[arg-type]
 
 
 def _addresses_of_the_file(state: OverlayState) -> Remedies:
