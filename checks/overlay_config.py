@@ -10,6 +10,7 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
+    by_hand,
     check,
     codes,
     inconclusive,
@@ -19,7 +20,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.facts import DeathFacts
-from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, IPNetwork, OverlayPeer, OverlayState
 
 SHOWN = 4
 
@@ -31,7 +32,7 @@ SHOWN = 4
     needs=("overlay.interface",),
     timeout=10,
     privileges=("net_admin",),
-    codes=(codes.OVERLAY_CONFIG_DRIFT,),
+    codes=(codes.OVERLAY_ALLOWED_IPS, codes.OVERLAY_CONFIG_DRIFT),
 )
 async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:
     """Compares a WireGuard interface with its wg-quick file, if this user may read both.
@@ -59,6 +60,15 @@ def judge(state: OverlayState | None) -> Result:
         message = f"{file.path} has SaveConfig: it saves the live state when the tunnel goes down"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     found = [*_own(state, file), *_peers(state.peers, file.peers)]
+    if not found and (twice := tuple(claimed_twice(file.peers))):
+        return warned(
+            codes.OVERLAY_ALLOWED_IPS,
+            NODE,
+            Direction.LOCAL,
+            f"{file.path} gives {'; '.join(twice[:SHOWN])}: WireGuard gives it to the last of them alone",
+            remedies=by_hand(f"Keep it in the AllowedIPs of one peer in {file.path}."),
+            measurements=DeathFacts(file=file.path).measurements(),
+        )
     if not found:
         return passed(NODE, Direction.LOCAL, f"{state.interface} matches {file.path}")
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
@@ -78,9 +88,14 @@ def _as_the_file_says(state: OverlayState, file: ConfiguredTunnel) -> Remedies:
     """What makes the tunnel as its file is, without a pause: `wg syncconf` sets neither the MTU nor addresses."""
     name, else_ = state.interface, "   # if the file is right; else write the live values into it"
     lines = [f'bash -c "wg syncconf {name} <(wg-quick strip {name})"{else_}']
+    lines += [f"ip address add {address} dev {name}{else_}" for address in _missing(state, file)]
     if file.mtu is not None and state.mtu != file.mtu:
         lines.append(f"ip link set dev {name} mtu {file.mtu}{else_}")
     return look(*lines, root=True)
+
+
+def _missing(state: OverlayState, file: ConfiguredTunnel) -> list[str]:
+    return [str(address) for address in file.addresses if address not in state.addresses]
 
 
 def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:
@@ -90,14 +105,13 @@ def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:
         yield f"the port is {state.listen_port}, {file.listen_port} in the file"
     if file.public_key and state.public_key and file.public_key != state.public_key:
         yield f"this node's public key is {_short(state.public_key)}, {_short(file.public_key)} in the file"
-    missing = [str(address) for address in file.addresses if address not in state.addresses]
-    if missing:
+    if missing := _missing(state, file):
         yield f"addresses in the file are missing on the interface: {', '.join(missing)}"
 
 
 def _peers(live: Iterable[OverlayPeer], configured: Iterable[ConfiguredPeer]) -> Iterable[str]:
     running = {peer.key: peer for peer in live}
-    written = {peer.key: peer for peer in configured}
+    written = {peer.key: peer for peer in effective(configured)}
     yield from (f"peer {_short(key)} is only in the file" for key in written.keys() - running.keys())
     yield from (f"peer {_short(key)} is not in the file" for key in running.keys() - written.keys())
     for key in sorted(running.keys() & written.keys()):
@@ -106,6 +120,25 @@ def _peers(live: Iterable[OverlayPeer], configured: Iterable[ConfiguredPeer]) ->
             yield f"peer {_short(key)} has allowed-ips {_list(now.addresses)}, {_list(was.addresses)} in the file"
         if now.keepalive_s is not None and was.keepalive_s != now.keepalive_s:
             yield f"peer {_short(key)} has keepalive {now.keepalive_s or 'off'}, {was.keepalive_s or 'off'} in the file"
+
+
+def claimed_twice(configured: Iterable[ConfiguredPeer]) -> Iterable[str]:
+    """Each network that several peers of the file claim, in words."""
+    claims: dict[IPNetwork, list[str]] = {}
+    for peer in configured:
+        for network in dict.fromkeys(peer.addresses):
+            claims.setdefault(network, []).append(_short(peer.key))
+    yield from (f"{network} to the peers {' and '.join(keys)}" for network, keys in claims.items() if len(keys) > 1)
+
+
+def effective(configured: Iterable[ConfiguredPeer]) -> tuple[ConfiguredPeer, ...]:
+    """The file's peers as WireGuard makes them: of two that claim one network the last gets it."""
+    peers = tuple(configured)
+    owner = {network: number for number, peer in enumerate(peers) for network in peer.addresses}
+    return tuple(
+        replace(peer, addresses=tuple(network for network in peer.addresses if owner[network] == number))
+        for number, peer in enumerate(peers)
+    )
 
 
 def _short(key: str) -> str:

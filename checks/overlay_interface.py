@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from preflight.api import (
@@ -22,9 +23,9 @@ from preflight.api import (
     passed,
 )
 from preflight.model.facts import InterfaceFacts
-from preflight.model.fix import LinkAddresses, LinkUp, ServiceRestart, WgQuick
+from preflight.model.fix import LinkAddresses, LinkUp, Route, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
+from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPNetwork, OverlayState
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.peer_status import utc
 
@@ -32,6 +33,7 @@ PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
 
 MAXIMUM_COMPLAINTS = 4
 MAXIMUM_NAMES = 4
+MAXIMUM_ROUTES = 16
 
 _ADDRESS = "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node"
 
@@ -87,7 +89,8 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
         return
     wanted, used = ctx.settings.overlay.interface, ctx.tunnels
     if not used:
-        yield judge(None, links, wanted)
+        stopped = ctx.net.stopped_tunnels([link.name for link in links])
+        yield judge(None, links, wanted, stopped=stopped)
         return
     facts, on = await ctx.net.overlay_facts(used[0].product), _carried(ctx)
     yield judge(used[0], links, wanted, facts, used, on)
@@ -119,20 +122,23 @@ def judge(
     facts: Mapping[str, Fact] | None = None,
     used: Sequence[OverlayState] = (),
     on: Mapping[str | None, Sequence[str]] | None = None,
+    stopped: Sequence[str] = (),
 ) -> Result:
     """From the state of a tunnel; `wanted` is the interface in the settings, `facts` go into the result.
 
     used: the tunnels of this run; those that are not among them are named as left out. on: by interface, who is on it,
-    where there are several.
+    where there are several. stopped: tunnels that have a file and no interface.
     """
     on = on or {}
+    if state is None:
+        return _absent(links, wanted, stopped)
     ignored = [
         f"{_words(each)}{_who(on, each, ', which has ')}"
-        for each in (state.further if state else ())
+        for each in state.further
         if each.interface not in _interfaces(used)
     ]
-    result = _judge(state, links, wanted, ignored, _who(on, state, ", and has ") if state is not None else "")
-    if state is None or not facts:
+    result = _judge(state, links, wanted, ignored, _who(on, state, ", and has "))
+    if not facts:
         return result
     more = Evidence(state.product, "what else its daemon reports", dict(facts))
     return replace(result, evidence=(*result.evidence, more))
@@ -156,11 +162,7 @@ def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
     return {state.interface for state in used}
 
 
-def _judge(
-    state: OverlayState | None, links: Iterable[Link], wanted: str | None, ignored: Sequence[str], who: str
-) -> Result:
-    if state is None:
-        return _absent(links, wanted)
+def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignored: Sequence[str], who: str) -> Result:
     name = state.interface or state.product
     if state.condition is not None:
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
@@ -199,10 +201,21 @@ def _unknown(state: OverlayState) -> Result:
 
 
 def _up_again(state: OverlayState, name: str) -> Remedies:
-    """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down."""
+    """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
+
+    Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
+    """
     if state.product == "wireguard" and state.configured is not None:
         return heal(lambda: WgQuick(interface=name, again=True))
-    return heal(lambda: LinkUp(interface=name))
+    own = [address.network for address in state.addresses]
+    lost = [network for peer in state.peers for network in peer.addresses if not _in_any(network, own)]
+    routed = [network for network in lost if network.prefixlen > WHOLE_BITS][:MAXIMUM_ROUTES]
+    routes = (heal(partial(Route, action="replace", destination=str(each), interface=name)) for each in routed)
+    return (*heal(lambda: LinkUp(interface=name)), *(each for route in routes for each in route))
+
+
+def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
+    return any(each.version == network.version and network.subnet_of(each) for each in others)  # type: ignore[arg-type]
 
 
 def _addresses_of_the_file(state: OverlayState) -> Remedies:
@@ -238,8 +251,17 @@ def _reported(state: OverlayState, ignored: Sequence[str] = ()) -> dict[str, Any
     }
 
 
-def _absent(links: Iterable[Link], wanted: str | None) -> Result:
+def _absent(links: Iterable[Link], wanted: str | None, stopped: Sequence[str] = ()) -> Result:
     here = ", ".join(link.name for link in links) or "none"
+    if wanted is None and len(stopped) == 1:
+        wanted = stopped[0]
+        message = (
+            f"{wanted}, which has a wg-quick file, is not there, nor any other overlay; the interfaces are: {here}"
+        )
+        remedies = heal(lambda: WgQuick(interface=stopped[0]), lasting=f"systemctl enable wg-quick@{wanted}")
+        return failed(
+            codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies, station=Station("tunnel")
+        )
     if wanted is not None:
         message = f"the overlay interface {wanted} of the settings does not exist; the interfaces here are: {here}"
         remedies = heal(lambda: WgQuick(interface=wanted))

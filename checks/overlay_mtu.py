@@ -65,6 +65,9 @@ async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
         return
     try:
         for state in ctx.tunnels:
+            if state.mtu is None:
+                yield _unknown(state)
+                continue
             underlays = await measure(ctx, state)
             ipv6 = _carries_ipv6(ctx, state)
             result = judge(state, underlays, needed(ctx.settings.thresholds.minimum_mtu, state, underlays, ipv6))
@@ -73,6 +76,12 @@ async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
             yield result if state is ctx.overlay else replace(result, aspect=state.interface or "")
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
+
+
+def _unknown(state: OverlayState) -> Result:
+    """Its interface is not known: it is missing, or only the configuration names it and this user may not read that."""
+    message = f"the interface of {state.product} is not known, so there is no tunnel MTU to compare"
+    return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message, aspect=state.interface or "")
 
 
 async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:

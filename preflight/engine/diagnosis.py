@@ -168,7 +168,9 @@ class _Reach:
             return False
         if effect.target == CONTROL:
             shared = cause.target in self._sharing and _dies_before_the_remote_end(cause)
-            return cause.target == self._control_host or shared or (silent(effect.code.slug) and _stops_all(cause))
+            unasked = effect.code.slug == "control.dns-timeout" and _has_no_route(cause)
+            stopped = silent(effect.code.slug) and _stops_all(cause)
+            return cause.target == self._control_host or shared or stopped or unasked
         return effect.target in (cause.target, NODE)
 
     def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:
@@ -184,10 +186,12 @@ class _Reach:
 
 def _stops_all(cause: _Candidate) -> bool:
     """Whether packets die where those for the control plane pass too: at the network, or where no table has a route."""
-    return any(
-        station.id in OUTER or (isinstance(facts, DeathFacts) and facts.route_type == "none")
-        for station, facts in cause.deaths
-    )
+    return _has_no_route(cause) or any(station.id in OUTER for station, _ in cause.deaths)
+
+
+def _has_no_route(cause: _Candidate) -> bool:
+    """Whether no table has a route for the packets: what leads to name servers is missing with it."""
+    return any(isinstance(facts, DeathFacts) and facts.route_type == "none" for _, facts in cause.deaths)
 
 
 def _dies_before_the_remote_end(cause: _Candidate) -> bool:

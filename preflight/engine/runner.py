@@ -24,6 +24,7 @@ from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
 from preflight.model import event
 from preflight.net.turns import Turns
+from preflight.proto.tunnel.kept_file import with_file
 
 CLEANUP_SECONDS = 15.0
 """How long a check that was ended may take to clean up what it did (an enrolment leaves again)."""
@@ -198,6 +199,7 @@ class Runner:
                 result,
                 check=check.id,
                 category=check.category,
+                remedies=with_file(result.remedies, self._context.tunnels),
                 started_at=result.started_at or started,
                 duration_ms=result.duration_ms or round(duration_ms, 3),
             )

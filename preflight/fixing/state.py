@@ -25,6 +25,7 @@ from preflight.model.fix import (
     PrivateFiles,
     QueueDelete,
     WgQuick,
+    WgQuickValue,
     WireguardKey,
     WireguardPeer,
     WireguardPort,
@@ -57,6 +58,7 @@ _OWN: Mapping[type, Callable[[Any], tuple[Command, ...]]] = {
     WireguardKey: lambda fix: tuple(("wg", "show", fix.interface, what) for what in _OF_PEERS),
     WireguardPort: lambda fix: (("wg", "show", fix.interface, "listen-port"),),
     WgQuick: lambda fix: (("wg", "show", "interfaces"),),
+    WgQuickValue: lambda fix: (("grep", "-iE", "^ *(mtu|listenport|allowedips|persistentkeepalive) *=", fix.file),),
     ClockSync: lambda fix: (("timedatectl", "show", "--property=NTP"),),
     PrivateFiles: lambda fix: tuple(("stat", "-L", "-c", "%a %n", path) for path in fix.paths),
 }

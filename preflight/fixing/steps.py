@@ -36,6 +36,7 @@ from preflight.model.fix import (
     RouteAround,
     TailscaleTakes,
     WgQuick,
+    WgQuickValue,
     WireguardKey,
     WireguardPeer,
     WireguardPort,
@@ -294,6 +295,16 @@ def _wg_quick(fix: WgQuick, ask: Ask) -> Iterator[Step]:
         yield Step(command, _undone_by(down) if command[1] == "up" and not fix.again else None)
 
 
+def _wg_quick_value(fix: WgQuickValue, ask: Ask) -> Iterator[Step]:
+    number = ask(fix.find).strip()
+    if not number.isdecimal():
+        raise FixError(f"{fix.file} has no line {fix.setting} there")
+    before = ask(("sed", "-n", f"{number}s/^[^=]*= *//p", fix.file)).strip()
+    if before != fix.value:
+        back = ("sed", "-i", f"{number}s|=.*|= {before}|", fix.file)
+        yield Step(fix.changed(number), _undone_by(back))
+
+
 def _clock_sync(fix: ClockSync, ask: Ask) -> Iterator[Step]:
     if ask(("timedatectl", "show", "--property=NTP", "--value")).strip() != "yes":
         yield from (Step(command, _undone_by(("timedatectl", "set-ntp", "false"))) for command in fix.commands)
@@ -358,6 +369,7 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     WireguardPort: _wireguard_port,
     NoPresharedKey: _no_preshared_key,
     WgQuick: _wg_quick,
+    WgQuickValue: _wg_quick_value,
     ClockSync: _clock_sync,
     PrivateFiles: _private_files,
     FilterDelete: _filter_delete,

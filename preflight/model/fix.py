@@ -35,7 +35,7 @@ from preflight.model.network_fixes import (
 )
 from preflight.model.product_fixes import TailscaleTakes, ZeroTierTakes
 from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
-from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
+from preflight.model.wireguard_fixes import NoPresharedKey, WgQuickValue, WireguardKey, WireguardPort
 
 __all__ = [
     "KINDS",
@@ -73,6 +73,7 @@ __all__ = [
     "TailscaleTakes",
     "TokenAlone",
     "WgQuick",
+    "WgQuickValue",
     "WireguardKey",
     "WireguardPeer",
     "WireguardPort",
@@ -97,6 +98,7 @@ Fix = (
     | WireguardPort
     | NoPresharedKey
     | WgQuick
+    | WgQuickValue
     | ServiceRestart
     | ClockSync
     | PrivateFiles

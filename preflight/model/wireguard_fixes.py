@@ -1,5 +1,6 @@
 """Fixes of WireGuard that are more than a change of one peer's values: its port, its keys, its preshared keys."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -25,6 +26,60 @@ class WireguardPort(Change):
 
     def _commands(self) -> tuple[Command, ...]:
         return (("wg", "set", self.interface, "listen-port", str(self.port)),)
+
+
+LINE = "LINE"
+"""In a command: the number of the line of a file that holds a setting."""
+_FILES = "/etc/wireguard"
+_VALUE = re.compile(r"[0-9a-f.:/]+(, [0-9a-f.:/]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WgQuickValue(Change):
+    """Change one value that a tunnel's wg-quick file has. peer: the key of the peer whose section it is in.
+
+    Nothing else of the file is read or kept: it holds the private key.
+    """
+
+    __pydantic_config__ = STRICT
+    asks: ClassVar[bool] = True
+
+    id: Literal["wg-quick.value"] = "wg-quick.value"
+    interface: str
+    setting: Literal["MTU", "ListenPort", "AllowedIPs", "PersistentKeepalive"]
+    value: str
+    peer: str | None = None
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+        parameters.one_of(self.setting, ("MTU", "ListenPort", "AllowedIPs", "PersistentKeepalive"))
+        if self.peer is not None:
+            parameters.key(self.peer)
+        if _VALUE.fullmatch(self.value) is None:
+            raise ValueError(f"{self.value!r} is not a value of {self.setting}")
+
+    @property
+    def file(self) -> str:
+        """The file of the tunnel."""
+        return f"{_FILES}/{self.interface}.conf"
+
+    @property
+    def find(self) -> Command:
+        """Prints the number of the last line with the setting in its section; nothing if there is none."""
+        where = f'index($0, "{self.peer}")' if self.peer is not None else "tolower($0) ~ /^ *\\[interface/"
+        step = f"/^ *\\[/ {{s++}} {where} {{p = s}} tolower($0) ~ /^ *{self.setting.lower()} *=/ {{n[s] = NR}}"
+        return ("awk", f"{step} END {{print n[p]}}", self.file)
+
+    def changed(self, line: str) -> Command:
+        """Writes the value into a line of the file."""
+        return ("sed", "-i", f"{line}s|=.*|= {self.value}|", self.file)
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (self.changed(LINE),)
+
+    def _lines(self) -> tuple[str, ...]:
+        script = f'"$({shlex.join(self.find)})s|=.*|= {self.value}|"'
+        return (f"sed -i {script} {shlex.quote(self.file)}",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,6 +260,12 @@ class Net:
         self._overlay = await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
         return self._overlay
 
+    def stopped_tunnels(self, links: "Sequence[str]") -> tuple[str, ...]:
+        """The interfaces that a wg-quick file describes and that are not there, the peers' own if there are any."""
+        from preflight.overlay.wgquick import stopped
+
+        return stopped(links, [peer.address for peer in self._settings.peers])
+
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
         if overlay is None:

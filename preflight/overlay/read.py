@@ -48,7 +48,7 @@ async def read_overlay(
     taken: Mapping[str, Route] = {}
     if routes_to is not None and (len(states) != 1 or any(_lost(state, links) for state in states)):
         taken = await routes_to(peers[:ASKED])
-    states = found_by_route(states, links, taken)
+    states = found_by_route(states, links, taken, peers)
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers, taken)
     tell(
         time.monotonic(),
@@ -115,9 +115,10 @@ def choose(
 
 
 def found_by_route(
-    states: Sequence[OverlayState], links: Sequence[Link], routes: Mapping[str, Route]
+    states: Sequence[OverlayState], links: Sequence[Link], routes: Mapping[str, Route], peers: Iterable[str] = ()
 ) -> list[OverlayState]:
-    """The states; one whose configuration this user may not read gets the TUN device that leads to the peers.
+    """The states; one whose configuration this user may not read gets the TUN device that leads to the peers, or the
+    only one whose network has them where no route does.
 
     Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay.
     """
@@ -125,7 +126,9 @@ def found_by_route(
     taken = {route.interface for route in routes.values()} - claimed
     if not states:
         return [state_of(link, "generic") for link in links if link.kind in TUNNELS and link.name in taken][:1]
-    tun = next((link for link in links if link.kind == "tun" and link.name in taken), None)
+    tuns = [link for link in links if link.kind == "tun" and link.name not in claimed]
+    near = [link for link in tuns if any(link.holds(peer) for peer in peers)]
+    tun = next((link for link in tuns if link.name in taken), near[0] if len(near) == 1 else None)
     if tun is None:
         return list(states)
     return [

@@ -6,8 +6,8 @@ Private and preshared keys never leave the parser.
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterable
-from ipaddress import ip_interface, ip_network
+from collections.abc import Collection, Iterable
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel, IPInterface, IPNetwork
@@ -24,6 +24,21 @@ def read_configured(interface: str) -> ConfiguredTunnel | None:
         return parse_configured(str(path), path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def stopped(links: Collection[str], peers: Iterable[str]) -> tuple[str, ...]:
+    """The tunnels that have a file and no interface: those with a peer's address, or all where there is no peer."""
+    try:
+        names = sorted(path.stem for path in FOLDER.glob("*.conf"))
+    except OSError:
+        return ()
+    files = {name: file for name in names if name not in links and (file := read_configured(name)) is not None}
+    wanted = [ip_address(peer) for peer in peers]
+    return tuple(
+        name
+        for name, file in files.items()
+        if not wanted or any(each in network for peer in file.peers for network in peer.addresses for each in wanted)
+    )
 
 
 def parse_configured(path: str, text: str) -> ConfiguredTunnel:

@@ -34,6 +34,8 @@ def test_the_filter_s_remedy_loosens_only_what_drops() -> None:
     both = replace(probed, before=ReversePathFilter({"wg0": 1, "eth0": 1}, 0))
     assert host_rp_filter.judge(both, "wg0").remedies[0].lines == ("sysctl -w net.ipv4.conf.wg0.rp_filter=2",)
     assert "eth0" in host_rp_filter.judge(both, "wg1").remedies[0].lines[0]
+    uplink = replace(both, before=ReversePathFilter({"lo": 1, "wg0": 1, "eth0": 1}, 0), passes=frozenset({"wg0"}))
+    assert host_rp_filter.judge(uplink, "wg0").remedies[0].lines == ("sysctl -w net.ipv4.conf.eth0.rp_filter=2",)
 
 
 def test_a_dot_in_a_name_is_a_slash_for_sysctl() -> None:

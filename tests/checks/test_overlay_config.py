@@ -60,6 +60,16 @@ def test_each_difference_is_named(live: dict[str, object], file: dict[str, objec
     assert result.remedy.startswith('bash -c "wg syncconf wg0')
 
 
+def test_a_network_that_two_peers_claim_goes_to_the_last() -> None:
+    """As WireGuard does it: the file agrees with that, and is wrong itself."""
+    file = replace(FILE, peers=(*FILE.peers, ConfiguredPeer(C_KEY, (NETWORK,), 0)))
+    first = replace(LIVE.peers[0], addresses=())
+    live = replace(LIVE, peers=(first, OverlayPeer(C_KEY, addresses=(NETWORK,), keepalive_s=0)), configured=file)
+    result = judge(live)
+    assert (result.status, str(result.code)) == (Status.WARN, "overlay.allowed-ips")
+    assert f"{NETWORK} to the peers BBBBBBBB… and CCCCCCCC…" in result.message
+
+
 def test_the_mtu_needs_a_line_of_its_own() -> None:
     """`wg syncconf` sets no MTU: with it alone the difference would stay."""
     remedy = judge(replace(LIVE, mtu=1320)).remedy

@@ -1,6 +1,6 @@
 """overlay.interface: what each state of the overlay is called, and what to type."""
 
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -8,10 +8,26 @@ from preflight_checks.overlay_interface import judge
 
 from preflight.api import Status
 from preflight.model.kernel import Link
-from preflight.model.overlay import ConfiguredTunnel, OverlayState
+from preflight.model.overlay import ConfiguredTunnel, OverlayPeer, OverlayState
 
 LINKS = (Link(1, "lo", 65536, up=True, carrier=True), Link(2, "eth0", 1500, up=True, carrier=True))
 UP: dict[str, Any] = {"interface": "wg0", "up": True, "mtu": 1420, "addresses": (ip_interface("10.66.0.1/24"),)}
+
+
+def test_a_tunnel_without_a_file_gets_its_routes_back() -> None:
+    """The kernel forgot them when the device went down; its own network comes back with its address."""
+    networks = tuple(map(ip_network, ("10.66.0.2/32", "192.168.7.0/24", "0.0.0.0/0")))
+    state = OverlayState(product="wireguard", **UP | {"up": False}, peers=(OverlayPeer("k", addresses=networks),))
+    lines = [line for remedy in judge(state, LINKS, None).remedies for line in remedy.lines]
+    assert lines == ["ip link set dev wg0 up", "ip route replace 192.168.7.0/24 dev wg0"]
+
+
+def test_a_tunnel_that_was_not_started_is_named() -> None:
+    """Its file shows which one to start; of several a person decides."""
+    result = judge(None, LINKS, None, stopped=("wg3",))
+    assert result.remedies[0].lines == ("wg-quick up wg3",)
+    assert "wg3, which has a wg-quick file, is not there" in result.message
+    assert judge(None, LINKS, None, stopped=("wg3", "wg4")).remedies[0].fix is None
 
 
 def test_a_node_without_overlay_is_absent_and_says_what_was_looked_for() -> None:

@@ -1,10 +1,12 @@
 """udp.ports: whether UDP gets to a peer whose responder is silent, by what its host says of ports that nobody uses."""
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from preflight_checks import udp_ports as module
 from preflight_checks.udp_ports import ASKED, Said, judge, udp_ports
 
 from preflight.api import Direction, Peer, Result, Status, inconclusive
@@ -52,15 +54,21 @@ def test_what_proves_nothing(said: Said | None) -> None:
 
 
 def run(
-    echo: EchoFacts = ECHOED, answers: AnswerFacts = UNANSWERED, *, key: bool = True, own: str = "silent"
+    echo: EchoFacts = ECHOED,
+    answers: AnswerFacts = UNANSWERED,
+    *,
+    key: bool = True,
+    own: str = "silent",
+    tries: Sequence[str] = ("silent", "silent"),
 ) -> Result:
-    """The check with what the others saw; own: what the host says of the responder's port."""
+    """The check with what the others saw. own: what the host says of the responder's port; tries: of the others."""
+    left = iter(tries)
 
     async def port_says(*_: Any, **__: Any) -> str:
         return own
 
     async def ports_say(*_: Any, **__: Any) -> tuple[str, ...]:
-        words: tuple[str, ...] = ("silent",) * ASKED
+        words: tuple[str, ...] = (next(left),) * ASKED
         return words
 
     async def connect(*_: Any, **__: Any) -> Any:
@@ -86,9 +94,18 @@ def run(
     return asyncio.run(only())
 
 
-def test_a_peer_that_answers_echoes_and_no_udp() -> None:
+def test_a_peer_that_answers_echoes_and_no_udp(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole check."""
+    monkeypatch.setattr(module, "REFILL_S", 0.0)
     assert run().status is Status.FAIL
+
+
+def test_a_second_try_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that has just sent its fill of errors about other ports is silent once, and answers a little later."""
+    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    assert run(tries=("silent", "closed")).status is Status.PASS
+    assert run(tries=("closed",)).status is Status.PASS, "nothing is sent twice that was answered"
+    assert run(tries=("silent", "silent")).status is Status.FAIL
 
 
 @pytest.mark.parametrize(

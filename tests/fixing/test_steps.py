@@ -31,6 +31,7 @@ from preflight.model.fix import (
     RouteAround,
     ServiceRestart,
     WgQuick,
+    WgQuickValue,
     WireguardKey,
     WireguardPeer,
     WireguardPort,
@@ -161,6 +162,7 @@ def words(*lines: str) -> list[Command]:
         ),
         (WireguardPort(interface="wg0", port=51821), ("51820\n",), ["wg set wg0 listen-port 51820"]),
         (WireguardPort(interface="wg0", port=51821), ("51821\n",), None),
+        (WgQuickValue(interface="wg0", setting="MTU", value="1420"), ("3\n", "1420\n"), None),
         (WgQuick(interface="wg0"), (), ["wg-quick down wg0"]),
         (ClockSync(), ("no\n",), ["timedatectl set-ntp false"]),
         (ClockSync(), ("yes\n",), None),
@@ -172,6 +174,15 @@ def test_what_was_there_comes_back(fix: Fix, answers: tuple[str, ...], undo: lis
     made = steps(fix, asked(*answers))
     assert undone(made) == words(*(undo or ()))
     assert bool(made) is (undo is not None)
+
+
+def test_a_value_of_a_file_comes_back() -> None:
+    """By its line alone: nothing else of a file that holds a private key is read or kept."""
+    fix = WgQuickValue(interface="wg0", setting="AllowedIPs", value="10.66.0.2/32", peer=KEY)
+    made = steps(fix, asked("8\n", "10.66.0.9/32\n"))
+    assert undone(made) == [("sed", "-i", "8s|=.*|= 10.66.0.9/32|", "/etc/wireguard/wg0.conf")]
+    with pytest.raises(FixError, match="has no line AllowedIPs"):
+        steps(fix, asked("\n"))
 
 
 def test_a_rule_comes_back_in_its_place() -> None:

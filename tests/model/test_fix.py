@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter
 
 from preflight.model.change import NamedValue
-from preflight.model.fix import KINDS, Fix, LinkMtu, LinkMtuByAddress
+from preflight.model.fix import KINDS, Fix, LinkMtu, LinkMtuByAddress, WgQuickValue
 from preflight.model.token import CLEANED_BY
 
 FIX: TypeAdapter[Fix] = TypeAdapter(Annotated[Fix, Field(discriminator="id")])
@@ -90,6 +92,10 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "wireguard.port": {"interface": interfaces, "port": st.integers(1, 65535)},
     "wireguard.no-preshared-key": {"address": addresses, "key": st.just(KEY)},
     "wireguard.quick": {"interface": interfaces, "again": st.booleans()},
+    "wg-quick.value": {
+        "interface": interfaces, "setting": st.sampled_from(("MTU", "AllowedIPs")), "peer": optional() | st.just(KEY),
+        "value": st.lists(networks, min_size=1, max_size=3).map(", ".join),
+    },
     "service.restart": {"service": st.sampled_from(("tailscaled", "zerotier-one", "nebula"))},
     "clock.ntp": {},
     "file.private": {"paths": st.lists(paths, min_size=1, max_size=3).map(tuple)},
@@ -161,6 +167,41 @@ def test_a_peer_s_interface_is_found_there() -> None:
     (line,) = fix.lines
     assert line == "ip link set dev $(ip -o address show to 10.66.0.2 | awk '{print $2; exit}') mtu 1312"
     assert fix.on("wg0") == LinkMtu(interface="wg0", mtu_bytes=1312)
+
+
+FILE = f"""[Interface]
+Address = 10.66.0.1/24
+mtu = 1500
+
+[Peer]
+AllowedIPs = 10.66.0.3/32
+PublicKey = {OTHER}
+
+[Peer]
+AllowedIPs=10.66.0.9/32, 10.66.0.8/32
+Endpoint = [2001:db8::1]:51820
+PublicKey = {KEY}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fix", "before", "after"),
+    [
+        (WgQuickValue(interface="wg0", setting="MTU", value="1420"), "mtu = 1500", "mtu = 1420"),
+        (
+            WgQuickValue(interface="wg0", setting="AllowedIPs", value="10.66.0.2/32", peer=KEY),
+            "AllowedIPs=10.66.0.9/32, 10.66.0.8/32",
+            "AllowedIPs= 10.66.0.2/32",
+        ),
+    ],
+)
+def test_only_the_value_of_one_section_changes(tmp_path: Path, fix: WgQuickValue, before: str, after: str) -> None:
+    """What is pasted finds its line by itself, whatever the order of a section, and touches no other peer's."""
+    file = tmp_path / "wg0.conf"
+    file.write_text(FILE)
+    (line,) = fix.lines
+    subprocess.run(["/bin/sh", "-c", line.replace(fix.file, str(file))], check=True)
+    assert file.read_text() == FILE.replace(before, after)
 
 
 HOSTILE = ("", "-x", "--help", "a b", "a\nb", "a;reboot", "$(reboot)", "`id`", "a/../b", "a\0b", "x" * 300, "a|b")

@@ -60,6 +60,15 @@ def test_a_daemon_whose_configuration_is_secret_has_the_tun_that_leads_to_the_pe
     assert found_by_route([hidden], [mesh], {"10.66.0.2": into("10.66.0.2", "eth0")}) == [hidden]
 
 
+def test_without_a_route_the_only_tun_with_the_peers_network_is_it() -> None:
+    """Where the routes are what is broken, none leads to the peers; of two devices none is taken."""
+    hidden = OverlayState("nebula", "nebula1", up=False, mtu=None, unreadable=PRIVILEGE, health=("may not be read",))
+    mesh, other = replace(LINK, name="mesh7"), replace(LINK, name="tun9", addresses=(ip_interface("10.9.0.1/24"),))
+    (found,) = found_by_route([hidden], [mesh, other], {}, ["10.66.0.2"])
+    assert found.interface == "mesh7"
+    assert found_by_route([hidden], [mesh, replace(mesh, name="mesh8")], {}, ["10.66.0.2"]) == [hidden]
+
+
 def test_a_tunnel_of_an_unknown_product_leads_to_the_peers() -> None:
     """The kernel says what an overlay is: a tunnel that is up is not absent, even if nobody can ask its daemon."""
     eth0 = replace(LINK, name="eth0", index=2, kind=None)

@@ -2,10 +2,12 @@
 
 from base64 import b64encode
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 
 import pytest
 
 from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel
+from preflight.overlay import wgquick
 from preflight.overlay.keys import derive_public_key
 from preflight.overlay.wgquick import parse_configured
 
@@ -77,3 +79,14 @@ def test_save_config_and_a_private_key_that_is_none() -> None:
     """With SaveConfig the file follows the live state; a placeholder instead of a key has no public half."""
     found = parse_configured("wg0.conf", "[Interface]\nSaveConfig = true\nPrivateKey = REPLACE-ME")
     assert (found.saves, found.public_key) == (True, None)
+
+
+def test_which_tunnels_are_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the peers; what exists already is not started again."""
+    monkeypatch.setattr(wgquick, "FOLDER", tmp_path)
+    for name, network in (("wg0", "10.66.0.0/24"), ("wg1", "10.77.0.0/24")):
+        (tmp_path / f"{name}.conf").write_text(f"[Interface]\n[Peer]\nAllowedIPs = {network}\n")
+    assert wgquick.stopped(["eth0"], ["10.66.0.2"]) == ("wg0",)
+    assert wgquick.stopped(["eth0"], []) == ("wg0", "wg1")
+    assert wgquick.stopped(["eth0"], ["10.9.0.2"]) == (), "nobody asked for another one"
+    assert wgquick.stopped(["eth0", "wg0"], ["10.66.0.2"]) == ()

@@ -122,6 +122,8 @@ def _here(setup: Setup) -> Truth:
 def _marked_excluded(setup: Setup) -> str | None:
     if setup.routes in ("default", "halves"):
         return "the tunnel's own mark decides on its packets"
+    if setup.firewall != "open":
+        return "a's firewall sees the device of the look-up before the mark, and lets nothing of the overlay out there"
     return words.without_uplink(setup) or _needs_ipv4(setup)
 
 

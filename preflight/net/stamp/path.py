@@ -22,6 +22,7 @@ from preflight.net.responder.hello import HelloWatch, UnheardError
 from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavailable
 from preflight.net.responder.reverse_trace import ask_for_trace
 from preflight.net.stamp.link import prepare, run_session, session_stats
+from preflight.net.stamp.refusals import Refusals
 from preflight.net.watch import PacketWatch
 from preflight.proto.responder.hello import Ends
 from preflight.proto.responder.inquiry import Sorter
@@ -70,9 +71,9 @@ class PathProbes:
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: dict[str, StampStats] = {}
-        self._closed: set[str] = set()
         self._first: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
+        self.refusals = Refusals()
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
 
@@ -106,12 +107,11 @@ class PathProbes:
             await run_session(sender, connected, tell)
             stats = session_stats(sender, connected)
         self._learn(peer, stats.answered, signed=key is not None)
+        self.refusals.note(peer, stats)
         if authenticated and not stats.answered:
             self._silent[peer.address] = stats
         elif stats.answered:
             self._first.setdefault(peer.address, stats)
-        if stats.port_unreachable:
-            self._closed.add(peer.address)
         return stats
 
     def first(self, peer: Peer) -> StampStats | None:
@@ -129,10 +129,6 @@ class PathProbes:
         Waiting costs nothing, so a check may wait for many of those at one time.
         """
         return peer.address in self._silent
-
-    def called_closed(self, peer: Peer) -> bool:
-        """Whether the peer's host has said in this run that nobody listens: kernels do not say so for each packet."""
-        return peer.address in self._closed
 
     def proven_silent(self, peer: Peer) -> StampStats | None:
         """The last session with a responder that answered neither it nor what it was asked for seconds; else None.
@@ -295,6 +291,7 @@ class _Inquiry:
         if not burst.stats().answered and not burst.port_unreachable:
             reply = await self._hear(ssid, retry, hellos)
         first, later = burst.stats(), retry.stats()
+        self._probes.refusals.note(self._peer, first, later)
         result = AskResult(
             sent=first.sent,
             answered=first.answered + later.answered,

@@ -23,6 +23,7 @@ from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
 from preflight.model.udp_port import UdpPort
+from preflight.net.icmp.traceroute import trace
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.endpoints import Endpoints
@@ -35,6 +36,7 @@ from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
+from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
@@ -67,6 +69,9 @@ ANSWER_S: Final = 0.5
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
 REKEY_S: Final = 5.0
+_AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
+"""How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
+_ASKING: Final = ("initiation", "data", "control", "neighbours")
 DATA_S: Final = 0.9
 """How long answers to the burst may take to be seen on any device, from its first packet on."""
 HANDSHAKE_S: Final = 1.2
@@ -177,9 +182,10 @@ class PacketWays:
             if here:
                 return await self._asked(await self._told_whose(peer, first, verdicts))
             to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
-            waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
-            if sent.asked is None:
-                # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
+            waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S))
+            asks = sent.asked is None or _shows_its_end(sent)
+            if asks:
+                # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
                 waited = True
             else:
@@ -187,8 +193,16 @@ class PacketWays:
             last = await self._read(tap, sent, overlay) if waited else first
             rules, ruled_ns = first.after.rules, first.ruled_ns
             last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
-            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=sent.asked is None)
-        return await self._traced(await self._asked(last))
+            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=asks)
+        return await self._traced(await self._asked(await self._traced_inside(last)))
+
+    async def _traced_inside(self, record: Record) -> Record:
+        """With the machines that hand on what is for the peer, where another peer may have to do that."""
+        known = any(verdict.station is not None for verdict in conclude(record.peer.target, observe(record)))
+        if known or record.stats.answered or record.pings or not may_be_behind(record.tunnel, record.peer.address):
+            return record
+        tell = telling(self._listener, "icmp.traceroute", record.peer.address)
+        return replace(record, hops=await trace(record.peer.address, max_hops=MOST_HOPS, tell=tell))
 
     async def _traced(self, record: Record) -> Record:
         """With traces to the endpoint where nothing else has shown the place; last, for they refresh mappings."""
@@ -248,13 +262,9 @@ class PacketWays:
         return tap, sent
 
     async def burst(self, peer: Peer) -> StampStats:
-        """The packets that are followed.
-
-        Kernels send few ICMP errors a second, and other checks have had theirs: silence after one means nothing.
-        """
+        """The packets that are followed."""
         stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
-        closed = not stats.answered and self._path.called_closed(peer)
-        return replace(stats, port_unreachable=True) if closed else stats
+        return self._path.refusals.completed(peer, stats)
 
     def _rules_traced(self, stack: AsyncExitStack, flows: Sequence[Flow]) -> RuleTrace | None:
         """A trace of the rules, if it was asked for and this process may."""
@@ -341,9 +351,16 @@ def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
     return frozenset(((owner.endpoint_address, owner.endpoint_port),))
 
 
+def _shows_its_end(sent: Record) -> bool:
+    """Whether what the peer sends when it is asked shows from where: VXLAN names both ends, and nothing came by now."""
+    report = sent.asked.report if sent.asked is not None else None
+    came = any(packet.tunnel is not None and not packet.outgoing for packet in sent.tapped.packets)
+    return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
+
+
 def _asks(packet: TapPacket) -> bool:
     """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
-    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
+    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in _ASKING
 
 
 def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:

@@ -15,7 +15,7 @@ from preflight.model.routing import Asked, Neighbour
 from preflight.net.way.ask_neighbour import NeighbourQuestions
 from preflight.net.way.ask_router import RouterQuestions
 from preflight.proto.way.kernel_word import Answers, Watched
-from preflight.proto.way.neighbours import next_hop
+from preflight.proto.way.neighbours import next_best_hop, next_hop
 from preflight.proto.way.outer import heard_on_uplinks
 
 
@@ -55,12 +55,20 @@ class KernelQuestions:
             lost = (asked is not None and not asked.hardware) or (lookup is not None and lookup.type == "none")
             if watched.outer is None or not lost:
                 return Answers(asked=asked)
-            return Answers(asked=asked, routers=await self._others(state, watched, watched.outer, asked))
+            routers, next_best = await asyncio.gather(
+                self._others(state, watched, watched.outer, asked), self._next_best(state, watched, watched.outer)
+            )
+            return Answers(asked=asked, routers=routers, next_best=next_best)
         except OSError:
             return Answers()
 
     async def _next_hop(self, state: NetworkState, watched: Watched) -> Asked | None:
         hop = next_hop(state, watched.outer, watched.tunnel)
+        link = state.link(hop[0]) if hop else None
+        return None if hop is None or link is None else await self._neighbours.ask(link, hop[1], every=True)
+
+    async def _next_best(self, state: NetworkState, watched: Watched, flow: Flow) -> Asked | None:
+        hop = next_best_hop(state, flow, watched.tunnel)
         link = state.link(hop[0]) if hop else None
         return None if hop is None or link is None else await self._neighbours.ask(link, hop[1])
 

@@ -11,6 +11,7 @@ from preflight.model.change import NamedValue
 from preflight.model.facts import DeathFacts
 from preflight.model.fix import KernelSettings, QueueDelete
 from preflight.model.flow import Flow
+from preflight.model.kernel import MAIN_TABLE
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.remedy import Remedies, heal, look
 from preflight.model.return_path import STRICT
@@ -135,8 +136,12 @@ def observe_socket_outer(before: NetworkState, after: NetworkState, tunnel: Tunn
     return Observation(station=place, finding="killed", direction="reverse", death=death)
 
 
-def observe_tunnel(before: NetworkState, after: NetworkState, tunnel: TunnelSide) -> Observation:
-    """Whether the daemon of a tun takes what the kernel hands to it; other devices have no queue to a daemon."""
+def observe_tunnel(before: NetworkState, after: NetworkState, tunnel: TunnelSide, sent: int = 0) -> Observation:
+    """Whether the daemon of a tun takes what the kernel hands to it; other devices have no queue to a daemon.
+
+    sent: packets of the burst. Where many times more were dropped and every way out leads into the tunnel, its own
+    packets go round in it.
+    """
     place, device = Station("tunnel"), tunnel.interface
     link = after.link(device)
     dropped = after.counters.refused_by_device(before.counters, device)
@@ -144,14 +149,52 @@ def observe_tunnel(before: NetworkState, after: NetworkState, tunnel: TunnelSide
         return Observation(station=place, finding="blind", reason=f"{device} has no queue to a daemon")
     if dropped <= 0:
         return Observation(station=place, finding="blind", reason=f"the queue of {device} to its daemon is not full")
+    flooded = 0 < sent * _FLOOD < dropped
+    if flooded and leads_round(after, tunnel):
+        return _round(device, dropped, sent)
     death = Death(
         code=codes.OVERLAY_DAEMON_DOWN,
         message=f"the daemon of {device} does not take what this node sends: the queue to it dropped "
-        f"{counted(dropped, 'packet')}",
+        f"{counted(dropped, 'packet')}{_FLOODED.format(sent=sent) if flooded else ''}",
         facts=DeathFacts(interface=device),
-        remedies=look(f"ip -s link show dev {device}"),
+        remedies=look(f"ip -s link show dev {device}; ip route show dev {device}"),
+        certain=not flooded,
     )
     return Observation(station=place, finding="killed", death=death)
+
+
+def leads_round(state: NetworkState, tunnel: TunnelSide) -> bool:
+    """Whether all routes to outside this node's networks lead into the tunnel, and no rule or host route around it."""
+    own = [each for each in state.entries if each.version == 4 and each.table == MAIN_TABLE and not each.dead]
+    inside = {str(each.destination) for each in own if each.interface in tunnel.interfaces}
+    whole = "0.0.0.0/0" in inside or inside >= _HALVES
+    around = any(each.gateway and each.destination.prefixlen == _HOST_BITS for each in own)
+    return whole and not around and not any(rule.mark or rule.inverted for rule in state.rules)
+
+
+def _round(device: str, dropped: int, sent: int) -> Observation:
+    message = (
+        f"the own packets of {device} go into {device} again: all ways out of this node's networks lead into it, and "
+        f"its queue dropped {counted(dropped, 'packet')} while this node sent {sent}"
+    )
+    death = Death(
+        code=codes.OVERLAY_ENDPOINT_LOOP,
+        message=message,
+        facts=DeathFacts(interface=device),
+        remedies=look(f"wg show {device} endpoints; ip route   # an endpoint needs a route around {device}", root=True),
+        later=True,  # what kills is their number, in the queue before
+    )
+    return Observation(station=Station("route-outer"), finding="killed", death=death)
+
+
+_FLOOD = 50
+"""How many times more packets than this node sent go round in a loop, at least."""
+_FLOODED = (
+    " while this node sent {sent}: something fills it, such as the tunnel's own packets where its endpoint is in a "
+    "network behind it"
+)
+_HALVES = {"0.0.0.0/1", "128.0.0.0/1"}
+_HOST_BITS = 32
 
 
 def observe_egress(

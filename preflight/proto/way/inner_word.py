@@ -1,7 +1,7 @@
 """What the socket of a burst says of both ways: what was answered, and which errors came; pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import ip_address
 
 from preflight import codes
@@ -14,6 +14,7 @@ from preflight.proto.way.stations import Station
 from preflight.proto.way.words import counted
 
 _SOCKET, _INPUT = Station("socket", "receiver"), Station("input", "receiver")
+_POST_OUT = Station("post-out")
 _SESSION = Station("session", "receiver")
 _FORWARD = Station("forward", "forwarder")
 _ERROR = re.compile(r"type (\d+) code (\d+) from (\S+)")
@@ -21,6 +22,8 @@ _REFUSED = {
     "IPv4": {0: "network unreachable", 1: "host unreachable", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
     "IPv6": {0: "no route", 1: "prohibited", 3: "address unreachable", 5: "prohibited", 6: "prohibited"},
 }
+_NO_NEIGHBOUR = ((3, 1), (1, 3))
+"""Type and code of "host unreachable" and "address unreachable"."""
 _CLOSED = ((3, 3), (1, 4))
 """Type and code of "port unreachable" (RFC 792, RFC 4443 section 3.1)."""
 _UNREACHABLE = {"IPv4": 3, "IPv6": 1}
@@ -34,22 +37,35 @@ def inner_word(
     *,
     echo: EchoAnswer | None = None,
     pings: bool = False,
+    own: Collection[str] = (),
 ) -> tuple[Observation, ...]:
     """Observations of a burst inside the tunnel. peer: its name; address: its overlay address.
 
     pings: the peer answers echoes, so a refusal is about this port alone: a filter before a responder is not a death.
 
-    echo: what came back for an echo to a peer that says that nobody listens; None: nothing, or nobody asked.
+    echo: what came back for an echo to a peer that says that nobody listens; None: nothing, or nobody asked. own: this
+    node's addresses: its own kernel says "host unreachable" for a neighbour that does not answer, and refuses nothing.
     """
-    return tuple(_words(stats, peer, address, packets, echo, pings))
+    errors = [error for error in stats.icmp_errors if not _is_of_a_neighbour(error, own)]
+    return tuple(_words(stats, peer, address, packets, echo, () if pings else errors, pings))
 
 
 def _words(
-    stats: StampStats, peer: str, address: str, packets: PacketClass, echo: EchoAnswer | None, pings: bool
+    stats: StampStats,
+    peer: str,
+    address: str,
+    packets: PacketClass,
+    echo: EchoAnswer | None,
+    errors: Iterable[str],
+    pings: bool,
 ) -> Iterator[Observation]:
     if stats.answered:
         yield from _answered(stats, peer, packets)
         return
+    if not stats.sent and (kept := stats.send_errors.get("EPERM")):
+        # A rule in either hook on the way out does that, and nothing behind them.
+        reason = f"this node's own firewall refuses to send {counted(kept, 'packet')} (EPERM)"
+        yield Observation(station=_POST_OUT, finding="absent", reason=reason, packets=packets, sent=kept)
     if pings:
         yield from _carried(peer)
     if stats.port_unreachable and (refused := _refused_echo(echo, peer, address)) is not None:
@@ -59,7 +75,7 @@ def _words(
         yield Observation(
             station=_INPUT, finding="seen", reason=reason, packets=packets, sent=stats.sent, seen=stats.sent
         )
-    for error in () if pings else stats.icmp_errors:
+    for error in errors:
         refusal = _refusal(error, peer, address)
         if refusal is not None:
             station, death = refusal
@@ -106,6 +122,12 @@ def _refused_echo(echo: EchoAnswer | None, peer: str, address: str) -> Death | N
     )
     facts = DeathFacts(offender=echo.source)
     return Death(code=codes.REACH_NO_FORWARD, message=message, facts=facts, remedies=_look(peer))
+
+
+def _is_of_a_neighbour(error: str, own: Collection[str]) -> bool:
+    """Whether this node's own kernel gave up a neighbour, after three questions to which nobody answered."""
+    found = _ERROR.fullmatch(error)
+    return found is not None and found[3] in own and (int(found[1]), int(found[2])) in _NO_NEIGHBOUR
 
 
 def _refusal(error: str, peer: str, address: str) -> tuple[Station, Death] | None:

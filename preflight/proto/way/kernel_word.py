@@ -52,11 +52,13 @@ class Watched:
 class Answers:
     """What the uplink answered (`preflight.net.way.kernel_questions`).
 
-    asked: who answers for the next hop; None: nobody was asked. routers: neighbours that have a way to the endpoint.
+    asked: who answers for the next hop; None: nobody was asked. next_best: for that of the route that would count
+    without the one by it. routers: neighbours that have a way to the endpoint.
     peer, own: who answers inside the tunnel for the peer's address, and for this node's, where it asks neighbours.
     """
 
     asked: Asked | None = None
+    next_best: Asked | None = None
     routers: tuple[Neighbour, ...] = ()
     peer: Asked | None = None
     own: Asked | None = None
@@ -93,11 +95,11 @@ def observe_kernel(
         observe_egress(
             before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
         ),
-        observe_tunnel(before, after, tunnel),
+        observe_tunnel(before, after, tunnel, watched.sent),
         observe_route_outer(
             after, watched.outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)
         ),
-        observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers),
+        observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers, answers.next_best),
     ]
     if uplink is not None:
         found.append(observe_egress(before, after, uplink, tunnel, sent=watched.sent, packets=watched.packets))

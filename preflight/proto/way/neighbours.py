@@ -49,11 +49,12 @@ def observe_neighbour(
     tunnel: TunnelSide,
     asked: Asked | None = None,
     routers: Sequence[Neighbour] = (),
+    next_best: Asked | None = None,
 ) -> Observation:
     """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
 
-    routers: neighbours that have a way to the endpoint. flow: the tunnel's own packets; None where the endpoint is not
-    known: then the default route's gateway counts, which is not certain.
+    routers: neighbours that have a way to the endpoint. next_best: who answers for `next_best_hop`. flow: the tunnel's
+    own packets; None where the endpoint is not known: then the default route's gateway counts, which is not certain.
     """
     if tunnel.elsewhere:
         return Observation(station=NEIGHBOUR, finding="blind", reason=ELSEWHERE)
@@ -64,11 +65,13 @@ def observe_neighbour(
     known = state.neighbour(device, address)
     if known is not None and known.fixed:
         death = _fixed(known, tunnel, asked)
+    elif asked is not None and len(asked.hardware) > 1:
+        death = _two(asked, known, tunnel)
     elif asked is not None and asked.hardware:
         death = None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
-        death = _dead(state, flow, tunnel, hop, routers)
+        death = _dead(state, flow, tunnel, hop, routers, next_best)
     else:
         death = None
     if death is not None:
@@ -107,22 +110,40 @@ def _fixed(known: Neighbour, tunnel: TunnelSide, asked: Asked | None) -> Death |
     )
 
 
+def _two(asked: Asked, known: Neighbour | None, tunnel: TunnelSide) -> Death:
+    """Two machines have the next hop's address: the kernel takes the one whose answer came last."""
+    taken = f", and its packets go to {known.hardware}" if known is not None and known.hardware else ""
+    return Death(
+        code=codes.HOST_GATEWAY_DEAD,
+        message=f"{len(asked.hardware)} machines answer for {asked.address} on {asked.interface}, by which "
+        f"{tunnel.interface} sends: {' and '.join(asked.hardware)}{taken}",
+        facts=DeathFacts(gateway=asked.address, neighbour=asked.address, interface=asked.interface),
+        remedies=look(f"Which machine in the network of {asked.interface} has the address {asked.address} too?"),
+        later=True,  # the frames leave, for whichever it is
+    )
+
+
 def _dead(
     state: NetworkState,
     flow: Flow | None,
     tunnel: TunnelSide,
     hop: tuple[str, str],
     routers: Sequence[Neighbour],
+    next_best: Asked | None,
 ) -> Death:
     device, address = hop
     lookup = state.lookup(flow) if flow else None
     on_link = lookup is not None and lookup.gateway is None
-    entry = found.entry if lookup is not None and (found := explain(state, lookup)) else None
-    entry = entry or next((each for each in defaults(state, tunnel) if each.gateway == address), None)
+    entry = _entry(state, flow, tunnel, address)
     route = "default" if entry is None else shown_network(entry.destination)
-    remedies = _other_way(state, flow, tunnel, entry)
+    remedies = _other_way(state, flow, tunnel, entry, next_best)
     if not remedies and flow is not None and entry is not None and entry.destination.prefixlen == 0:
         remedies = default_by([each for each in routers if each.address != address], flow)
+    if on_link and not remedies and entry is not None and (gateways := _gateways(state, device, entry)):
+        remedies = look(
+            f"Is {address} really in {shown_network(entry.destination)}, which {device} reaches without a router? If "
+            f"not, its prefix is too short here: ip route add {address} via {gateways[0]}"
+        )
     whose = f"the endpoint of {tunnel.peer}" if on_link else f"the gateway of the route to {route}"
     return Death(
         code=_code(on_link=on_link),
@@ -134,21 +155,65 @@ def _dead(
     )
 
 
+def _is_own_network(state: NetworkState, entry: Entry) -> bool:
+    """Whether it is the route that comes with an address of this node: without it all neighbours are lost."""
+    link = state.link(entry.interface)
+    return link is not None and any(own.network == entry.destination for own in link.addresses)
+
+
+def _gateways(state: NetworkState, device: str, entry: Entry) -> list[str]:
+    """The routers on a device whose own network is so wide that it may hold what is behind them."""
+    if entry.destination.prefixlen >= _USUAL_LENGTH[entry.version]:
+        return []
+    found = (each.gateway for each in state.entries if each.interface == device and each.version == entry.version)
+    return list(dict.fromkeys(gateway for gateway in found if gateway))
+
+
+_USUAL_LENGTH = {4: 24, 6: 64}
+"""How long the prefix of a network with a router usually is."""
+
+
+def _entry(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, address: str) -> Entry | None:
+    """The route that leads to a next hop."""
+    lookup = state.lookup(flow) if flow else None
+    found = explain(state, lookup) if lookup is not None else None
+    if found is not None and found.entry is not None:
+        return found.entry
+    return next((each for each in defaults(state, tunnel) if each.gateway == address), None)
+
+
+def next_best_hop(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> tuple[str, str] | None:
+    """The device and the gateway of the route that would count without the one by the next hop; None without one."""
+    hop = next_hop(state, flow, tunnel)
+    entry = _entry(state, flow, tunnel, hop[1]) if hop is not None else None
+    other = _next_best(state, flow, tunnel, entry)
+    return (other.interface or "", other.gateway or "") if other is not None else None
+
+
+def _next_best(state: NetworkState, flow: Flow, tunnel: TunnelSide, entry: Entry | None) -> Entry | None:
+    if entry is None or entry.hops or _is_own_network(state, entry):
+        return None
+    left = decide(state, flow, without=entry)
+    other = left.entry
+    by_another = other is not None and other.gateway not in (None, entry.gateway)
+    return other if by_another and reroute.around(tunnel)(left) else None
+
+
 def _code(*, on_link: bool) -> Code:
     # That a question has no answer shows both ways to the endpoint's host to be dead together.
     return codes.REACH_UNREACHABLE if on_link else codes.HOST_GATEWAY_DEAD
 
 
-def _other_way(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, entry: Entry | None) -> Remedies:
+def _other_way(
+    state: NetworkState, flow: Flow | None, tunnel: TunnelSide, entry: Entry | None, next_best: Asked | None
+) -> Remedies:
     """Delete the route by a dead gateway, where the next one leads out by a gateway that has answered."""
-    if flow is None or entry is None or entry.hops:
-        return ()
-    left = decide(state, flow, without=entry)
-    other = left.entry
-    if not reroute.around(tunnel)(left) or other is None or other.gateway in (None, entry.gateway):
+    other = _next_best(state, flow, tunnel, entry) if flow is not None else None
+    if entry is None or other is None:
         return ()
     known = state.neighbour(other.interface, other.gateway or "")
-    if known is None or known.state not in ALIVE:
+    answers = next_best is not None and next_best.address == other.gateway and bool(next_best.hardware)
+    if not answers and (known is None or known.state not in ALIVE):
         return ()
     return heal(
         lambda: Route(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
+from preflight.model.icmp import Trace
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
@@ -12,6 +13,7 @@ from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
+from preflight.proto.way.behind import observe_behind
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
@@ -54,8 +56,8 @@ class Record:
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
-    further peers. traces: to its endpoint, where nothing else showed the place. traced: rules that were traced
-    while the burst passed. uid: of this process.
+    further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced:
+    rules that were traced while the burst passed. uid: of this process.
     """
 
     peer: Peer
@@ -75,6 +77,7 @@ class Record:
     pings: bool = False
     others: tuple[str, ...] = ()
     traces: Traces | None = None
+    hops: Trace | None = None
     traced: tuple[Dropped, ...] = ()
     answers: Answers | None = None
     uid: int = 0
@@ -213,9 +216,11 @@ def observe(record: Record) -> tuple[Observation, ...]:
     report = record.asked.report if record.asked else None
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     strayed = tuple(_astray(record))
-    large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
+    target, address = record.peer.target, record.peer.address
+    own = frozenset(str(interface.ip) for link in after.kernel.links for interface in link.addresses)
+    large = inner_word(record.large, target, address, "large", own=own) if record.large else ()
     return (
-        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
+        *inner_word(record.stats, target, address, echo=record.echo, pings=record.pings, own=own),
         *large,
         *_watched_before(record),
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
@@ -230,7 +235,17 @@ def observe(record: Record) -> tuple[Observation, ...]:
             if not (strayed and missed(each))
         ),
         *_along_the_way(record),
+        *_behind(record),
     )
+
+
+def _behind(record: Record) -> Iterator[Observation]:
+    if record.stats.answered or record.pings:
+        return
+    alive = _view(record, record.stats, large=False).alive
+    found = observe_behind(record.tunnel, record.peer.address, record.peer.target, record.hops, alive=alive)
+    if found is not None:
+        yield found
 
 
 def _astray(record: Record) -> Iterator[Observation]:
@@ -256,28 +271,40 @@ def _along_the_way(record: Record) -> Iterator[Observation]:
 
 
 def filter_bursts(record: Record) -> Iterator[FilterBurst]:
-    """The packets that this node's firewall may have met: inside the tunnel and outside, both directions."""
-    inner, view = record.inner, _view(record, record.stats, large=False)
-    came, wire = len(inside(view, outgoing=False)), on_the_wire(view)
-    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=_source(inside(view, outgoing=True)))
+    """The packets that this node's firewall may have met: inside the tunnel and outside, both directions.
+
+    What has no source was refused by the kernel's routes, which come before all rules.
+    """
+    inner, outer = record.inner, record.watched.outer
+    whole = record.length_of(record.large) if record.large is not None else None
+    if inner.source:
+        yield from _bursts_inside(record, inner, whole)
+    if outer is not None and outer.source and outer.destination_port and record.uplink is not None:
+        yield from _bursts_outside(record, replace(outer, interface_out=record.uplink), whole)
+
+
+def _bursts_inside(record: Record, inner: Flow, whole: int | None) -> Iterator[FilterBurst]:
+    view = _view(record, record.stats, large=False)
+    came, left_as = len(inside(view, outgoing=False)), _source(inside(view, outgoing=True))
+    refused = not record.stats.sent and bool(record.stats.send_errors.get("EPERM"))
+    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=left_as, refused=refused)
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
-    sizes: list[tuple[PacketClass, int]] = [
-        ("data", inner.length_bytes + OVERHEAD_BYTES),
-        ("handshake", HANDSHAKE_BYTES),
-    ]
-    if record.large is not None:
-        whole = record.length_of(record.large)
-        yield FilterBurst(flow=replace(inner, length_bytes=whole), packets="large", sent=record.large.sent)
-        yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
-        sizes.append(("large", whole + OVERHEAD_BYTES))
-    outer = record.watched.outer
-    if outer is None or record.uplink is None or not outer.destination_port:
-        return
-    for packets, length in sizes:
-        flow = replace(outer, interface_out=record.uplink, length_bytes=length)
+    if whole is not None and record.large is not None:
+        large = replace(inner, length_bytes=whole)
+        yield FilterBurst(flow=large, packets="large", sent=record.large.sent)
+        yield FilterBurst(flow=large.answer(), packets="large", direction="reverse")
+
+
+def _bursts_outside(record: Record, outer: Flow, whole: int | None) -> Iterator[FilterBurst]:
+    wire = on_the_wire(_view(record, record.stats, large=False))
+    sizes: dict[PacketClass, int] = {"data": record.inner.length_bytes + OVERHEAD_BYTES, "handshake": HANDSHAKE_BYTES}
+    if whole is not None:
+        sizes["large"] = whole + OVERHEAD_BYTES
+    for packets, length in sizes.items():
+        flow = replace(outer, length_bytes=length)
         # Another source may be meant to lead back here, unless nothing comes back.
         yield FilterBurst(flow=flow, packets=packets, outer=True, left_as=None if wire.into else _source(wire.out))
-        for device in sorted({record.uplink, *record.arrives_by}):
+        for device in sorted({outer.interface_out or "", *record.arrives_by}):
             answer = outer_answer(replace(flow, interface_out=device))
             seen = _came_outside(record, device, packets)
             yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse", sent=seen)

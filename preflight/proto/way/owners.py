@@ -39,17 +39,41 @@ def _nobody(view: TunnelView) -> Observation | None:
 
 
 def _taken(view: TunnelView, owner: OverlayPeer) -> Observation | None:
-    """A peer that never connected has the address, and one that lives has lost all addresses."""
-    if owner.endpoint is not None or owner.last_handshake_unix_s or owner.rx_bytes:
+    """A peer that never connected has the address, and one that lives, or has it in the file too, has no address."""
+    if owner.last_handshake_unix_s or owner.rx_bytes:
         return None
     robbed = [peer for peer in view.after.peers if not peer.addresses and (peer.endpoint or peer.rx_bytes)]
     if len(robbed) != 1:
+        return None
+    if (file := _claimed_twice(view, owner, robbed[0])) is not None:
+        return _two_claims(view, owner, robbed[0], file)
+    if owner.endpoint is not None:
         return None
     message = (
         f"{view.name} gives {view.address} to the peer {owner.key}, which has no endpoint and never connected; the "
         f"peer {robbed[0].key} at {robbed[0].endpoint} has no address left"
     )
     return _killed(message, owner.key, allow(view.after, robbed[0], view.address, owner.key))
+
+
+def _claimed_twice(view: TunnelView, owner: OverlayPeer, robbed: OverlayPeer) -> str | None:
+    """The configuration file, if it gives the address to both of two peers."""
+    file = view.after.configured
+    if file is None:
+        return None
+    claiming = {peer.key for peer in file.peers if any(map(view.address_in, peer.addresses))}
+    return file.path if {owner.key, robbed.key} <= claiming else None
+
+
+def _two_claims(view: TunnelView, owner: OverlayPeer, robbed: OverlayPeer, file: str) -> Observation:
+    """Only a session shows that the other one is the right one: only then is its entry changed."""
+    message = (
+        f"{file} gives {view.address} to two peers, and WireGuard to the last of them, {owner.key}, which never "
+        f"connected; the peer {robbed.key} at {robbed.endpoint} has no address left"
+    )
+    lives = bool(robbed.last_handshake_unix_s)
+    by_person = by_hand(f"Keep {view.address} in the AllowedIPs of one peer in {file}, and start {view.name} again.")
+    return _killed(message, owner.key, allow(view.after, robbed, view.address, owner.key) if lives else by_person)
 
 
 def _by_default(view: TunnelView, owner: OverlayPeer) -> Observation | None:

@@ -15,8 +15,9 @@ from preflight.model.remedy import Remedies
 from preflight.model.tapped import TapPacket
 from preflight.proto.tunnel.advice import look_at_port
 from preflight.proto.way.observation import Death, Observation
-from preflight.proto.way.session_advice import inner_address, is_up, let_pass
+from preflight.proto.way.session_advice import forwards_to, inner_address, is_up, let_in, let_pass, right_endpoint
 from preflight.proto.way.stations import Station
+from preflight.proto.way.trace import BLOCKS
 from preflight.proto.way.tunnel_view import TunnelView, on_the_wire
 
 _WORDS = {
@@ -71,12 +72,24 @@ def _refused(view: TunnelView, packet: TapPacket, count: int) -> Observation:
         return _by_the_host(view, offender, reason, words)
     who = "this node's own gateway" if offender == view.gateway else "a router on the way"
     said = "cannot find" if reason in ("host", "network") else "refuses"
-    message = f"{who}, {offender}, {said} the tunnel's packets to {view.endpoint} ({words})"
+    private = _private(view) if reason in ("host", "network") else ""
+    message = f"{who}, {offender}, {said} the tunnel's packets to {view.endpoint}{private} ({words})"
     # A router that cannot find a host next to it had no answer to its question: neither way leads there.
     dead = REACH_UNREACHABLE if reason == "host" else REACH_NO_FORWARD
     code = OVERLAY_NO_HANDSHAKE if view.never else dead
-    remedies = is_up(view.endpoint, view.target) if reason == "host" else let_pass(view.endpoint, offender)
+    remedies = let_pass(view.endpoint, offender)
+    if reason == "host":
+        remedies = is_up(view.endpoint, view.target)
+    elif reason == "network":
+        remedies = right_endpoint(view.name, view.endpoint, view.target)
     return _killed(NETWORK, code, message, offender, remedies, count)
+
+
+def _private(view: TunnelView) -> str:
+    """In words, that the endpoint is an address that only the network knows that uses it."""
+    addresses = [ip_address(address) for address, _ in view.endpoints]
+    blocks = [block for block in BLOCKS for each in addresses if each.version == block.version and each in block]
+    return f", a private address (of {blocks[0]})," if blocks else ""
 
 
 def _is_own_router(view: TunnelView, packet: TapPacket) -> bool:
@@ -98,6 +111,8 @@ def _hairpin(view: TunnelView, offender: str, words: str) -> Observation:
 def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Observation:
     """The endpoint's host: what comes from that very port shows that it is open, so a filter refuses."""
     heard = bool(view.received or on_the_wire(view).into)
+    if reason in ("host", "network"):
+        return _hands_on(view, offender, words)
     filtered = heard or reason == "prohibited"
     how = "a filter refuses them, for the port itself is in use" if heard else "closed, or refused by a filter"
     if reason == "prohibited":
@@ -105,8 +120,21 @@ def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Ob
     message = f"the endpoint's host, {offender}, refuses the tunnel's packets to {view.endpoint} ({words}): {how}"
     code = OVERLAY_NO_HANDSHAKE if view.never else REACH_NO_FORWARD if heard else REACH_UNREACHABLE
     peer = view.peer
-    remedies = look_at_port(view.name, peer, view.target) if peer is not None else ()
+    if filtered:
+        remedies = let_in(view.endpoint, view.target)
+    else:
+        remedies = look_at_port(view.name, peer, view.target) if peer is not None else ()
     return _killed(INPUT_OUTER if filtered else SOCKET_OUTER, code, message, offender, remedies, 1)
+
+
+def _hands_on(view: TunnelView, offender: str, words: str) -> Observation:
+    """The endpoint's host could not call itself unreachable: it looks for another one, as a port forward makes it."""
+    message = (
+        f"the endpoint's host, {offender}, hands the tunnel's packets to {view.endpoint} on to a host that it cannot "
+        f"find ({words})"
+    )
+    code = OVERLAY_NO_HANDSHAKE if view.never else REACH_UNREACHABLE
+    return _killed(NETWORK, code, message, offender, forwards_to(view.endpoint, offender), 1)
 
 
 def _killed(

@@ -57,7 +57,7 @@ def _without_entry(entry: Entry) -> Remedies:
 
 def to_tunnel(state: NetworkState, flow: Flow, tunnel: TunnelSide, found: Decision | None) -> Remedies:
     """A route for this peer alone, in the table that decides now, so that no other host loses its way."""
-    if tunnel.manages_routes or tunnel.owned is False:
+    if tunnel.manages_routes or tunnel.owned is False or lacks_ipv6(state, flow, tunnel):
         return ()
     table = found.entry.table if found is not None and found.entry is not None else MAIN_TABLE
     host = ip_network(flow.destination)
@@ -75,6 +75,12 @@ def to_tunnel(state: NetworkState, flow: Flow, tunnel: TunnelSide, found: Decisi
         ),
         lasting="in the tunnel's configuration",
     )
+
+
+def lacks_ipv6(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> bool:
+    """Whether the tunnel's device has no IPv6 address, not even of the link: IPv6 is off there, and takes no route."""
+    link = state.link(tunnel.interface)
+    return flow.is_ipv6 and link is not None and link.up and not any(own.version == 6 for own in link.addresses)
 
 
 def _source(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> str | None:

@@ -128,10 +128,15 @@ def refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
         remedies = remedies or (reroute.to_tunnel(state, flow, tunnel, found) if found and found.entry else ())
+    bare = ""
+    if kind == "none" and not remedies and reroute.lacks_ipv6(state, flow, tunnel):
+        bare = f", and {tunnel.interface} has no IPv6 address"
+        shown = f"sysctl net.ipv6.conf.{tunnel.interface.replace('.', '/')}.disable_ipv6"
+        remedies = look(f"{shown}; ip -6 address show dev {tunnel.interface}   # 0, and this node's own address")
     return Death(
         code=codes.REACH_NO_FORWARD,
         message=f"this node's kernel refuses {_what(flow)} for {tunnel.peer} ({flow.destination}): "
-        f"{why_refused(state, lookup, found)}",
+        f"{why_refused(state, lookup, found)}{bare}",
         facts=DeathFacts(route_type=kind, address=flow.destination),
         remedies=remedies or reroute.show(flow),
         certain=found is not None or lookup.type == "none",

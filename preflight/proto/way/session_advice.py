@@ -108,6 +108,25 @@ def let_pass(endpoint: str, offender: str) -> Remedies:
     return look(f"Let UDP packets to {endpoint} pass on {offender}.", where="router")
 
 
+def forwards_to(endpoint: str, offender: str) -> Remedies:
+    """A router that forwards the tunnel's port does so to a host that is off, or has another address by now."""
+    port = endpoint.rpartition(":")[2]
+    return look(f"Does {offender} forward UDP port {port} to the peer's present address?", where="router")
+
+
+def right_endpoint(name: str, endpoint: str, target: str) -> Remedies:
+    """No router knows the endpoint's network."""
+    line = f"wg show {name} endpoints   # is {endpoint} the address by which {target} is reached from outside?"
+    return look(line, root=True)
+
+
+def let_in(endpoint: str, target: str) -> Remedies:
+    """The endpoint's host runs, and its own firewall refuses what the tunnel sends there."""
+    port = endpoint.rpartition(":")[2]
+    line = f"nft -a list ruleset | grep -nE 'reject|drop|dport'   # which rule refuses UDP port {port}? let it in"
+    return look(line, where="peer", host=target, root=True)
+
+
 def is_up(endpoint: str, target: str) -> Remedies:
     """The endpoint's host does not answer the router next to it."""
     return look(f"Is the host of {endpoint} switched on, and is its uplink up?", where="peer", host=target)

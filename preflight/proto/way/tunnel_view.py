@@ -153,7 +153,7 @@ class TunnelView:
         if self.remote is not None:
             return frozenset((self.remote,))
         peers: Iterable[OverlayPeer | None] = (self.peer_before, self.peer)
-        if self.after.product == "vxlan":
+        if self.product == "vxlan":
             peers = self.after.peers
         return frozenset(
             (peer.endpoint_address, peer.endpoint_port)

@@ -1,13 +1,13 @@
 """What following a burst has shown of one direction: the death, the gap, or only how far it was seen; pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
-from preflight.model.remedy import Remedies, look, to_try
+from preflight.model.remedy import Remedies, Remedy, look, to_try
 from preflight.proto.way.followed import heard
 from preflight.proto.way.inference import Followed, infer
 from preflight.proto.way.observation import Death, Observation
@@ -120,12 +120,23 @@ def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], 
             code=death.code,
             station=followed.place,
             facts=death.facts,
-            remedies=death.remedies,
+            remedies=tuple(dict.fromkeys((*death.remedies, *_of_the_same_rule(death, said)))),
             observations=said,
             proven=True,
         )
     found = _gap(peer, direction, said, followed)
     return found if followed.likely is None else _with_likely(found, peer, followed.likely, is_heard=is_heard)
+
+
+def _of_the_same_rule(death: Death, said: Iterable[Observation]) -> Iterator[Remedy]:
+    """What lets other packets of the way past the rule, or policy, that stops these: one is no use alone."""
+    if death.facts is None or death.facts.chain is None:
+        return
+    rule = (death.facts.chain, death.facts.rule_handle)
+    for each in said:
+        other = each.death.facts if each.death is not None and each.death.certain else None
+        if each.death is not None and other is not None and (other.chain, other.rule_handle) == rule:
+            yield from each.death.remedies
 
 
 def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], followed: Followed) -> Verdict:

@@ -27,10 +27,12 @@ def observe_wire(view: TunnelView) -> tuple[Observation, ...]:
     """
     if view.tapped.blind is not None:
         return tuple(_blind(view.tapped.blind))
-    inner = tuple(_inside(view))
     if view.product not in PRODUCTS:
-        return inner
+        return tuple(_inside(view))
     wire = on_the_wire(view)
+    if (question := _question(view, wire)) is not None:
+        return (*question, *_arriving(view, wire))
+    inner = tuple(_inside(view))
     return (*inner, *_leaving(view, wire), *_arriving(view, wire), *_sessions(view, wire))
 
 
@@ -49,6 +51,22 @@ def _nothing(view: TunnelView) -> tuple[Finding, str]:
     if view.tapped.cut:
         return "blind", "the tap was full before the end: the tunnel carries too much other traffic"
     return "blind", f"{counted(view.tapped.dropped, 'packet')} passed the tap unread"
+
+
+def _question(view: TunnelView, wire: OnTheWire) -> tuple[Observation, ...] | None:
+    """What is seen where packets wait for the hardware address of the peer: the question for it, in their place."""
+    asked = [packet for packet in wire.out if packet.tunnel is not None and packet.tunnel.kind == "neighbours"]
+    if view.burst.answered or not asked or inside(view, outgoing=True) or messages(wire.out, "data"):
+        return None
+    waits = f"packets wait in {view.name} until somebody answers who has {view.address}"
+    left = f"the question left by {wire.device} for {view.endpoint}"
+    sent = view.burst.sent
+    return (
+        Observation(station=TUNNEL_OUT, finding="seen", reason=waits, packets="inner", sent=sent, seen=sent),
+        Observation(
+            station=WIRE_OUT, finding="seen", reason=left, packets=view.burst.outer, sent=len(asked), seen=len(asked)
+        ),
+    )
 
 
 def _inside(view: TunnelView) -> Iterator[Observation]:

@@ -209,16 +209,15 @@ def test_who_answers_nothing_for_seconds_is_proven_silent(monkeypatch: pytest.Mo
 
 
 def test_nobody_listens() -> None:
-    """The host's "port unreachable" ends the session at once, is remembered, and nobody asks there again in this run."""
+    """The host's "port unreachable" ends the session at once, is kept, and nobody asks there again in this run."""
     with silent() as port:
         pass
     path_probes, peer = probes(), Peer("127.0.0.1", "b", port)
-    assert not path_probes.called_closed(peer)
     stats = asyncio.run(path_probes.stamp(peer, count=1000, interval_s=0.05))
     assert path_probes.proven_silent(peer) == stats
     assert stats.port_unreachable
     assert stats.sent < 1000
-    assert path_probes.called_closed(peer)
+    assert path_probes.refusals.completed(peer, StampStats(1, 0)).port_unreachable
 
 
 def test_scapy_as_reflector() -> None:

@@ -8,6 +8,7 @@ import pytest
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
+from preflight.net.stamp.refusals import Refusals
 from preflight.net.way.follow import COUNT, PacketWays
 
 B = Peer("10.66.0.2", "b")
@@ -17,15 +18,14 @@ class Path:
     """A peer that answers as many packets, and whose host may have called the port closed before."""
 
     def __init__(self, answered: int, *, closed: bool) -> None:
-        self._answered, self._closed = answered, closed
+        self._answered = answered
+        self.refusals = Refusals()
+        if closed:
+            self.refusals.note(B, StampStats(sent=1, answered=0, port_unreachable=True))
 
     async def stamp(self, peer: Peer, **_: Any) -> StampStats:
         """No ICMP error comes for these packets."""
         return StampStats(sent=COUNT, answered=self._answered)
-
-    def called_closed(self, peer: Peer) -> bool:
-        """What other checks were answered."""
-        return self._closed
 
 
 async def no_overlay() -> OverlayState | None:

@@ -19,7 +19,7 @@ from preflight.proto.way.counters import (
     observe_tunnel,
 )
 from tests.proto.way.test_routing import killed
-from tests.proto.way.world import OWN, PEER, TUNNEL, changed, state
+from tests.proto.way.world import ENTRIES, OWN, PEER, TUNNEL, changed, entry, state
 
 ANSWERS = Flow(source=PEER, destination=OWN, source_port=862, interface_in="wg0")
 
@@ -107,6 +107,19 @@ def test_a_daemon_that_does_not_take_what_is_sent() -> None:
     assert (death.code, "dropped 8 packets" in death.message) == (codes.OVERLAY_DAEMON_DOWN, True)
     assert observe_tunnel(counted(before), counted(after), TUNNEL).finding == "blind"
     assert observe_tunnel(counted(before, "tun"), counted(before, "tun"), TUNNEL).finding == "blind"
+
+
+def test_packets_that_go_round_in_the_tunnel_fill_its_queue() -> None:
+    """Not the daemon is to blame for thousands of packets, where every way out leads into the tunnel itself."""
+    halves = tuple(entry(each, "wg0") for each in ("0.0.0.0/1", "128.0.0.0/1"))
+    before, after = counted(devices(0), "tun"), replace(counted(devices(9000), "tun"), entries=(*ENTRIES, *halves))
+    death = killed(observe_tunnel(before, after, TUNNEL, 6))
+    assert death.code == codes.OVERLAY_ENDPOINT_LOOP
+    assert "9000 packets while this node sent 6" in death.message
+    around = entry("203.0.113.7/32", "eth0", gateway="192.0.2.1")
+    for other in (replace(after, entries=(*after.entries, around)), replace(after, entries=ENTRIES)):
+        flooded = killed(observe_tunnel(before, other, TUNNEL, 6))
+        assert (flooded.code, flooded.certain) == (codes.OVERLAY_DAEMON_DOWN, False), "by whom is not known"
 
 
 def queued(dropped: int, name: str = "eth0") -> NetworkState:

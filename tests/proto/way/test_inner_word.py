@@ -20,6 +20,19 @@ def test_silence_says_nothing() -> None:
     assert said(StampStats(sent=6, answered=0)) == []
 
 
+def test_what_this_node_may_not_send_dies_at_its_own_rules() -> None:
+    """EPERM is the word of a rule on the way out: nothing came behind those hooks."""
+    stats = StampStats(sent=0, answered=0, send_errors={"EPERM": 6})
+    assert said(stats) == [("forward", "post-out@sender", "absent", 0)]
+
+
+def test_a_neighbour_that_this_node_gave_up_refuses_nothing() -> None:
+    """Its own kernel says "host unreachable" with its own address; a refusal of another host is a death."""
+    stats = StampStats(sent=6, answered=0, icmp_errors={"type 3 code 1 from 10.66.0.1": 2})
+    assert inner_word(stats, "b", PEER, own={"10.66.0.1"}) == ()
+    assert len(inner_word(stats, "b", PEER, own={"10.66.0.7"})) == 1
+
+
 def test_answers_show_both_ways() -> None:
     """What the peer received is known by its own count, also where answers were lost."""
     stats = StampStats(sent=6, answered=4, forward=DirectionStats(6, 6, 6), reverse=DirectionStats(6, 4, 4))

@@ -1,6 +1,7 @@
 """The station `neighbour`: whether the next machine on the uplink answers."""
 
 from dataclasses import replace
+from ipaddress import ip_interface
 
 import pytest
 
@@ -8,10 +9,10 @@ from preflight import codes
 from preflight.model.network_state import NetworkState
 from preflight.model.remedy import as_text
 from preflight.model.routing import Asked, Neighbour
-from preflight.proto.way.neighbours import next_hop, observe_neighbour
+from preflight.proto.way.neighbours import next_best_hop, next_hop, observe_neighbour
 from preflight.proto.way.observation import Death
 from tests.proto.way.test_routing import killed
-from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, OUTER, ROUTER, TUNNEL, changed, entry, state
+from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, LINKS, OUTER, ROUTER, TUNNEL, changed, entry, state
 
 DEAD = "192.0.2.99"
 SILENT = Neighbour(interface="eth0", address=DEAD, state="failed")
@@ -86,6 +87,38 @@ def test_an_endpoint_on_this_link_that_does_not_answer() -> None:
     assert found.code == codes.REACH_UNREACHABLE
     assert found.facts
     assert (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
+
+
+def test_two_machines_with_the_gateway_s_address() -> None:
+    """Both are named, and to which of them the packets go."""
+    asked = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01", "02:00:00:00:00:77"))
+    found = death(state(), asked)
+    assert found.code == codes.HOST_GATEWAY_DEAD
+    assert "02:00:00:00:00:01 and 02:00:00:00:00:77, and its packets go to 02:00:00:00:00:01" in found.message
+
+
+def test_a_gateway_that_was_never_used_is_asked() -> None:
+    """Behind a second default route nobody was heard yet: its answer to a question counts as well."""
+    routes = (*ENTRIES, entry("0.0.0.0/1", "eth0", gateway=DEAD), entry("128.0.0.0/1", "eth0", gateway=DEAD))
+    made = state(entries=routes, neighbours=(SILENT,))
+    assert next_best_hop(made, OUTER, TUNNEL) == ("eth0", GATEWAY)
+    for hardware, kind in (((), "next"), (("02::1",), "fix")):
+        asked = Asked(interface="eth0", address=GATEWAY, hardware=hardware)
+        (remedy,) = killed(observe_neighbour(made, OUTER, TUNNEL, None, (), asked)).remedies
+        assert remedy.kind == kind
+
+
+def test_a_network_that_is_too_wide_is_never_deleted() -> None:
+    """The route comes with this node's address; a person decides whether what is silent is behind the router."""
+    wide = tuple(
+        replace(link, addresses=(ip_interface("203.0.0.2/8"),)) if link.name == "eth0" else link for link in LINKS
+    )
+    routes = (entry("203.0.0.0/8", "eth0"), entry("0.0.0.0/0", "eth0", gateway="203.0.0.1"))
+    router, silent = replace(ROUTER, address="203.0.0.1"), replace(SILENT, address=ENDPOINT)
+    (remedy,) = death(state(links=wide, entries=routes, neighbours=(router, silent))).remedies
+    assert (remedy.kind, remedy.fix) == ("next", None)
+    assert f"Is {ENDPOINT} really in 203.0.0.0/8" in remedy.lines[0]
+    assert remedy.lines[0].endswith(f"ip route add {ENDPOINT} via 203.0.0.1")
 
 
 def test_a_permanent_entry_is_compared_with_who_answers() -> None:

@@ -1,7 +1,10 @@
 """Whose address it is: nobody's, a stranger's, that of a peer with a default route, or the right peer's."""
 
+from ipaddress import ip_network
+
 import pytest
 
+from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel
 from preflight.proto.way.owners import observe_owner
 from tests.proto.way.seeing import KEY_B, KEY_C, STRANGER, THIRD, B, C, peer, state, view
 
@@ -48,6 +51,22 @@ def test_a_stranger_took_it() -> None:
     assert STRANGER in found.death.message
     (remedy,) = found.death.remedies
     assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips {B}/32",)
+
+
+@pytest.mark.parametrize("handshake", [1_700_000_000.0, 0.0])
+def test_a_file_that_gives_the_address_to_two_peers(handshake: float) -> None:
+    """The last took it; only a session of the other one shows whose it is, so that a command may give it back."""
+    taker = peer(STRANGER, B, "203.0.113.99:51820", last_handshake_unix_s=0.0, rx_bytes=0)
+    both = tuple(ConfiguredPeer(key, (ip_network("10.66.0.0/24"),)) for key in (KEY_B, STRANGER))
+    robbed = peer(address="", last_handshake_unix_s=handshake)
+    file = ConfiguredTunnel("/etc/wireguard/wg0.conf", peers=both)
+    found = observe_owner(view(before=state(robbed, taker, configured=file)))
+    assert found is not None
+    assert found.death is not None
+    assert "/etc/wireguard/wg0.conf gives 10.66.0.2 to two peers" in found.death.message
+    (remedy,) = found.death.remedies
+    assert (remedy.fix is not None) is bool(handshake)
+    assert observe_owner(view(before=state(robbed, taker))) is None, "without the file the owner may be right"
 
 
 @pytest.mark.parametrize("endpoint", [None, "203.0.113.9:51820"])

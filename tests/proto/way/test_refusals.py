@@ -51,6 +51,21 @@ def test_the_endpoint_s_host_refuses_and_its_port_is_in_use() -> None:
     assert "the port itself is in use" in death.message
 
 
+@pytest.mark.parametrize(("reason", "shown"), [("prohibited", "nft -a list ruleset"), ("port", "wg show all")])
+def test_what_shows_more_fits_what_is_said(reason: Refused, shown: str) -> None:
+    """A filter that says so is looked for; a port that may be closed, in the peer's tunnel."""
+    (remedy,) = _only(refusal(THERE, reason=reason))[2].remedies
+    assert remedy.lines[0].startswith(shown)
+
+
+def test_a_port_forward_to_a_host_that_is_gone() -> None:
+    """The endpoint's own address says that a host is unreachable: it cannot mean itself."""
+    station, slug, death = _only(refusal(THERE, reason="host"))
+    assert (station, slug) == ("network", "reach.unreachable")
+    assert "on to a host that it cannot find" in death.message
+    assert "present address" in death.remedies[0].lines[0]
+
+
 def test_the_own_router_s_public_address() -> None:
     """The error passed no router although the endpoint is behind one: the endpoint is that router itself."""
     at_router = state(peer(endpoint="44.128.0.9:51820", last_handshake_unix_s=0.0, rx_bytes=0))

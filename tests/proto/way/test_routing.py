@@ -65,6 +65,10 @@ def test_no_route_and_the_rule_for_main_that_is_gone() -> None:
     lost = killed(route(state(entries=())))
     assert (lost.facts and lost.facts.route_type, "none of its routes" in lost.message) == ("none", True)
     assert str(as_text(lost.remedies)).startswith(f"ip route replace {PEER}/32 dev wg0")
+    inner6 = replace(INNER, destination="fd66::2")
+    without = killed(route(state(entries=(), flows=(inner6,)), inner6))
+    assert "and wg0 has no IPv6 address" in without.message
+    assert {remedy.kind for remedy in without.remedies} == {"next"}, "a device without IPv6 takes no route for it"
     gone = killed(route(state(rules=[rule for rule in RULES if rule.table != 254])))
     assert "the rule that leads to its main table is gone" in gone.message
     assert str(as_text(gone.remedies)).startswith("ip -4 rule add pref 32766 lookup 254")

@@ -31,7 +31,8 @@ class Burst:
     direction: of the way that they are on. outer: they are the tunnel's own packets. sent: how many came to this node's
     firewall between the two readings: what a socket sent, or what a tap on the device saw coming in; 0 where nobody
     counted or none came. What was only expected does not count: a counter that did not move is taken for a proof.
-    left_as: the source with which a tap behind all rules saw it leave; None if that is not known.
+    left_as: the source with which a tap behind all rules saw it leave; None if that is not known. refused: the kernel
+    refused to send any, as a rule on the way out makes it (EPERM).
     """
 
     flow: Flow
@@ -40,6 +41,7 @@ class Burst:
     outer: bool = False
     sent: int = 0
     left_as: str | None = None
+    refused: bool = False
 
     @property
     def leaves(self) -> bool:

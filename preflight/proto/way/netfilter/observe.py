@@ -94,7 +94,8 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
         elif none_came(asked.after, burst, verdicts):
             yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
-            yield _killed(asked, at_stake[station], certain=(seen := _was_changed(burst, at_stake[station])))
+            seen = burst.refused or _was_changed(burst, at_stake[station])
+            yield _killed(asked, at_stake[station], certain=seen)
             if seen:
                 return
         else:
