@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from preflight.api import (
@@ -29,6 +30,7 @@ from preflight.model.facts import ControlConnectFacts, DeathFacts, HealthFacts
 from preflight.model.fix import PastProxy
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
+from preflight.model.remedy import to_try
 from preflight.proto.control import answers
 from preflight.proto.control.answerer import HEALTH, asked_to_wait, right_url, strange
 from preflight.proto.control.answers import Finding
@@ -37,6 +39,7 @@ from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
 from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
+from preflight.proto.control.tls import trouble
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -125,8 +128,10 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
     right = right_url(bad, url, HEALTH)
     if right is None and (found.decided.problem or "").startswith("prefix"):
         right = replace(url, path="")
-    if right is None or not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
+    if right is None:
         return None
+    if not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
+        return await _nobody_there(ctx, found, right) if right.scheme == "https" else None
     message = f"{found.message}; at {right} a control plane answers"
     return replace(found, message=message, remedies=set_url(str(right), ctx.url_source))
 
@@ -151,11 +156,26 @@ async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
         lives = await ctx.net.control_lives(secure, ANSWER_TIMEOUT_S)
         message = f"the URL {url} says http, and {shaken.place} speaks TLS ({shaken.version})"
         remedies = look(f"curl -si --max-time 15 {secure}/health   # if a control plane answers, it is the right URL")
-        if lives:
-            message += f"; at {secure} a control plane answers"
-            remedies = set_url(str(secure), ctx.url_source)
-        return Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
+        found = Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
+        if not lives:
+            return await _nobody_there(ctx, found, secure)
+        message += f"; at {secure} a control plane answers"
+        return replace(found, message=message, remedies=set_url(str(secure), ctx.url_source))
     return None
+
+
+async def _nobody_there(ctx: Context, found: Finding, url: ControlUrl) -> Finding:
+    """The same finding, with what keeps a client from the better URL."""
+    message = f"{found.message}; at {url} none answers this node now"
+    addresses = await ctx.net.dns.addresses(url)
+    if not addresses:
+        return replace(found, message=message)
+    ca_file = ctx.settings.control.ca_file
+    shaken = await ctx.net.tcp.handshake(addresses[0], url.port, url.host, ca_file=ca_file, timeout_s=TLS_S)
+    if shaken.outcome == "trusted":
+        return replace(found, message=message)
+    why = trouble(url, shaken, datetime.now(UTC))
+    return replace(found, message=f"{message}: {why.message}", remedies=(*found.remedies, *to_try(why.remedies)))
 
 
 async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:

@@ -49,7 +49,7 @@ ScopeVerdict = Literal["enforced", "open", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ScopeTrial:
-    """The answer to a join with a foreign scope. left: whether its node is removed again.
+    """The answer to a join with a foreign scope. left: whether its node is removed again. refused: with 401.
 
     written_down: the record of that node in the state folder, if it could be written.
     """
@@ -60,3 +60,4 @@ class ScopeTrial:
     detail: str = ""
     left: bool = True
     written_down: JoinedRow | None = None
+    refused: bool = False

@@ -13,6 +13,7 @@ from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import (
     FORBIDDEN,
+    GATEWAY_LIMIT,
     MORE_BURST,
     NOT_FOUND,
     READ_JOURNAL,
@@ -30,6 +31,14 @@ from preflight.proto.control.url import ControlUrl, parse_control_url
 HEALTH = "GET /health"
 BACKEND = (502, 503, 504, *range(520, 525))
 """What a gateway says of the server behind it; 520 to 524 are Cloudflare's."""
+UNAVAILABLE = 503
+_WITHOUT_BACKEND = ("HAProxy", "Envoy", "Traefik", "Caddy", "Apache", "AWS load balancer")
+"""Who answers 503 where no server behind it can be reached; others do it for reasons of their own."""
+_READ_NGINX = look(
+    "nginx -T | grep -nE 'return 503|limit_(req|conn)'; tail -n 20 /var/log/nginx/error.log",
+    where="control host",
+    root=True,
+)
 
 
 def asked_to_wait(answer: HttpAnswer) -> float | None:
@@ -61,14 +70,15 @@ def right_url(answer: HttpAnswer, url: ControlUrl | None, asked: str) -> Control
 
 
 def _throttled(asked: str, answer: HttpAnswer) -> Finding:
+    message = f"{_said(asked, answer)}{_by(answer)}{_asks_to_wait(answer)}"
+    remedies = MORE_BURST if is_populi(answer) else GATEWAY_LIMIT
+    return Finding(codes.CONTROL_THROTTLED, message, remedies, _facts(answer), "answer")
+
+
+def _asks_to_wait(answer: HttpAnswer) -> str:
     wait = asked_to_wait(answer)
     more = " or more" if wait == LONGEST_WAIT_S else ""
-    asks = f", asking to wait {wait:g} s{more}" if wait is not None else ""
-    message = f"{_said(asked, answer)}{_by(answer)}{asks}"
-    # The real server has no limiter: its gateway has.
-    sentence = "Raise the limit of requests a client of the gateway in front of the control plane."
-    remedies = MORE_BURST if is_populi(answer) else by_hand(sentence, where="control host")
-    return Finding(codes.CONTROL_THROTTLED, message, remedies, _facts(answer), "answer")
+    return f", asking to wait {wait:g} s{more}" if wait is not None else ""
 
 
 def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
@@ -76,7 +86,7 @@ def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Findi
     message = f"{_said(asked, answer, quoting=False)}{_by(answer)}, a redirect to {base}"
     remedies: Remedies = by_hand(f"Point the control URL at the control plane, not at {base}.")
     if right_url(answer, url, asked) is not None:
-        message += ", which is TLS on the same host: clients follow no redirect, so this is what the URL must say"
+        message += ", which is TLS on the same host, and clients follow no redirect"
         remedies = look(f"curl -si --max-time 15 {base}/health   # if a control plane answers, it is the right URL")
     else:
         message += "; a worker must not send its bearer there"
@@ -85,11 +95,15 @@ def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Findi
 
 def _failing(asked: str, answer: HttpAnswer) -> Finding:
     if is_populi(answer):
-        message = f"{_said(asked, answer)}, by the control plane itself"
+        message = f"{_said(asked, answer)}, by the control plane itself{_asks_to_wait(answer)}"
         return Finding(codes.CONTROL_UNHEALTHY, message, READ_JOURNAL, _facts(answer))
-    message = f"{_said(asked, answer)}{_by(answer)}"
-    if answer.status in BACKEND:
+    server = server_name(answer)
+    message = f"{_said(asked, answer)}{_by(answer)}{_asks_to_wait(answer)}"
+    if answer.status in BACKEND and (answer.status != UNAVAILABLE or server in _WITHOUT_BACKEND):
         message += ": the server behind it, the control plane, does not answer it"
+    elif answer.status == UNAVAILABLE and server == "nginx":
+        message += ": so it answers during maintenance, and to more requests or connections than it allows"
+        return Finding(codes.CONTROL_UNHEALTHY, message, _READ_NGINX, _facts(answer))
     return Finding(codes.CONTROL_UNHEALTHY, message, READ_JOURNAL, _facts(answer))
 
 

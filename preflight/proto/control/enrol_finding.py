@@ -10,7 +10,7 @@ from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
-from preflight.proto.control.answers import code_of
+from preflight.proto.control.answers import GATEWAY_LIMIT, code_of, past, taken_out
 from preflight.proto.control.enroll import Outcome, Step
 from preflight.proto.control.own_row import State
 from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
@@ -42,6 +42,7 @@ _STATIONS: Mapping[Code, Station] = {
     codes.ENROLL_FORBIDDEN: request("bearer"),
     codes.ENROLL_SCOPE_MISMATCH: request("scope"),
     codes.CONTROL_BAD_ANSWER: request("answer"),
+    codes.CONTROL_THROTTLED: request("answer"),
     codes.CONTROL_UNHEALTHY: request("server"),
     codes.CONTROL_NOT_POPULI: request("server"),
     codes.CONTROL_REDIRECTED: request("server"),
@@ -99,8 +100,10 @@ def code_of_step(outcome: Outcome) -> Code:
     if outcome.transitions and outcome.transitions[-1].state is State.STORE:
         return codes.ENROLL_BOOTSTRAP_SPENT
     answered = code_of(error)
-    if answered is codes.CONTROL_THROTTLED:
+    if answered is codes.CONTROL_THROTTLED and error.by_control_plane:
         answered = codes.CONTROL_UNHEALTHY  # to one who waited as long as an enrolment takes
+    if answered is codes.CONTROL_THROTTLED:
+        return answered
     if outcome.step is Step.BOOTSTRAP:
         own = None if later(error) else BOOTSTRAP.get(error.status or 0)
         return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
@@ -156,12 +159,16 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
     if _lost_body(outcome):
         return _PASS_BODIES_ON
+    if code is codes.CONTROL_THROTTLED:
+        return GATEWAY_LIMIT
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
     if code is codes.ENROLL_UNAUTHORIZED and problem_of(outcome, code, facts) is not None:
         return _PASS_BEARERS_ON
     if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
         return heal(BearerFromWorkerToken, lasting="VOX_MESH_TOKEN in the environment of the worker's unit")
+    if code is codes.ENROLL_UNAUTHORIZED and (gateway := _gateway(outcome)) is not None:
+        return past(gateway)
     if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
         return new_bearer(facts.bearer_place)
     what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
@@ -240,7 +247,14 @@ def _unauthorized(outcome: Outcome, facts: EnrolmentFacts, said: str, again: str
             "the control plane gave this bearer for the one-time token a moment ago, and answers as if none came: a "
             f"proxy on the way takes the Authorization header out, so it is {STRIPPED}: {said}"
         )
-    return f"{outcome.step} failed{again}: {said}"
+    gateway = _gateway(outcome)
+    return f"{outcome.step} failed{again}: {said}{taken_out(gateway) if gateway else ''}"
+
+
+def _gateway(outcome: Outcome) -> str | None:
+    """Through whom the control plane's own answer came."""
+    error = outcome.error
+    return error.decided.server if error is not None and error.by_control_plane else None
 
 
 def _fate(outcome: Outcome) -> str:

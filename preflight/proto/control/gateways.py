@@ -67,6 +67,15 @@ def server_name(answer: HttpAnswer) -> str | None:
     return excerpt(own, _NAME_SHOWN) or None
 
 
+def passed_through(answer: HttpAnswer) -> str | None:
+    """The gateway that handed a control plane's answer on, as far as it writes its name into it."""
+    for gateway in GATEWAYS:
+        for name, pattern in gateway.headers.items():
+            if re.search(pattern, answer.headers.get(name, ""), re.IGNORECASE):
+                return gateway.name
+    return None
+
+
 def page_for_people(answer: HttpAnswer) -> str | None:
     """What a page wants of a person: a login or the proof that it is one; None if it is no such page."""
     if answer.headers.get("www-authenticate") and answer.status in (401, 407):
