@@ -28,7 +28,6 @@ from preflight.api import (
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
 from preflight.model.facts import ControlConnectFacts, DeathFacts, HealthFacts
 from preflight.model.fix import PastProxy
-from preflight.model.path import percentile
 from preflight.model.printable import excerpt
 from preflight.model.remedy import to_try
 from preflight.proto.control import answers
@@ -38,7 +37,7 @@ from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
-from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
+from preflight.proto.control.timeouts import conservative, health_facts
 from preflight.proto.control.tls import trouble
 from preflight.proto.control.url import ControlUrl
 
@@ -380,21 +379,7 @@ def _round_trips(probe: Probe) -> list[float]:
 
 
 def _facts(probe: Probe) -> HealthFacts | None:
-    if not probe.good:
-        return None
-    rtts = _round_trips(probe)
-    advice = conservative(rtts)
-    return HealthFacts(
-        rtt_ms=round(statistics.median(rtts), 3),
-        rtt_min_ms=round(min(rtts), 3),
-        rtt_p95_ms=round(percentile(rtts, TAIL_PERCENT), 3),
-        rtt_max_ms=round(max(rtts), 3),
-        answers=len(probe.good),
-        advised_http_timeout_ms=advice.http_timeout_ms,
-        advised_heartbeat_s=advice.heartbeat_s,
-        advised_max_stale_ms=advice.max_stale_ms,
-        advised_lease_ms=advice.lease_ms,
-    )
+    return health_facts(_round_trips(probe), len(probe.good)) if probe.good else None
 
 
 def _evidence(probe: Probe) -> Evidence:

@@ -125,19 +125,10 @@ class Tcp:
             certificate_ends=certificate.not_after.isoformat() if certificate else None,
             elapsed_ms=elapsed_ms,
         )
-        return Handshake(
-            address,
-            port,
-            outcome,
-            elapsed_ms,
-            detail,
-            seen.version,
-            certificate,
-            bytes(seen.reply),
-            chain=tuple(filter(None, map(read_certificate, seen.chain))),
-            asks_certificate=seen.asked,
-            authorities=authorities(ca_file) if outcome == "untrusted" and ca_file is not None else (),
-        )
+        chain = tuple(filter(None, map(read_certificate, seen.chain)))
+        held = authorities(ca_file) if outcome == "untrusted" and ca_file is not None else ()
+        shown = (seen.version, certificate, bytes(seen.reply), chain, seen.asked)
+        return Handshake(address, port, outcome, elapsed_ms, detail, *shown, authorities=held)
 
     async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
         """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""

@@ -16,6 +16,7 @@ from preflight.proto.control.answers import (
     GATEWAY_LIMIT,
     MORE_BURST,
     NOT_FOUND,
+    PASS_THROUGH,
     READ_JOURNAL,
     SERVER_ERROR,
     THROTTLED,
@@ -33,7 +34,7 @@ BACKEND = (502, 503, 504, *range(520, 525))
 """What a gateway says of the server behind it; 520 to 524 are Cloudflare's."""
 UNAVAILABLE = 503
 _WITHOUT_BACKEND = ("HAProxy", "Envoy", "Traefik", "Caddy", "Apache", "AWS load balancer")
-"""Who answers 503 where no server behind it can be reached; others do it for reasons of their own."""
+"""Who answers 503 where no server behind it can be reached; others do it for other reasons too."""
 _READ_NGINX = look(
     "nginx -T | grep -nE 'return 503|limit_(req|conn)'; tail -n 20 /var/log/nginx/error.log",
     where="control host",
@@ -129,8 +130,7 @@ def _another(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     message += f"server ({server})"
     remedies = look(f"{look_at(url)}   # a control plane answers: ok")
     if asked != HEALTH:
-        sentence = "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it."
-        remedies = by_hand(sentence, where="control host")
+        remedies = PASS_THROUGH
     return Finding(codes.CONTROL_NOT_POPULI, message, remedies, _facts(answer))
 
 

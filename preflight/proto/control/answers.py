@@ -41,12 +41,24 @@ FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED
 """Every code that `finding` may give; a check that reads an answer declares them."""
 
 _TOKEN = "control: {token_file: worker.token}   # in preflight.yaml"  # noqa: S105 - where one goes, not one
+_LIST = "GET /v1/populi/nodes"
 _JOURNAL = "journalctl -u preflight-control-plane -n 50"
 MORE_BURST = by_hand("Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.", where="control host")
 GATEWAY_LIMIT = by_hand(
     "Raise the limit of requests a client of the gateway in front of the control plane.", where="control host"
 )
 """The real server has no limiter: its gateway has."""
+PATH_CHANGED = "path changed"
+CHANGES_PATH = "something in front of it changes the path"
+KEEP_PATH = by_hand(
+    "Let the gateway in front of the control plane hand the path on as it is: in nginx, proxy_pass with nothing behind "
+    "the port, not even a slash.",
+    where="control host",
+)
+PASS_THROUGH = by_hand(
+    "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it.",
+    where="control host",
+)
 READ_JOURNAL = look(_JOURNAL, where="control host", root=True)
 _REMEDIES = {
     codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN}; or VOX_MESH_TOKEN"),
@@ -102,6 +114,9 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
     decided = error.decided if error.status is None else replace(error.decided, http_status=error.status)
+    if _lost_its_path(error):
+        message = f"{error.message}, by a control plane, which has this path: {CHANGES_PATH}"
+        return Finding(code, message, KEEP_PATH, replace(decided, problem=PATH_CHANGED))
     gateway = decided.server if error.by_control_plane and code is codes.ENROLL_UNAUTHORIZED else None
     remedies = _REMEDIES.get(code) or look(look_at(url))
     return Finding(
@@ -111,6 +126,11 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
         decided,
         error.station or station_of(code),
     )
+
+
+def _lost_its_path(error: ControlError) -> bool:
+    """Whether a control plane does not know the path of its list of nodes, which every one has."""
+    return error.status == NOT_FOUND and error.by_control_plane and f"{_LIST} was answered" in error.message
 
 
 def taken_out(gateway: str) -> str:

@@ -10,7 +10,7 @@ from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
-from preflight.proto.control.answers import GATEWAY_LIMIT, code_of, past, taken_out
+from preflight.proto.control.answers import GATEWAY_LIMIT, PASS_THROUGH, code_of, past, taken_out
 from preflight.proto.control.enroll import Outcome, Step
 from preflight.proto.control.own_row import State
 from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
@@ -64,6 +64,8 @@ _REMEDIES: Mapping[Code, Remedies] = {
         "grep VOX_MESH_SCOPE_ID /etc/preflight/*.env   # or control_plane.scope_id: what nodes must carry",
         where="control host",
     ),
+    codes.CONTROL_NOT_POPULI: PASS_THROUGH,
+    codes.CONTROL_REDIRECTED: PASS_THROUGH,
     codes.ENROLL_NOT_LISTED: by_hand(
         "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the heartbeat interval.",
         where="control host",
@@ -163,16 +165,23 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return GATEWAY_LIMIT
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
+    if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
+        return _right_bearer(outcome, code, facts)
+    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
+    return _REMEDIES.get(code) or look(what, where="control host")
+
+
+def _right_bearer(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies:
+    """The bearer is refused: the place that has a good one, the gateway that takes it out, or a new one."""
     if code is codes.ENROLL_UNAUTHORIZED and problem_of(outcome, code, facts) is not None:
         return _PASS_BEARERS_ON
     if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
         return heal(BearerFromWorkerToken, lasting="VOX_MESH_TOKEN in the environment of the worker's unit")
+    if code is codes.ENROLL_UNAUTHORIZED and facts.hidden is not None:
+        return facts.hidden[1]
     if code is codes.ENROLL_UNAUTHORIZED and (gateway := _gateway(outcome)) is not None:
         return past(gateway)
-    if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
-        return new_bearer(facts.bearer_place)
-    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
-    return _REMEDIES.get(code) or look(what, where="control host")
+    return new_bearer(facts.bearer_place)
 
 
 def _right_scope(facts: EnrolmentFacts) -> str | None:
@@ -247,6 +256,8 @@ def _unauthorized(outcome: Outcome, facts: EnrolmentFacts, said: str, again: str
             "the control plane gave this bearer for the one-time token a moment ago, and answers as if none came: a "
             f"proxy on the way takes the Authorization header out, so it is {STRIPPED}: {said}"
         )
+    if facts.hidden is not None:
+        return f"{outcome.step} failed{again}: {said}{facts.hidden[0]}"
     gateway = _gateway(outcome)
     return f"{outcome.step} failed{again}: {said}{taken_out(gateway) if gateway else ''}"
 

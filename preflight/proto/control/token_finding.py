@@ -42,6 +42,15 @@ def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malforme
     return Malformed(message, by_hand(NEW_ONE_TIME_TOKEN, where="control host"), measured(held, trouble))
 
 
+def hidden_bearer(used: HeldToken, other: HeldToken) -> tuple[str, Remedies]:
+    """What to say, and to do, where the control plane refuses the bearer that won and accepts the one that it hides."""
+    said = f"; it accepts the token of {other.place}, which {used.place} hides"
+    if used.path is None:
+        line = f"unset {used.source}   # and take it out of the environment of the worker's unit"
+        return said, by_hand(line)
+    return said, by_hand(f"Write the token of {other.place} into {used.place}.")
+
+
 def cleaned(held: HeldToken, trouble: TokenTrouble) -> Remedies:
     """What leaves the token alone in its place: a command where one can, else a sentence."""
     path = held.path

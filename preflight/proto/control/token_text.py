@@ -171,9 +171,9 @@ def _is_json(text: str) -> bool:
 
 
 def _moment(value: object) -> float | None:
-    return (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12 else None
-    )
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(max(-_END_OF_TIME_S, min(_END_OF_TIME_S, value)))  # milliseconds make a date that is far away
 
 
 def one_time_trouble(text: str, others: Mapping[str, str]) -> TokenTrouble | None:
@@ -195,7 +195,7 @@ def jwt_trouble(claims: JwtClaims, now_unix_s: float) -> TokenTrouble | None:
         return TokenTrouble("not signed", "is a JWT that is not signed")
     lacking = [name for name in _CLAIMS if getattr(claims, name) is None]
     if lacking:
-        return TokenTrouble("claims", f"is a JWT without {' and '.join(lacking)}, which are claims that it must have")
+        return TokenTrouble("claims", f"is a JWT that lacks claims which it must have: {', '.join(lacking)}")
     if claims.exp is not None and claims.exp + LEEWAY_S <= now_unix_s:
         ago = _length(now_unix_s - claims.exp)
         return TokenTrouble("expired", f"is a JWT that expired {ago} ago by this node's clock")

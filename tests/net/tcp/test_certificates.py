@@ -32,7 +32,7 @@ def test_a_missing_file_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_the_keys_are_read() -> None:
-    """By them an authority is told from another of the same name."""
+    """By them two authorities of the same name differ."""
     from preflight.net.tcp.certificates import read_certificate
 
     found = read_certificate(DER)

@@ -58,6 +58,8 @@ def test_tls_on_the_same_host_is_the_right_url(location: str, right: str | None)
     ("answer", "url", "code", "words"),
     [
         (answered(502, server="nginx"), URL, "control.unhealthy", "by nginx"),
+        (answered(503, server="Caddy"), URL, "control.unhealthy", "the server behind it"),
+        (answered(503, server="nginx", retry_after="7"), URL, "control.unhealthy", "asking to wait 7 s: so it answers"),
         (answered(500, b"oops", x_populi_feature="a"), URL, "control.unhealthy", "by the control plane itself"),
         (answered(404, b"x", x_populi_feature="a"), PREFIXED, "control.bad-answer", "prefix /mesh"),
         (answered(404, b"x", x_populi_feature="a"), URL, "control.bad-answer", "by a control plane"),
@@ -71,3 +73,9 @@ def test_whose_answer_it_is(answer: HttpAnswer, url: ControlUrl, code: str, word
     assert found.code.slug == code
     assert words in found.message
     assert found.decided.http_status == answer.status
+
+
+def test_a_503_of_its_own_says_nothing_of_the_server_behind() -> None:
+    """nginx answers it during maintenance and above its limits, and 502 or 504 where nobody is behind it."""
+    for answer in (answered(503, server="nginx"), answered(503, b"<title>Back soon</title>")):
+        assert "the server behind it" not in strange(HEALTH, answer, URL).message

@@ -60,9 +60,9 @@ def test_the_chain_is_followed_as_far_as_it_is_sent(chain: tuple[Certificate, ..
     ],
 )
 def test_the_file_of_authorities_was_meant_for_this_server(held: Certificate, said: str) -> None:
-    """A file with the server's own certificate, or with an older one of the same authority, is told from a strange one.
+    """A file with the server's own certificate, or with an older one of the same authority, is not a stranger's file.
 
-    A new authority is only trusted after a look at the control host, so it is no fix."""
+    A new authority is only trusted after a look at the control host, so nothing is called a fix."""
     upper = replace(UPPER, issuer_key_id="bb")
     found = trouble(URL, shaken("untrusted", LEAF, MIDDLE, upper, authorities=(held,)), NOW)
     assert said in found.message

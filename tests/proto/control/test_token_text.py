@@ -142,6 +142,7 @@ def jwt(**claims: object) -> str:
         ({"exp": NOW - 61}, "expired"),
         ({"exp": NOW + 3600, "nbf": NOW + 3600}, "not valid yet"),
         ({"exp": NOW + 3600, "nbf": NOW + 30}, None),
+        ({"exp": NOW * 1000}, None),
         ({"exp": "soon"}, "claims"),
         ({"exp": True}, "claims"),
         ({"exp": NOW + 3600, "jti": None}, "claims"),
@@ -157,7 +158,7 @@ def test_what_a_jwt_says_of_itself(claims: dict[str, object], problem: str | Non
 
 
 def test_a_jwt_that_nobody_signed() -> None:
-    """The algorithm none is no signature, and no server accepts it."""
+    """With the algorithm none there is no signature, and no server accepts that."""
     _, payload, _ = jwt(role="worker", jti="1", exp=NOW + 3600).split(".")
     unsigned = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
     found = jwt_claims(f"{unsigned}.{payload}.")
