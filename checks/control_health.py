@@ -34,6 +34,7 @@ from preflight.proto.control import answers
 from preflight.proto.control.answerer import HEALTH, asked_to_wait, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
+from preflight.proto.control.greeting import BEHIND_PROXY_LINE, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
@@ -64,7 +65,7 @@ BROKEN_IN_A_ROW = 2
 MOST_RESETS = 3
 TLS_S = 3.0
 BAD_REQUEST = 400
-GREETING_S, GREETING_SHOWN = 1.5, 60
+GREETING_S = 1.5
 
 _LATER = (429, 503)
 
@@ -178,18 +179,17 @@ async def _nobody_there(ctx: Context, found: Finding, url: ControlUrl) -> Findin
 
 
 async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:
-    """A service of another kind, such as SSH or a database: it speaks first, and ends at the first request."""
+    """A service of another kind, such as SSH, gRPC or a database, or a gateway that waits for a gateway."""
     if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
         return None
     addresses = await ctx.net.dns.addresses(url)
-    greetings = await asyncio.gather(*(ctx.net.tcp.greeting(address, url.port, GREETING_S) for address in addresses))
-    said = next(filter(None, greetings), b"HTTP/")
-    if said.startswith(b"HTTP/"):
-        return None
-    message = f"{url.authority} speaks before it is asked anything, {excerpt(said.decode('latin-1'), GREETING_SHOWN)!r}"
-    message += ", which no HTTP server does: another service listens there"
-    where = f"ss -ltnp 'sport = :{url.port}'   # on the control host: who listens, and where the control plane does"
-    return Finding(codes.CONTROL_NOT_POPULI, message, look(where, where="control host"), DeathFacts(problem="not HTTP"))
+    for asked in (b"", BEHIND_PROXY_LINE):
+        heard = await asyncio.gather(
+            *(ctx.net.tcp.greeting(address, url.port, GREETING_S, say=asked) for address in addresses)
+        )
+        if (found := said_instead(next(filter(None, heard), b""), url, bad.message, asked)) is not None:
+            return found
+    return None
 
 
 async def measure(client: "ControlClient", *, far: bool = False) -> Probe:

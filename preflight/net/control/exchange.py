@@ -18,8 +18,8 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.control.proxy_tunnel import ProxyTunnel, proxy_authorization
 from preflight.net.tcp.tls import client_context
-from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET
-from preflight.proto.control.gateways import passed_through, server_name
+from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET, TOO_LONG
+from preflight.proto.control.gateways import header_too_large, passed_through, server_name
 from preflight.proto.control.http import REDIRECTION, Proxy, redirect_base, redirect_place, retry_after_s
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, kind_of, shown
 from preflight.proto.control.url import ControlUrl
@@ -205,6 +205,7 @@ def _decided(answer: HttpAnswer, path: str) -> DeathFacts:
         http_status=answer.status,
         server=passed_through(answer) if is_populi(answer) else server_name(answer),
         location=None if where is None else excerpt(redirect_base(where, path)),
+        problem=TOO_LONG if not is_populi(answer) and header_too_large(answer) else None,
     )
 
 

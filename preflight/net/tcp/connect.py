@@ -69,8 +69,11 @@ class Tcp:
                 return ended(_outcome(error), _words(error), ancillary.first_offender(connection))
         return ended("open")
 
-    async def greeting(self, address: str, port: int, timeout_s: float) -> bytes:
-        """What a server says before it was asked anything, as SSH, SMTP and databases do, and HTTP never."""
+    async def greeting(self, address: str, port: int, timeout_s: float, *, say: bytes = b"") -> bytes:
+        """What a server says before it was asked anything, as SSH, SMTP and databases do, and HTTP never.
+
+        say: what it hears first, never a secret.
+        """
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "greeting-awaited", port=port, timeout_s=timeout_s)
         said = b""
@@ -79,6 +82,8 @@ class Tcp:
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(timeout_s):
                 await loop.sock_connect(connection, (address, port))
+                if say:
+                    await loop.sock_sendall(connection, say)
                 said = await loop.sock_recv(connection, GREETING_BYTES)
         tell(time.monotonic(), "greeting-ended", port=port, received_bytes=len(said))
         return said

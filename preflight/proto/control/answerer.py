@@ -32,7 +32,13 @@ from preflight.proto.control.url import ControlUrl, parse_control_url
 HEALTH = "GET /health"
 BACKEND = (502, 503, 504, *range(520, 525))
 """What a gateway says of the server behind it; 520 to 524 are Cloudflare's."""
-UNAVAILABLE = 503
+BAD_REQUEST, UNAVAILABLE = 400, 503
+_WITH_RULES = ("nginx", "HAProxy", "Apache", "Caddy", "Traefik", "Envoy")
+"""Who has lists of clients that may pass."""
+_WHAT_IS_SENT = look(
+    "See what the gateway in front of the control plane sends to it: HAProxy's send-proxy puts a line before requests.",
+    where="control host",
+)
 _WITHOUT_BACKEND = ("HAProxy", "Envoy", "Traefik", "Caddy", "Apache", "AWS load balancer")
 """Who answers 503 where no server behind it can be reached; others do it for other reasons too."""
 _READ_NGINX = look(
@@ -117,6 +123,9 @@ def _refused(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
         problem = f"prefix {url.path}"
         message += f", which does not know this path: nothing takes the {problem} of the control URL away before it"
         return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer, problem=problem))
+    if asked == HEALTH and answer.status == BAD_REQUEST:
+        message += ", to a request that is right: something in front of it puts more before or into it"
+        return Finding(codes.CONTROL_BAD_ANSWER, message, _WHAT_IS_SENT, _facts(answer, problem="request changed"))
     return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer), "answer")
 
 
@@ -128,6 +137,8 @@ def _another(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
         f"{_said(asked, answer, quoting=page is None)}{what} without the header {FEATURE_HEADER}: that is another "
     )
     message += f"server ({server})"
+    if answer.status == FORBIDDEN and page is None and server_name(answer) in _WITH_RULES:
+        message += f", or {server} itself refuses this node by a rule"
     remedies = look(f"{look_at(url)}   # a control plane answers: ok")
     if asked != HEALTH:
         remedies = PASS_THROUGH

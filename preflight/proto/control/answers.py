@@ -48,6 +48,12 @@ GATEWAY_LIMIT = by_hand(
     "Raise the limit of requests a client of the gateway in front of the control plane.", where="control host"
 )
 """The real server has no limiter: its gateway has."""
+TOO_LONG = "header too large"
+LONGER_HEADERS = by_hand(
+    "Raise the limit of request headers in the gateway in front of the control plane: in nginx, "
+    "large_client_header_buffers 4 32k.",
+    where="control host",
+)
 PATH_CHANGED = "path changed"
 CHANGES_PATH = "something in front of it changes the path"
 KEEP_PATH = by_hand(
@@ -114,6 +120,8 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
     decided = error.decided if error.status is None else replace(error.decided, http_status=error.status)
+    if error.decided.problem == TOO_LONG:
+        return Finding(code, f"{error.message}: the bearer is longer than it allows", LONGER_HEADERS, decided)
     if _lost_its_path(error):
         message = f"{error.message}, by a control plane, which has this path: {CHANGES_PATH}"
         return Finding(code, message, KEEP_PATH, replace(decided, problem=PATH_CHANGED))

@@ -10,7 +10,15 @@ from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
-from preflight.proto.control.answers import GATEWAY_LIMIT, PASS_THROUGH, code_of, past, taken_out
+from preflight.proto.control.answers import (
+    GATEWAY_LIMIT,
+    LONGER_HEADERS,
+    PASS_THROUGH,
+    TOO_LONG,
+    code_of,
+    past,
+    taken_out,
+)
 from preflight.proto.control.enroll import Outcome, Step
 from preflight.proto.control.own_row import State
 from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
@@ -49,6 +57,7 @@ _STATIONS: Mapping[Code, Station] = {
 }
 _PLACE = "control.token_file"
 _REMEDIES: Mapping[Code, Remedies] = {
+    codes.CONTROL_THROTTLED: GATEWAY_LIMIT,
     codes.ENROLL_BOOTSTRAP_DISABLED: by_hand(
         f"{NEW_ONE_TIME_TOKEN}   # on the control host; then restart it with that token", where="control host"
     ),
@@ -161,8 +170,8 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
     if _lost_body(outcome):
         return _PASS_BODIES_ON
-    if code is codes.CONTROL_THROTTLED:
-        return GATEWAY_LIMIT
+    if outcome.error is not None and outcome.error.decided.problem == TOO_LONG:
+        return LONGER_HEADERS
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
     if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
