@@ -31,7 +31,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.peer import Peer
 from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
-from preflight.proto.control.placement import OUTSIDE, placeholder, placement, way_text
+from preflight.proto.control.placement import OUTSIDE, placeholder, placement, set_url, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.proto.way.observation import Death
@@ -84,7 +84,13 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections])
         by_file = ctx.net.dns.files(url.host).hosts
         refusal = await _refusal(ctx, connections, url, overlay)
-        yield judge(connections, url, overlay, tunnel, by_file, refusal) if connections else _unresolved(url)
+        if not connections:
+            yield _unresolved(url)
+            return
+        refused = all(connection.outcome == "refused" for connection in connections)
+        better = await ctx.net.better_url(url, connections[0].address, overlay) if refused else None
+        meant = (str(better), set_url(str(better), ctx.url_source)) if better is not None else None
+        yield judge(connections, url, overlay, tunnel, by_file, refusal, meant)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
@@ -131,17 +137,19 @@ def judge(
     tunnel: Tunnel | None = None,
     by_file: Sequence[str] = (),
     refusal: Death | None = None,
+    meant: tuple[str, Remedies] | None = None,
 ) -> Result:
     """Nothing open: the most informative failure. Some open: is a family dead, is an open one off the overlay?
 
     tunnel: the one to the first silent address, if known. by_file: the host's addresses in this node's hosts file.
-    refusal: why this node's own kernel sends nothing there.
+    refusal: why this node's own kernel sends nothing there. meant: another URL, at which a control plane answers, and
+    how to set it.
     """
     if refusal is not None:
         return _refused_here(refusal, connections)
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
-        return _dead(connections, url, overlay, tunnel)
+        return _dead(connections, url, overlay, tunnel, meant)
     off_overlay = [one for one in opened if placement(one.address, overlay) in OUTSIDE]
     if overlay is not None and off_overlay and len(off_overlay) < len(connections):
         return _astray(off_overlay, connections, url, overlay)
@@ -153,7 +161,11 @@ def judge(
 
 
 def _dead(
-    connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None
+    connections: Sequence[Connection],
+    url: ControlUrl,
+    overlay: OverlayState | None,
+    tunnel: Tunnel | None,
+    meant: tuple[str, Remedies] | None,
 ) -> Result:
     # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
@@ -162,22 +174,13 @@ def _dead(
         and overlay is not None
         and all(placement(c.address, None) == "loopback" for c in connections)
     ):
-        return _here(connections, url)
-    hint = (
-        ""
-        if url.port_given or url.port == SERVER_PORT
-        else f"; the URL has no port; the server's default is {SERVER_PORT}"
-    )
+        return _here(connections, url, meant)
+    without_port = not url.port_given and url.port != SERVER_PORT
+    hint = f"; the URL has no port; the server's default is {SERVER_PORT}" if without_port else ""
     fact, facts = _session(tunnel, connections)
-    listens = f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?"
-    remedies = {
-        "refused": look(listens, where="control host"),
-        "timeout": _let_in(worst, tunnel),
-        "unreachable": _who_rejects(worst),
-    }[worst.outcome]
-    if hint and url.scheme == "http":
-        other = url.at(url.host, SERVER_PORT)
-        remedies = look(f"curl -si --max-time 15 {other}/health   # if a control plane answers, it is the right URL")
+    remedies = _what_next(worst, tunnel, url if without_port else None)
+    if meant is not None:
+        hint, remedies = f"{hint}; at {meant[0]} a control plane answers", meant[1]
     return failed(
         _CODES[worst.outcome],
         CONTROL,
@@ -189,6 +192,19 @@ def _dead(
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
+
+
+def _what_next(worst: Connection, tunnel: Tunnel | None, without_port: ControlUrl | None) -> Remedies:
+    """Where to look. without_port: the URL, if it has no port and that of the server is another one."""
+    if without_port is not None and without_port.scheme == "http":
+        other = without_port.at(without_port.host, SERVER_PORT)
+        return look(f"curl -si --max-time 15 {other}/health   # if a control plane answers, it is the right URL")
+    listens = f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?"
+    return {
+        "refused": look(listens, where="control host"),
+        "timeout": _let_in(worst, tunnel),
+        "unreachable": _who_rejects(worst),
+    }[worst.outcome]
 
 
 def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
@@ -204,15 +220,16 @@ def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
     )
 
 
-def _here(connections: Sequence[Connection], url: ControlUrl) -> Result:
+def _here(connections: Sequence[Connection], url: ControlUrl, meant: tuple[str, Remedies] | None) -> Result:
     """A URL that was copied from the control host: it names each node itself."""
+    answers = f"; at {meant[0]} a control plane answers" if meant is not None else ""
     return failed(
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.LOCAL,
         f"the control URL {url} has a loopback address, which means this node itself and is right on the control host "
-        f"only, and nobody listens here: {_outcomes(connections)}",
-        remedies=by_hand(placeholder(str(url.at("OVERLAY-ADDRESS")))),
+        f"only, and nobody listens here: {_outcomes(connections)}{answers}",
+        remedies=meant[1] if meant is not None else by_hand(placeholder(str(url.at("OVERLAY-ADDRESS")))),
         measurements=_measured(connections) | DeathFacts(problem="loopback").measurements(),
         evidence=(_evidence(connections),),
         station=request("parse"),

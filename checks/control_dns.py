@@ -1,6 +1,7 @@
 """Does the control host's name resolve alike for every program on this node, and to the overlay?"""
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator
 
 from preflight.api import (
     CONTROL,
@@ -14,22 +15,23 @@ from preflight.api import (
     check,
     codes,
     failed,
-    look,
     passed,
     request,
     skipped,
     warned,
 )
-from preflight.model.dns import Lookup, LookupOutcome, Resolution
+from preflight.model.dns import Lookup, Resolution
 from preflight.model.facts import DeathFacts, NameFacts
-from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
+from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE
 from preflight.model.overlay import OverlayState
-from preflight.proto.control.naming import asking_resolvers, named_here, without_resolver
+from preflight.proto.control.nameless import address_of, nameless
+from preflight.proto.control.naming import listed, named_here, said, without_resolver
 from preflight.proto.control.placement import OUTSIDE, leak, placement, way_text
-from preflight.proto.control.url import SERVER_PORT, ControlUrl
+from preflight.proto.control.url import ControlUrl
 
-SHOWN, KEPT = 8, 64
-"""Addresses of one name shown in a message and in the report."""
+KEPT = 64
+"""Addresses of one name in the report."""
+MOST_TRIED, TRIED_S = 8, 2.5
 SLOW_MS = 1000.0
 """The C library asks the next resolver after seconds, never sooner."""
 
@@ -69,131 +71,50 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
         used = resolution.system.addresses
         off = bool(used) and all(placement(address, overlay) == "off" for address in used)
         inward = await ctx.net.way_inside(url, used, overlay, ctx.url_source) if off else ()
-        yield judge(resolution, url, overlay, inward)
+        yield judge(resolution, url, overlay, inward, await accepting(ctx, resolution, url, overlay))
 
 
-def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, inward: Remedies = ()) -> Result:
-    """Judge all answers together; programs use the system's. inward: how clients are led through the tunnel."""
+async def accepting(
+    ctx: Context, resolution: Resolution, url: ControlUrl, overlay: OverlayState | None
+) -> frozenset[str]:
+    """Which of the addresses accept connections, where sources differ about them."""
+    if resolution.system.outcome != "answer" or not _disagree(resolution, overlay):
+        return frozenset()
+    tried = resolution.all_addresses[:MOST_TRIED]
+    connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port, TRIED_S) for address in tried))
+    return frozenset(each.address for each in connections if each.outcome == "open")
+
+
+def judge(
+    resolution: Resolution,
+    url: ControlUrl,
+    overlay: OverlayState | None,
+    inward: Remedies = (),
+    accepting: frozenset[str] = frozenset(),
+) -> Result:
+    """Judge all answers together; programs use the system's. inward: how clients are led through the tunnel.
+
+    accepting: addresses at which somebody listens, where sources differ.
+    """
     if resolution.system.outcome == "answer":
-        return _judge_answer(resolution, url, overlay, inward)
-    known = next((lookup for lookup in resolution.resolvers if lookup.outcome == "answer"), None)
-    if known is not None:
-        return _no_system_answer(resolution, known)
-    asked = resolution.resolvers or (resolution.system,)
-    outcomes = [each.outcome for each in asked]
-    for outcome, judged in _REFUSALS.items():
-        if outcome in outcomes:
-            return _bad_resolver(judged, resolution, asked[outcomes.index(outcome)])
-    name, said = resolution.name, "the control host's name"
-    negative = [lookup for lookup in asked if lookup.outcome in ("nxdomain", "no-address")]
-    if negative and not {"timeout", "failed"} & {resolution.system.outcome}:
-        empty = next((lookup for lookup in negative if lookup.outcome == "no-address"), None)
-        return _bad(
-            codes.CONTROL_DNS_NXDOMAIN,
-            resolution,
-            f"{said} {name} " + (_EMPTY if empty else "does not exist"),
-            by_hand(
-                f"Give {name} the control plane's overlay address in DNS or {HOSTS_FILE}, "
-                f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}"
-            ),
-            decided=DeathFacts(resolver=_address(empty or negative[0]), problem="no address" if empty else None),
-        )
-    silent = next((lookup for lookup in asked if lookup.outcome == "timeout"), asked[0])
-    return _bad(
-        codes.CONTROL_DNS_TIMEOUT,
-        resolution,
-        f"no resolver answers for {said} {name}",
-        look(f"dig @{silent.source} {name}" if resolution.resolvers else f"getent ahosts {name}"),
-        decided=DeathFacts(resolver=_address(silent)),
-    )
+        return _judge_answer(resolution, url, overlay, inward, accepting)
+    found = nameless(resolution, url, overlay)
+    return _bad(found.code, resolution, found.message, found.remedies, decided=found.decided)
 
 
-_REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
-    "refused": (
-        codes.CONTROL_DNS_REFUSED,
-        "refused",
-        "the connection to {resolver} is refused, so nobody listens at this resolver's address",
-        "ss -lun 'sport = :53'   # is the resolver at {resolver} running?",
-    ),
-    "truncated": (
-        codes.CONTROL_DNS_TRUNCATED,
-        "truncated",
-        "the answer of {resolver} about {name} comes truncated over UDP, and TCP port 53, which brings all of it, is "
-        "blocked",
-        "dig +tcp @{resolver} {name}",
-    ),
-    "stripped": (
-        codes.CONTROL_DNS_STRIPPED,
-        "rebind",
-        "{resolver} says that it takes the address of {name} out of its answer: its rebind protection drops private "
-        "addresses",
-        "rebind-domain-ok=/{name}/   # in the configuration of dnsmasq, if {resolver} runs it",
-    ),
-    "rejected": (
-        codes.CONTROL_DNS_REFUSED,
-        "refused",
-        "{resolver} answers this node's question about {name} with REFUSED",
-        "dig @{resolver} {name}",
-    ),
-}
-"""What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
-_EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
-_RESOLVED = "127.0.0.53"
-
-
-def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lookup: Lookup) -> Result:
-    code, problem, sentence, line = judged
-    words = {"resolver": lookup.source, "name": resolution.name}
-    remedies = look(line.format(**words))
-    if lookup.outcome == "refused" and lookup.source == _RESOLVED:
-        remedies = by_hand("systemctl enable --now systemd-resolved", root=True)
-    decided = DeathFacts(problem=problem, resolver=_address(lookup))
-    return _bad(code, resolution, sentence.format(**words), remedies, decided=decided)
-
-
-def _no_system_answer(resolution: Resolution, known: Lookup) -> Result:
-    """A resolver knows the name but programs get nothing: they do not ask it, or wait for a silent one."""
-    name = resolution.name
-    if resolution.files.asks_no_resolver:
-        services = " ".join(resolution.files.services)
-        return _bad(
-            codes.CONTROL_DNS_NXDOMAIN,
-            resolution,
-            f"programs on this node get no address for {name}, which {known.source} knows: the line hosts of "
-            f"{SWITCH_FILE} says {services!r}, and no resolver is asked",
-            asking_resolvers(resolution.files),
-            decided=DeathFacts(file=SWITCH_FILE, problem="no dns"),
-        )
-    silent = next((lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"), None)
-    if silent is not None and resolution.system.outcome == "timeout":
-        return _bad(
-            codes.CONTROL_DNS_TIMEOUT,
-            resolution,
-            f"programs on this node get no answer in time about {name}; {silent.source} is silent",
-            look(f"dig @{silent.source} {name}   # then repair it or remove it from {RESOLVERS_FILE}"),
-            decided=DeathFacts(resolver=_address(silent)),
-        )
-    return _bad(
-        codes.CONTROL_DNS_SPLIT,
-        resolution,
-        f"programs on this node get no address for {name}, although a resolver has one",
-        look(f"getent ahosts {name}; cat {SWITCH_FILE} {RESOLVERS_FILE}"),
-        decided=DeathFacts(resolver=_address(known)),
-    )
-
-
-def _address(lookup: Lookup) -> str | None:
-    """The resolver; None for the system's own answer."""
-    return None if lookup.source == "system" else lookup.source
-
-
-def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, inward: Remedies) -> Result:
+def _judge_answer(
+    resolution: Resolution,
+    url: ControlUrl,
+    overlay: OverlayState | None,
+    inward: Remedies,
+    accepting: frozenset[str],
+) -> Result:
     used = resolution.system.addresses
     off = [address for address in used if placement(address, overlay) in OUTSIDE]
     if (searched := _searched(resolution, overlay)) is not None:
         return searched
     if _disagree(resolution, overlay):
-        return _split(resolution, overlay, fatal=bool(off))
+        return _split(resolution, overlay, off=bool(off), accepting=accepting)
     if overlay is not None and used and len(off) == len(used):
         leaks = [address for address in off if placement(address, overlay) == "leak"]
         if leaks:
@@ -205,7 +126,7 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
 def _leaking(resolution: Resolution, address: str, overlay: OverlayState) -> Result:
     """The name is right, and the route to its address is not."""
     message, remedies = leak(address, overlay)
-    leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
+    leads = f"{resolution.name} resolves to {listed(resolution.system.addresses)}"
     decided = DeathFacts(interface=overlay.routes[address].interface)
     return _bad(codes.OVERLAY_ROUTE_LEAK, resolution, f"{leads}: {message}", remedies, decided=decided, station="route")
 
@@ -224,8 +145,8 @@ def _searched(resolution: Resolution, overlay: OverlayState | None) -> Result | 
     return _bad(
         codes.CONTROL_DNS_SEARCH,
         resolution,
-        f"the search list makes {won.asked} of {resolution.name}, and its answer {_list(won.addresses)} wins, which is "
-        f"not on the overlay; {right.asked} has {_list(right.addresses)}",
+        f"the search list makes {won.asked} of {resolution.name}, and its answer {listed(won.addresses)} wins, which "
+        f"is not on the overlay; {right.asked} has {listed(right.addresses)}",
         named_here(resolution.name, right.addresses[0], resolution.files),
         decided=DeathFacts(asked_name=won.asked, answered_address=won.addresses[0], file=RESOLVERS_FILE),
     )
@@ -235,26 +156,32 @@ def _inside(lookup: Lookup, overlay: OverlayState | None) -> bool:
     return any(placement(address, overlay) == "overlay" for address in lookup.addresses)
 
 
-def _split(resolution: Resolution, overlay: OverlayState | None, *, fatal: bool) -> Result:
-    """Sources disagree. fatal: what programs use is not on the overlay."""
+def _split(resolution: Resolution, overlay: OverlayState | None, *, off: bool, accepting: frozenset[str]) -> Result:
+    """Sources disagree. off: what programs use is not on the overlay."""
     name, used = resolution.name, resolution.system.addresses
+    dead = bool(accepting) and accepting.isdisjoint(used)
+    fatal = off or dead
     by_file = _by_file(resolution)
     leading = next((each for each in resolution.resolvers if set(each.addresses) & set(used)), None)
     odd = None if fatal else next((each for each in resolution.resolvers if set(used).isdisjoint(each.addresses)), None)
     origin = f" (from {HOSTS_FILE})" if by_file else f" (from {leading.source})" if leading else ""
     better = [address for address in resolution.all_addresses if placement(address, overlay) == "overlay"]
+    if dead:
+        better = [address for address in better if address in accepting]
     line = f"Make every resolver in {RESOLVERS_FILE} and {HOSTS_FILE} give {name} the same overlay address."
     wrong = odd or leading
     return _bad(
         codes.CONTROL_DNS_SPLIT,
         resolution,
-        f"the answers about {name} differ; programs on this node use {_list(used)}{origin}"
-        + (", which is not on the overlay" if fatal else f", and {odd.source} does not give that" if odd else ""),
+        f"the answers about {name} differ; programs on this node use {listed(used)}{origin}"
+        + (", which is not on the overlay" if off else "")
+        + (f", where no connection is accepted, and one is at {listed(sorted(accepting))}" if dead and not off else "")
+        + (f", and {odd.source} does not give that" if odd else ""),
         named_here(name, better[0], resolution.files) if better else by_hand(line, root=True),
         fatal=fatal,
         decided=DeathFacts(
             file=HOSTS_FILE if by_file else None,
-            resolver=_address(wrong) if wrong and not by_file else None,
+            resolver=address_of(wrong) if wrong and not by_file else None,
             answered_address=next(iter(odd.addresses), None) if odd and not by_file else used[0],
         ),
     )
@@ -289,7 +216,7 @@ def _late(resolution: Resolution) -> Result | None:
 def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, remedies: Remedies) -> Result:
     """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
     used, by_file = resolution.system.addresses, _by_file(resolution)
-    leads = f"{resolution.name} resolves to {_list(used)}" + (f", from {HOSTS_FILE}" if by_file else "")
+    leads = f"{resolution.name} resolves to {listed(used)}" + (f", from {HOSTS_FILE}" if by_file else "")
     decided = DeathFacts(
         file=HOSTS_FILE if by_file else None, answered_address=used[0], interface=overlay.routes[used[0]].interface
     )
@@ -308,11 +235,11 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
         f"{len(agreeing)} of {len(resolution.resolvers)} resolvers agree" if agreeing else "from this node's files"
     ]
     notes += [f"{lookup.source}: {lookup.detail}" for lookup in resolution.resolvers if lookup.outcome == "timeout"]
-    notes += [f"{_list(off)} is off the overlay"] if off else []
+    notes += [f"{listed(off)} is off the overlay"] if off else []
     return passed(
         CONTROL,
         Direction.LOCAL,
-        f"{resolution.name} resolves to {_list(resolution.system.addresses)} ({'; '.join(notes)})",
+        f"{resolution.name} resolves to {listed(resolution.system.addresses)} ({'; '.join(notes)})",
         facts=_facts(resolution),
         evidence=(_evidence(resolution),),
         station=request("name"),
@@ -339,12 +266,12 @@ def _bad(
     fatal: bool = True,
     station: str = "name",
 ) -> Result:
-    said = "; ".join(_said(lookup) for lookup in (resolution.system, *resolution.resolvers))
+    each = "; ".join(said(lookup) for lookup in (resolution.system, *resolution.resolvers))
     return (failed if fatal else warned)(
         code,
         CONTROL,
         Direction.LOCAL,
-        f"{message} ({said})",
+        f"{message} ({each})",
         remedies=remedies,
         measurements=decided.measurements(),
         evidence=(_evidence(resolution),),
@@ -367,22 +294,6 @@ def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
     if len({any(placement(address, overlay) in OUTSIDE for address in one) for one in sets}) > 1:
         return True
     return {"answer"} < {each.outcome for each in asked} & {"answer", "nxdomain", "no-address"}
-
-
-def _said(lookup: Lookup) -> str:
-    words = {"nxdomain": "no such name", "no-address": "no address", "timeout": "silent", "failed": "error"}
-    if lookup.outcome not in (*words, "answer"):
-        return f"{lookup.source}: {lookup.detail or lookup.outcome}"
-    if lookup.outcome == "answer":
-        return f"{lookup.source}: {_list(lookup.addresses)}"
-    detail = f" ({lookup.detail})" if lookup.detail else ""
-    return f"{lookup.source}: {words[lookup.outcome]}{detail}"
-
-
-def _list(addresses: Sequence[str]) -> str:
-    """A few of them: a name can have thousands."""
-    more = [f"and {len(addresses) - SHOWN} more"] if len(addresses) > SHOWN else []
-    return ", ".join([*addresses[:SHOWN], *more])
 
 
 def _evidence(resolution: Resolution) -> Evidence:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from preflight.api import (
@@ -27,16 +28,18 @@ from preflight.api import (
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
 from preflight.model.facts import ControlConnectFacts, DeathFacts, HealthFacts
 from preflight.model.fix import PastProxy
-from preflight.model.path import percentile
 from preflight.model.printable import excerpt
+from preflight.model.remedy import to_try
 from preflight.proto.control import answers
 from preflight.proto.control.answerer import HEALTH, asked_to_wait, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
+from preflight.proto.control.greeting import BEHIND_PROXY_LINE, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
-from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
+from preflight.proto.control.timeouts import conservative, health_facts
+from preflight.proto.control.tls import trouble
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ BROKEN_IN_A_ROW = 2
 MOST_RESETS = 3
 TLS_S = 3.0
 BAD_REQUEST = 400
-GREETING_S, GREETING_SHOWN = 1.5, 60
+GREETING_S = 1.5
 
 _LATER = (429, 503)
 
@@ -125,8 +128,10 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
     right = right_url(bad, url, HEALTH)
     if right is None and (found.decided.problem or "").startswith("prefix"):
         right = replace(url, path="")
-    if right is None or not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
+    if right is None:
         return None
+    if not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
+        return await _nobody_there(ctx, found, right) if right.scheme == "https" else None
     message = f"{found.message}; at {right} a control plane answers"
     return replace(found, message=message, remedies=set_url(str(right), ctx.url_source))
 
@@ -151,26 +156,40 @@ async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
         lives = await ctx.net.control_lives(secure, ANSWER_TIMEOUT_S)
         message = f"the URL {url} says http, and {shaken.place} speaks TLS ({shaken.version})"
         remedies = look(f"curl -si --max-time 15 {secure}/health   # if a control plane answers, it is the right URL")
-        if lives:
-            message += f"; at {secure} a control plane answers"
-            remedies = set_url(str(secure), ctx.url_source)
-        return Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
+        found = Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
+        if not lives:
+            return await _nobody_there(ctx, found, secure)
+        message += f"; at {secure} a control plane answers"
+        return replace(found, message=message, remedies=set_url(str(secure), ctx.url_source))
     return None
 
 
+async def _nobody_there(ctx: Context, found: Finding, url: ControlUrl) -> Finding:
+    """The same finding, with what keeps a client from the better URL."""
+    message = f"{found.message}; at {url} none answers this node now"
+    addresses = await ctx.net.dns.addresses(url)
+    if not addresses:
+        return replace(found, message=message)
+    ca_file = ctx.settings.control.ca_file
+    shaken = await ctx.net.tcp.handshake(addresses[0], url.port, url.host, ca_file=ca_file, timeout_s=TLS_S)
+    if shaken.outcome == "trusted":
+        return replace(found, message=message)
+    why = trouble(url, shaken, datetime.now(UTC))
+    return replace(found, message=f"{message}: {why.message}", remedies=(*found.remedies, *to_try(why.remedies)))
+
+
 async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:
-    """A service of another kind, such as SSH or a database: it speaks first, and ends at the first request."""
+    """A service of another kind, such as SSH, gRPC or a database, or a gateway that waits for a gateway."""
     if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
         return None
     addresses = await ctx.net.dns.addresses(url)
-    greetings = await asyncio.gather(*(ctx.net.tcp.greeting(address, url.port, GREETING_S) for address in addresses))
-    said = next(filter(None, greetings), b"HTTP/")
-    if said.startswith(b"HTTP/"):
-        return None
-    message = f"{url.authority} speaks before it is asked anything, {excerpt(said.decode('latin-1'), GREETING_SHOWN)!r}"
-    message += ", which no HTTP server does: another service listens there"
-    where = f"ss -ltnp 'sport = :{url.port}'   # on the control host: who listens, and where the control plane does"
-    return Finding(codes.CONTROL_NOT_POPULI, message, look(where, where="control host"), DeathFacts(problem="not HTTP"))
+    for asked in (b"", BEHIND_PROXY_LINE):
+        heard = await asyncio.gather(
+            *(ctx.net.tcp.greeting(address, url.port, GREETING_S, say=asked) for address in addresses)
+        )
+        if (found := said_instead(next(filter(None, heard), b""), url, bad.message, asked)) is not None:
+            return found
+    return None
 
 
 async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
@@ -360,21 +379,7 @@ def _round_trips(probe: Probe) -> list[float]:
 
 
 def _facts(probe: Probe) -> HealthFacts | None:
-    if not probe.good:
-        return None
-    rtts = _round_trips(probe)
-    advice = conservative(rtts)
-    return HealthFacts(
-        rtt_ms=round(statistics.median(rtts), 3),
-        rtt_min_ms=round(min(rtts), 3),
-        rtt_p95_ms=round(percentile(rtts, TAIL_PERCENT), 3),
-        rtt_max_ms=round(max(rtts), 3),
-        answers=len(probe.good),
-        advised_http_timeout_ms=advice.http_timeout_ms,
-        advised_heartbeat_s=advice.heartbeat_s,
-        advised_max_stale_ms=advice.max_stale_ms,
-        advised_lease_ms=advice.lease_ms,
-    )
+    return health_facts(_round_trips(probe), len(probe.good)) if probe.good else None
 
 
 def _evidence(probe: Probe) -> Evidence:

@@ -48,6 +48,8 @@ from preflight.proto.control.url import ControlUrl
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
+LAST_PART = 1 / 3
+"""Of its life a certificate is renewed before this is left: some live for hours, such as those that Caddy makes."""
 PLAIN_S = 2.0
 NAMES_KEPT = 50
 
@@ -162,8 +164,8 @@ def judge(
 ) -> Result:
     """The first certificate that a client would refuse; silent addresses count only if no address answers.
 
-    soon_days: warn about a certificate that expires within this many days. plain: what to do where the server answers
-    in plain HTTP.
+    soon_days: warn about a certificate that expires within this many days, and is in the last part of its life. plain:
+    what to do where the server answers in plain HTTP.
     """
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
@@ -172,7 +174,7 @@ def judge(
     bad = next((each for each in answering if each.outcome != "trusted" or demands_certificate(each)), None)
     if bad is None:
         ending = min(answering, key=lambda handshake: _seconds_left(handshake, now))
-        if _seconds_left(ending, now) < soon_days * DAY_S:
+        if _seconds_left(ending, now) < min(soon_days * DAY_S, _life_s(ending) * LAST_PART):
             return _expiring(url, ending, now)
         return _good(answering[0], now)
     skewed = _skew(bad, now)
@@ -185,6 +187,11 @@ def judge(
 def _seconds_left(handshake: Handshake, now: datetime) -> float:
     certificate = handshake.certificate
     return inf if certificate is None else (certificate.not_after - now).total_seconds()
+
+
+def _life_s(handshake: Handshake) -> float:
+    certificate = handshake.certificate
+    return inf if certificate is None else (certificate.not_after - certificate.not_before).total_seconds()
 
 
 def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:

@@ -27,6 +27,7 @@ from preflight.proto.control.placement import (
     OUTSIDE,
     Placement,
     leak,
+    members,
     placeholder,
     placement,
     set_url,
@@ -38,7 +39,6 @@ from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
 
 ASKED_S = 4.0
 """For a control plane at a URL that may be meant."""
-MOST_TRIED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,7 @@ def _meant(error: ControlUrlError, overlay: OverlayState | None) -> Sequence[Con
         return ()
     if error.problem != "zone":
         return (error.meant,)
-    own = [network for peer in (overlay.peers if overlay else ()) for network in peer.addresses]
-    hosts = [str(network.network_address) for network in own if network.num_addresses == 1]
-    return [error.meant.at(host) for host in hosts[:MOST_TRIED]]
+    return [error.meant.at(host) for host in members(overlay)]
 
 
 def judge(

@@ -1,6 +1,7 @@
 """Can this node enrol: exchange its one-time token, join, heartbeat, be listed, and leave again?"""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from preflight.api import (
@@ -23,7 +24,7 @@ from preflight.model.control import ControlError
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.facts import EnrolmentStepFacts
 from preflight.model.printable import number_of
-from preflight.proto.control.answers import FINDINGS, code_of
+from preflight.proto.control.answers import CHANGES_PATH, FINDINGS, KEEP_PATH, PATH_CHANGED, code_of
 from preflight.proto.control.enrol_finding import (
     BOOTSTRAP,
     STEP_FAILED,
@@ -37,6 +38,8 @@ from preflight.proto.control.enrol_finding import (
 from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
 from preflight.proto.control.own_row import LEAVE_S
+from preflight.proto.control.populi import EXCHANGE_ROUTE
+from preflight.proto.control.token_finding import hidden_bearer
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -77,16 +80,26 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
     try:
         trouble = session.prepare()
         reported += [_would_waste(trouble)] if trouble is not None else []
+        if trouble is None and await session.misses_exchange():
+            trouble = PATH_CHANGED
+            reported.append(_missed())
         for result in reported:
             yield result
         while trouble is None and (outcomes := await session.advance()) is not None:
             for outcome in outcomes:
-                reported.append(judge(outcome, session.facts()))
+                reported.append(judge(outcome, await _with_hidden(ctx, outcome, session.facts())))
                 yield reported[-1]
     finally:
         await session.end()
     for result in blocked(reported, session.facts()):
         yield result
+
+
+async def _with_hidden(ctx: Context, outcome: Outcome, facts: EnrolmentFacts) -> EnrolmentFacts:
+    """The facts, with what a better bearer in another place shows where this node's own one is refused."""
+    own = outcome.error is not None and outcome.error.status == 401 and facts.bearer_place and not facts.bought
+    hidden = await ctx.net.other_bearer.accepted() if own and outcome.step is not Step.BOOTSTRAP else None
+    return replace(facts, hidden=hidden_bearer(*hidden)) if hidden is not None else facts
 
 
 async def tried(client: "ControlClient") -> ControlError | None:
@@ -191,6 +204,20 @@ def _stopped(step: Step, bad: Result | None) -> Result:
 def _without_bootstrap() -> Result:
     message = "no bootstrap token was given, so the node joins with its token"
     return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message, aspect=Step.BOOTSTRAP)
+
+
+def _missed() -> Result:
+    """The one-time token would reach another route."""
+    return failed(
+        codes.CONTROL_BAD_ANSWER,
+        *_WHERE,
+        f"POST {EXCHANGE_ROUTE} was answered 401 by a control plane, which demands no bearer there: {CHANGES_PATH}; "
+        "the one-time token was not sent",
+        aspect=Step.BOOTSTRAP,
+        remedies=KEEP_PATH,
+        measurements={"problem": PATH_CHANGED, "http_status": 401},
+        station=request("server"),
+    )
 
 
 def _would_waste(trouble: str) -> Result:

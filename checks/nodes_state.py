@@ -32,9 +32,10 @@ from preflight.model.facts import NodeAgeFacts
 from preflight.model.fix import BearerFromWorkerToken
 from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
-from preflight.proto.control.answers import FINDINGS, finding
+from preflight.proto.control.answers import FINDINGS, UNAUTHORIZED, finding
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.http import END_OF_YEAR_9999_S
+from preflight.proto.control.token_finding import hidden_bearer
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -89,12 +90,15 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
         return
     outcome = await measure(ctx.net.control)
     if isinstance(outcome, ControlError):
+        refused = outcome.status == UNAUTHORIZED and outcome.by_control_plane and token is not None
+        hidden = await ctx.net.other_bearer.accepted() if refused else None
         yield judge_refusal(
             outcome,
             settings.control.usable_url,
             has_token=token is not None,
             enrolling=enrolment is not None and (enrolment.brings_token or settings.secrets.only_for_workers is None),
             only_for_workers=settings.secrets.only_for_workers,
+            hidden=hidden_bearer(*hidden) if hidden is not None else None,
         )
         return
     enrolling = settings.enrolment is not None
@@ -122,11 +126,12 @@ def judge_refusal(
     has_token: bool,
     enrolling: bool,
     only_for_workers: str | None = None,
+    hidden: tuple[str, Remedies] | None = None,
 ) -> Result:
     """An unreadable list is a finding, but without a token it was expected.
 
     enrolling: the credential of an enrolment in this run is not used yet. only_for_workers: the variable of a token
-    that no worker sends, where there is no other.
+    that no worker sends, where there is no other. hidden: what to say and to do about a better one in another place.
     """
     where = (CONTROL, Direction.ROUND_TRIP)
     found = finding(error, url)
@@ -137,6 +142,8 @@ def judge_refusal(
         if only_for_workers is not None:
             return _not_sent(only_for_workers)
         return inconclusive(codes.RUN_NEEDS_CREDENTIALS, *where, message, remedies=found.remedies)
+    if hidden is not None:
+        found = replace(found, message=error.message + hidden[0], remedies=hidden[1])
     message = f"the list of nodes could not be read: {found.message}"
     make = inconclusive if found.code is codes.CONTROL_THROTTLED else failed
     code = codes.RUN_NO_ANSWER if found.code is codes.CONTROL_THROTTLED else found.code

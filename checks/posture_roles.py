@@ -25,16 +25,19 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleToken
-from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.control.answerer import strange
+from preflight.proto.control.answers import FORBIDDEN, SERVER_ERROR, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.http import retry_after_s
 from preflight.proto.control.populi import is_populi
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
 
 API = "/v1/populi"
 WORK, ADMINISTER, DELIVER = ("GET", "/nodes"), ("GET", "/exec/leases"), ("POST", "/a2a/deliver")
+JOIN = ("POST", "/join")
 PACE_S = 0.02
 ASKED_S = 5.0
 ATTEMPTS = 3
@@ -42,6 +45,7 @@ MOST_WAITED_S = 5.0
 BODY_BYTES = 65536
 OLDER_SERVER = (404, 405)
 """It may lack the list of leases: then nothing shows the rights of a token, now or later."""
+MULTIPLE_CHOICES, REQUEST_TIMEOUT = 300, 408
 FULL = ("mesh", "admin")
 SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
 """The node's own bearer has one of these roles."""
@@ -56,17 +60,20 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
         codes.POSTURE_SHARED_TOKEN,
         codes.ENROLL_FORBIDDEN,
         codes.ENROLL_UNAUTHORIZED,
+        codes.CONTROL_NOT_POPULI,
+        codes.CONTROL_REDIRECTED,
     ),
     needs=("control.api",),
     timeout=45,
 )
 async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Compare the tokens of this node with each other, and request two lists and one impossible delivery with each.
+    """Compare the tokens of this node with each other, and request two lists, a delivery and a join with each.
 
-    Nothing is written. A JWT is not tried: the control plane accepts each only once.
+    Both have an empty object, which no route accepts, so nothing is written. A JWT is not tried: the control plane
+    accepts each only once.
     """
     tokens = ctx.net.secrets.tokens()
-    for result in judge(await measure(ctx.net.control, tokens), shared(tokens)):
+    for result in judge(await measure(ctx.net.control, tokens), shared(tokens), ctx.settings.control.usable_url):
         yield result
 
 
@@ -84,8 +91,8 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
     if token.is_jwt:
         return Rights(token, asked=False)
     try:
-        work, administer, deliver = await asyncio.gather(
-            *(_ask(client, *route, token) for route in (WORK, ADMINISTER, DELIVER))
+        work, administer, deliver, join = await asyncio.gather(
+            *(_ask(client, *route, token) for route in (WORK, ADMINISTER, DELIVER, JOIN))
         )
     except ControlError as error:
         return Rights(token, detail=error.message)
@@ -102,7 +109,14 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
         deliver=False if is_populi(deliver) and deliver.status == FORBIDDEN else None,
         known=any(is_populi(answer) for answer in asked) or None,
         detail="; ".join(filter(None, untold)),
+        turned_away=_turned_away(work, join) if token.role != "submitter" else None,
     )
+
+
+def _turned_away(work: HttpAnswer, join: HttpAnswer) -> HttpAnswer | None:
+    """The answer of a gateway that hands `GET nodes` on, and no join."""
+    passing = join.status in (THROTTLED, REQUEST_TIMEOUT) or not MULTIPLE_CHOICES <= join.status < SERVER_ERROR
+    return None if is_populi(join) or not is_populi(work) or passing else join
 
 
 async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken) -> HttpAnswer:
@@ -157,11 +171,16 @@ def shared(tokens: Sequence[RoleToken]) -> list[tuple[RoleToken, RoleToken]]:
     ]
 
 
-def judge(rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]]) -> list[Result]:
+def judge(
+    rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]], url: ControlUrl | None = None
+) -> list[Result]:
     """One finding for a token under two names, one for too many rights, one for too few."""
     if not rights:
         message = "no token of any role is set on this node, so there is nothing to judge"
         return [skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)]
+    lost = next((right.turned_away for right in rights if right.turned_away is not None), None)
+    if lost is not None:
+        return [_lost(lost, rights, url)]
     doubled = {token.source for pair in pairs for token in pair}
     strong = [right for right in rights if right.token.source not in doubled and _too_strong(right)]
     found = [
@@ -170,6 +189,20 @@ def judge(rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]]
         *_judge_weak([right for right in rights if right not in strong]),
     ]
     return found or [_judge_rest(rights)]
+
+
+def _lost(answer: HttpAnswer, rights: Sequence[Rights], url: ControlUrl | None) -> Result:
+    found = strange(f"POST {API}/join", answer, url)
+    return failed(
+        found.code,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{found.message}, which hands GET {API}/nodes on to the control plane: no node can join through it",
+        remedies=found.remedies,
+        measurements=found.decided.measurements(),
+        evidence=(_evidence(rights),),
+        station=request(found.station),
+    )
 
 
 def _too_strong(right: Rights) -> bool:

@@ -52,7 +52,12 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
         message = "the bearer is a JWT that is accepted once, and a join could not be undone with it"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
-    for result in judge(await ctx.net.foreign_scope(), settings.control.scope_id):
+    trial = await ctx.net.foreign_scope()
+    if trial.refused and settings.secrets.token is None:
+        message = "this node has no bearer yet, and the control plane lets nobody join without one"
+        yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+        return
+    for result in judge(trial, settings.control.scope_id):
         yield result
 
 

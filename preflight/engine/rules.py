@@ -311,13 +311,13 @@ RULES: tuple[Rule, ...] = (
     Rule("mtu.black-hole", ("control.timeout", "control.tls-failed", "run.no-answer"), "control"),
     Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
     Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
-    # The way to the control plane.
     Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
     *(Rule(cause, ("control.*",)) for cause in ("control.url-*", *_NAMELESS)),
     *(
         Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
+    Rule("enroll.unauthorized", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "token")),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
     # The times in its list were written by a clock that may have been right then: the next run shows.
     Rule("control.clock-skew", ("nodes.stale",), condition=_as_old_as_the_skew),

@@ -33,12 +33,14 @@ class NameFiles:
     """This node's own files about a name: what a resolver library reads before it asks anyone.
 
     switch: the line `hosts` of nsswitch.conf; nothing where there is none. hosts: the name's addresses in the hosts
-    file. written_by: who writes resolv.conf, if that file is only a link to another one.
+    file. written_by: who writes resolv.conf, if that file is only a link to another one. names_resolver: whether it
+    names any; the C library asks 127.0.0.1 where it does not.
     """
 
     switch: str = ""
     hosts: tuple[str, ...] = ()
     written_by: str = ""
+    names_resolver: bool = True
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Literal
 
+from preflight.model.remedy import Remedies
+
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentFacts:
@@ -17,6 +19,7 @@ class EnrolmentFacts:
     one-time token bought. only_for_workers: the variable of a token that workers do not send, where there is no other.
     bearer_place: where this node's own bearer comes from. scope_file: the settings file, if the scope comes from it.
     written_down: the record of the node in the state folder, for clean-up after a kill; unrecorded: why there is none.
+    hidden: what to say and to do about a better bearer in another place.
     """
 
     url: str
@@ -35,6 +38,7 @@ class EnrolmentFacts:
     scope_file: str | None = None
     written_down: "JoinedRow | None" = None
     unrecorded: str = ""
+    hidden: tuple[str, Remedies] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from preflight.model.control import HttpAnswer
 from preflight.model.enrolment import JoinedRow
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Rights:
     """The measured rights of a token: True, False, or None if the answer is not conclusive.
 
     work: a worker's routes, by `GET nodes`. deliver: without a delivery only a refusal can be measured.
-    administer: by `GET exec/leases`. known: False if the control plane does not know the token.
+    administer: by `GET exec/leases`. known: False if the control plane does not know the token. turned_away: how
+    something else than the control plane answers to a join.
     """
 
     token: RoleToken
@@ -42,6 +44,7 @@ class Rights:
     known: bool | None = None
     detail: str = ""
     asked: bool = True
+    turned_away: HttpAnswer | None = None
 
 
 ScopeVerdict = Literal["enforced", "open", "unknown"]
@@ -49,7 +52,7 @@ ScopeVerdict = Literal["enforced", "open", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ScopeTrial:
-    """The answer to a join with a foreign scope. left: whether its node is removed again.
+    """The answer to a join with a foreign scope. left: whether its node is removed again. refused: with 401.
 
     written_down: the record of that node in the state folder, if it could be written.
     """
@@ -60,3 +63,4 @@ class ScopeTrial:
     detail: str = ""
     left: bool = True
     written_down: JoinedRow | None = None
+    refused: bool = False

@@ -10,9 +10,12 @@ ConnectFailure = Literal["refused", "timeout", "unreachable"]
 ConnectOutcome = Literal["open"] | ConnectFailure
 TransferOutcome = Literal["finished", "unfinished", "failed"] | ConnectFailure
 HandshakeOutcome = (
-    Literal["trusted", "expired", "not-yet-valid", "untrusted", "name", "client-certificate", "reset", "failed"]
+    Literal["trusted", "expired", "not-yet-valid", "untrusted", "unfit", "name", "client-certificate", "reset"]
+    | Literal["failed", "ca-file"]
     | ConnectFailure
 )
+"""untrusted: nobody whom a client trusts has signed the certificate. unfit: a client refuses it for what it is, such as
+too short a key. ca-file: the file of trusted authorities cannot be used, so there was no handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Certificate:
     """A server's certificate, accepted or not. `names`: its DNS names and addresses.
 
     subject_name, issuer_name: the common names, or all of the names where they have none. issuer_place: where it says
-    that the certificate of its issuer is.
+    that the certificate of its issuer is. key_id, issuer_key_id: of its own public key and of its issuer's, as it says.
     """
 
     subject: str
@@ -56,6 +59,8 @@ class Certificate:
     subject_name: str = ""
     issuer_name: str = ""
     issuer_place: str | None = None
+    key_id: str | None = None
+    issuer_key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Handshake:
 
     detail: the error text of OpenSSL or the system. reply: the answer to the bytes sent; from an unauthenticated peer
     if `outcome` is not `trusted`. chain: the certificates that the server sends, its own first. asks_certificate: the
-    server asks for one of the client.
+    server asks for one of the client. authorities: what the file of trusted authorities holds, where `untrusted`.
     """
 
     address: str
@@ -77,6 +82,7 @@ class Handshake:
     reply: bytes = b""
     chain: tuple[Certificate, ...] = ()
     asks_certificate: bool = False
+    authorities: tuple[Certificate, ...] = ()
 
     @property
     def place(self) -> str:

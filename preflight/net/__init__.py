@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
-from preflight.proto.control.placement import inside, lead_inside
+from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from preflight.model.tcp import Interception
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
+    from preflight.net.control.other_bearer import OtherBearer
     from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
     from preflight.net.load.probes import LoadProbes
@@ -221,6 +222,13 @@ class Net:
 
         return is_healthy(await self.health_at(url, timeout_s))
 
+    async def better_url(self, url: "ControlUrl", address: str, overlay: "OverlayState | None") -> "ControlUrl | None":
+        """The only place at which a control plane answers, of those that a URL may mean at whose address none does."""
+        from preflight.net.control.living import the_only_one
+
+        places = meant_places(url, address, overlay)
+        return await the_only_one(places, self._settings.control.ca_file, TWIN_S, self.listener)
+
     async def refusal_of(self, host: "Peer", port: int, overlay: "OverlayState | None") -> "Death | None":
         """Why this node's kernel sends no TCP to a host; None if it does, or cannot be asked."""
         from preflight.net.way.connection import refusal_of
@@ -245,6 +253,13 @@ class Net:
         from preflight.net.way.nobody import ask_nobody
 
         return await ask_nobody(overlay, peers, timeout_s, self.listener)
+
+    @cached_property
+    def other_bearer(self) -> "OtherBearer":
+        """A bearer of this node that a stronger place hides, and that the control plane accepts."""
+        from preflight.net.control.other_bearer import OtherBearer
+
+        return OtherBearer(self.control, self._settings.secrets.bearers)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""

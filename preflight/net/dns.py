@@ -87,6 +87,8 @@ class Questions:
             return merged
         if merged.outcome == "no-address":
             merged = await self._why_empty(merged, name)
+        elif merged.outcome == "failed":
+            merged = replace(merged, detail=await self._why_failed(merged, name))
         return replace(merged, rtt_ms=(time.perf_counter() - began) * 1000)
 
     async def _query(self, server: str, name: str, rdtype: dns.rdatatype.RdataType) -> Lookup:
@@ -130,7 +132,8 @@ class Questions:
         except (OSError, EOFError, dns.exception.DNSException) as error:
             if isinstance(error, dns.exception.Timeout):
                 raise
-            return Lookup(server, "failed", detail=getattr(error, "strerror", None) or type(error).__name__)
+            words = "a loop of CNAME records" if isinstance(error, dns.message.ChainTooLong) else type(error).__name__
+            return Lookup(server, "failed", detail=getattr(error, "strerror", None) or words)
         try:
             response = await dns.asyncquery.tcp(query, server, self._timeout_s, self._port)
             return read_answer(server, response)
@@ -156,16 +159,25 @@ class Questions:
             )
 
     async def _why_empty(self, lookup: Lookup, name: str) -> Lookup:
-        """Whether a resolver says that it left addresses out: asked with EDNS, as `dig` does."""
-        query = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
-        try:
-            response = await self._over_udp(lookup.source, query)
-        except (OSError, EOFError, dns.exception.DNSException):
-            return lookup
-        errors = [each for each in response.options if isinstance(each, dns.edns.EDEOption) and each.code in _STRIPPED]
+        """Whether a resolver says that it left addresses out."""
+        errors = [each for each in await self._extended_errors(lookup.source, name) if each in _STRIPPED]
         if not errors:
             return lookup
-        return replace(lookup, outcome="stripped", detail=f"extended error {errors[0].code.name}")
+        return replace(lookup, outcome="stripped", detail=f"extended error {dns.edns.EDECode.to_text(errors[0])}")
+
+    async def _why_failed(self, lookup: Lookup, name: str) -> str:
+        """The error, and what the resolver says of its reason."""
+        errors = [dns.edns.EDECode.to_text(each) for each in await self._extended_errors(lookup.source, name)]
+        return f"{lookup.detail}, extended error {errors[0]}" if errors else lookup.detail
+
+    async def _extended_errors(self, server: str, name: str) -> Sequence[dns.edns.EDECode]:
+        """What a resolver gives as the reasons of its answer: asked with EDNS, as `dig` does."""
+        query = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
+        try:
+            response = await self._over_udp(server, query)
+        except (OSError, EOFError, dns.exception.DNSException):
+            return ()
+        return [each.code for each in response.options if isinstance(each, dns.edns.EDEOption)]
 
 
 async def first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float | None) -> Lookup | None:

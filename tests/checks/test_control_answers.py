@@ -65,8 +65,13 @@ def shook(
         ([shook("timeout", address="fd66::dead"), shook("untrusted")], "control.tls-untrusted"),
         ([shook("trusted"), shook("name")], "control.tls-name"),
         ([shook("trusted", ends=14 * DAY)], None),
-        ([shook("trusted", ends=13.9 * DAY)], "control.tls-expiring"),
-        ([shook("trusted"), shook("trusted", ends=2 * DAY, address="fd66::3")], "control.tls-expiring"),
+        ([shook("trusted", starts=-76 * DAY, ends=13.9 * DAY)], "control.tls-expiring"),
+        ([shook("trusted", ends=0.6 * DAY)], None),
+        ([shook("trusted", ends=0.4 * DAY)], "control.tls-expiring"),
+        (
+            [shook("trusted"), shook("trusted", starts=-88 * DAY, ends=2 * DAY, address="fd66::3")],
+            "control.tls-expiring",
+        ),
         ([shook("trusted", ends=2 * DAY), shook("name")], "control.tls-name"),
     ],
 )
@@ -80,7 +85,7 @@ def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
 
 def test_a_certificate_that_expires_soon_only_warns_and_the_limit_is_a_setting() -> None:
     """Nothing is broken yet; an operator who renews every week sets a shorter limit."""
-    soon = [shook("trusted", ends=5 * DAY)]
+    soon = [shook("trusted", starts=-85 * DAY, ends=5 * DAY)]
     assert control_tls.judge(URL, soon, NOW).status is Status.WARN
     assert "in 5.0 days" in control_tls.judge(URL, soon, NOW).message
     assert control_tls.judge(URL, soon, NOW, 3).status is Status.PASS

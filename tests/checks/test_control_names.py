@@ -10,7 +10,7 @@ from preflight.api import Status, codes, request
 from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.model.remedy import look
+from preflight.model.remedy import by_hand, look
 from preflight.model.tcp import Connection, ConnectOutcome
 from preflight.proto.control.url import ControlUrl, parse_control_url
 from preflight.proto.way.observation import Death
@@ -251,3 +251,26 @@ def test_of_a_tunnel_that_tells_nothing_nothing_is_said() -> None:
     """Without privilege, with another product, and where no peer has the address, there is no handshake to report."""
     for overlay in (None, OVERLAY, replace(OVERLAY, product="nebula"), replace(OVERLAY, peers=())):
         assert control_connect.tunnel_to(GOOD, overlay, 1000.0) is None
+
+
+@pytest.mark.parametrize("host", [GOOD, "127.0.0.1"])
+def test_a_better_url_that_was_found_is_the_fix(host: str) -> None:
+    """Nobody listens at the URL, and a control plane answers at its usual port, or at the member that was meant."""
+    refused = Connection(host, 80, "refused", 0.2, "Connection refused")
+    meant = (f"http://{GOOD}:9847", by_hand("set it"))
+    result = control_connect.judge([refused], ControlUrl("http", host, 80), OVERLAY, meant=meant)
+    assert f"at http://{GOOD}:9847 a control plane answers" in result.message
+    assert result.remedies == by_hand("set it")
+
+
+def test_a_hosts_file_that_leads_where_nobody_listens() -> None:
+    """That is the cause, and not only a difference: an address that a resolver gives accepts connections."""
+    stale = "10.66.0.9"
+    overlay = routed(TUNNEL, inside=[GOOD, stale], outside=[])
+    files = NameFiles("files dns", (stale,))
+    resolution = Resolution(NAME, answer("system", stale), (answer("r1", GOOD),), files=files)
+    url = ControlUrl("http", NAME, 9847)
+    dead = control_dns.judge(resolution, url, overlay, accepting=frozenset([GOOD]))
+    assert (dead.status, dead.measurements["file"]) == (Status.FAIL, "/etc/hosts")
+    assert GOOD in (dead.remedy or "")
+    assert control_dns.judge(resolution, url, overlay, accepting=frozenset([GOOD, stale])).status is Status.WARN

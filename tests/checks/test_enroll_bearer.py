@@ -21,9 +21,15 @@ def held(text: str) -> HeldToken:
         ("of-a-worker", Status.PASS, None, "VOX_MESH_TOKEN"),
         ('"of-a-worker"', Status.FAIL, "enroll.bearer-malformed", "quotes"),
         (jwt(exp=NOW + 60, jti="1", role="worker"), Status.PASS, None, "accepted once"),
-        (jwt(exp=NOW - 90, role="worker"), Status.FAIL, "enroll.unauthorized", "expired"),
-        (jwt(exp=NOW + 9000, nbf=NOW + 900, role="worker"), Status.FAIL, "enroll.unauthorized", "not valid yet"),
-        (jwt(exp=NOW + 60, role="submitter"), Status.FAIL, "enroll.forbidden", "submitter"),
+        (jwt(exp=NOW - 90, jti="1", role="worker"), Status.FAIL, "enroll.unauthorized", "expired"),
+        (
+            jwt(exp=NOW + 9000, nbf=NOW + 900, jti="1", role="worker"),
+            Status.FAIL,
+            "enroll.unauthorized",
+            "not valid yet",
+        ),
+        (jwt(exp=NOW + 60, role="worker"), Status.FAIL, "enroll.unauthorized", "jti"),
+        (jwt(exp=NOW + 60, jti="1", role="submitter"), Status.FAIL, "enroll.forbidden", "submitter"),
     ],
 )
 def test_one_bearer(text: str, status: Status, code: str | None, word: str) -> None:

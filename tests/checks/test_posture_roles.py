@@ -1,10 +1,13 @@
 """posture.roles: which tokens are equal, and what their answers show."""
 
+from dataclasses import replace
+
 import pytest
 from preflight_checks.posture_roles import judge, shared
 from pydantic import SecretStr
 
 from preflight.api import Status
+from preflight.model.control import HttpAnswer
 from preflight.model.roles import Rights, RoleName, RoleToken
 
 
@@ -95,3 +98,13 @@ def test_which_equal_tokens_are_one_for_several_roles(one: RoleName, other: Role
     """The node's own bearer is a worker's or the mesh token by design; one variable twice is not a shared token."""
     assert len(shared([token(one, "same-secret"), token(other, "same-secret")])) == pairs
     assert shared([token(one, "a-secret"), token(other, "b-secret")]) == []
+
+
+def test_a_gateway_that_hands_no_join_on() -> None:
+    """Lists get through and joins do not: nothing about the token matters until that gateway lets it."""
+    page = HttpAnswer(403, {"server": "nginx"}, b"", 1.0, 0.0, 0.0)
+    (result,) = judge([replace(worker(), turned_away=page)], [])
+    assert result.code is not None
+    assert (result.code.slug, result.status) == ("control.not-populi", Status.FAIL)
+    assert "403" in result.message
+    assert "nginx" in result.message

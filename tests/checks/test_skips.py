@@ -50,6 +50,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("posture_scope", "posture_scope"): (
         "it writes, so it takes --intrusive or an enrolment",
         "a JWT that is accepted once joins and cannot leave again",
+        "a node without a bearer cannot join where one is demanded",
     ),
     ("run_left_behind", "run_left_behind"): (_NO_URL,),
     ("perf_latency_under_load", "perf_latency_under_load"): (_NO_LOAD,),

@@ -24,7 +24,6 @@ from preflight.model.control import (
 )
 from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
-from preflight.model.printable import excerpt
 from preflight.net.control.asked import Question, Recall
 from preflight.net.control.destination import Destination, LookUp, SecretWay
 from preflight.net.control.exchange import (
@@ -47,6 +46,7 @@ from preflight.proto.control.populi import (
     lease_id,
     mailbox_rows,
     message_id,
+    no_json,
     node_list,
     node_record,
 )
@@ -353,10 +353,7 @@ class ControlClient:
         except ControlError as error:
             raise ControlError("protocol", answer.status, f"{asked}: {error.message}") from None
         except ValueError:
-            kind = excerpt(answer.headers.get("content-type", "no content type"))
-            coded = answer.headers.get("content-encoding", "identity")
-            why = "" if coded == "identity" else f", but compressed ({excerpt(coded)}), which nobody asked for"
-            message = f"{asked} was answered {answer.status}, but not in JSON ({kind}{why})"
+            message = f"{asked} was answered {answer.status}, but not in JSON ({no_json(answer)})"
             raise ControlError("protocol", answer.status, message, decided=DeathFacts(problem=NOT_JSON)) from None
 
     async def _ok(

@@ -10,9 +10,11 @@ from preflight.model.event import Listener, telling
 from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.journal import Note
+from preflight.proto.control.answers import UNAUTHORIZED
 from preflight.proto.control.backoff import RETRIABLE_STATUS, unheard
 from preflight.proto.control.enroll import PATIENCE_S, TABLE, Enrolment, Outcome
 from preflight.proto.control.own_row import Answer, OwnRow, State
+from preflight.proto.control.populi import EXCHANGE_ROUTE, is_populi
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -64,6 +66,19 @@ class EnrolmentSession:
         except CredentialsError as error:
             return str(error)
         return None
+
+    async def misses_exchange(self) -> bool:
+        """Whether requests for an exchange reach another route of the control plane: one that demands a bearer.
+
+        The exchange itself has none. Asked without a token and without a body, so nothing can be spent.
+        """
+        if not self.bootstraps:
+            return False
+        try:
+            answer = await self._first_client.send("POST", EXCHANGE_ROUTE)
+        except ControlError:
+            return False  # the exchange finds the same, and is repeated
+        return is_populi(answer) and answer.status == UNAUTHORIZED
 
     async def advance(self) -> list[Outcome] | None:
         """Do the next thing; returns the steps that ended, or None when all is done."""

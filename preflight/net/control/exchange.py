@@ -18,8 +18,8 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.control.proxy_tunnel import ProxyTunnel, proxy_authorization
 from preflight.net.tcp.tls import client_context
-from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET
-from preflight.proto.control.gateways import server_name
+from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET, TOO_LONG
+from preflight.proto.control.gateways import header_too_large, passed_through, server_name
 from preflight.proto.control.http import REDIRECTION, Proxy, redirect_base, redirect_place, retry_after_s
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, kind_of, shown
 from preflight.proto.control.url import ControlUrl
@@ -189,7 +189,9 @@ def refusal(asked: str, answer: HttpAnswer, hidden: tuple[str, ...], path: str) 
     quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
     text = shown(quoted, hidden)
     said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
-    by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
+    server = server_name(answer)
+    by = "" if is_populi(answer) else f" by {server}" if server else ""
+    by += "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
     wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
     known, decided = (status if kind == "status" else None), _decided(answer, path)
     message = f"{asked} was answered {status}{by}{said}"
@@ -201,8 +203,9 @@ def _decided(answer: HttpAnswer, path: str) -> DeathFacts:
     where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
     return DeathFacts(
         http_status=answer.status,
-        server=None if is_populi(answer) else server_name(answer),
+        server=passed_through(answer) if is_populi(answer) else server_name(answer),
         location=None if where is None else excerpt(redirect_base(where, path)),
+        problem=TOO_LONG if not is_populi(answer) and header_too_large(answer) else None,
     )
 
 

@@ -1,5 +1,7 @@
 """What answers at a URL that this node does not use, or not yet."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from preflight.model.control import ControlError, HttpAnswer
@@ -38,3 +40,12 @@ async def answers_at(
         return False
     finally:
         await client.aclose()
+
+
+async def the_only_one(
+    urls: Sequence[ControlUrl], ca_file: Path | None, timeout_s: float, listener: Listener | None = None
+) -> ControlUrl | None:
+    """The only one of some URLs at which a healthy control plane answers; None where several do, or none."""
+    found = await asyncio.gather(*(health_at(url, ca_file, timeout_s, listener) for url in urls))
+    living = [url for url, answer in zip(urls, found, strict=True) if is_healthy(answer)]
+    return living[0] if len(living) == 1 else None

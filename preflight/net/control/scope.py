@@ -8,6 +8,7 @@ from preflight.model.event import Listener, telling
 from preflight.model.roles import ScopeTrial, ScopeVerdict
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.journal import Note
+from preflight.proto.control.answers import UNAUTHORIZED
 from preflight.proto.control.enroll import SCOPE_TRIAL, Enrolment, Outcome
 from preflight.proto.control.own_row import OwnRow, State
 
@@ -40,7 +41,10 @@ async def try_foreign_scope(
     joined = machine.finished()[0]
     detail = joined.error.message if joined.error else ""
     left = not row.may_be_listed
-    return ScopeTrial(_verdict(joined), row.identity, scope_id, detail, left=left, written_down=written_down)
+    refused = joined.error is not None and joined.error.status == UNAUTHORIZED
+    return ScopeTrial(
+        _verdict(joined), row.identity, scope_id, detail, left=left, written_down=written_down, refused=refused
+    )
 
 
 def _verdict(joined: Outcome) -> ScopeVerdict:

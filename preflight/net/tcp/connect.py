@@ -6,10 +6,8 @@ import os
 import socket
 import ssl
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.tcp import (
@@ -23,24 +21,23 @@ from preflight.model.tcp import (
     Transfer,
 )
 from preflight.net import ancillary
+from preflight.net.tcp.certificates import authorities, read_certificate, wrong_format
 from preflight.net.tcp.tls import client_context, hear_certificate_requests, observing_context, sent_chain
 from preflight.net.tcp.transfer import transfer
 from preflight.proto.tcp.tls_hello import RANDOM_BYTES, answer_to, client_hello
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 GREETING_BYTES = 512
 REPLY_BYTES = 8192
 """How much of an answer is read after an untrusted handshake: its headers."""
 
-_VERIFY_CODES: dict[int, HandshakeOutcome] = {  # X509_V_ERR_* of openssl/x509_vfy.h; everything else is untrusted
+_VERIFY_CODES: dict[int, HandshakeOutcome] = {  # X509_V_ERR_* of openssl/x509_vfy.h; everything else is unfit
+    **dict.fromkeys((2, 18, 19, 20, 21, 27), "untrusted"),
     9: "not-yet-valid",
     10: "expired",
     62: "name",
     64: "name",
 }
-_NOT_TRUSTED = frozenset({"untrusted", *_VERIFY_CODES.values()})
+_NOT_TRUSTED = frozenset({"unfit", *_VERIFY_CODES.values()})
 
 
 class Tcp:
@@ -83,8 +80,11 @@ class Tcp:
                 return ended(_outcome(error), _words(error), ancillary.first_offender(connection))
         return ended("open")
 
-    async def greeting(self, address: str, port: int, timeout_s: float) -> bytes:
-        """What a server says before it was asked anything, as SSH, SMTP and databases do, and HTTP never."""
+    async def greeting(self, address: str, port: int, timeout_s: float, *, say: bytes = b"") -> bytes:
+        """What a server says before it was asked anything, as SSH, SMTP and databases do, and HTTP never.
+
+        say: what it hears first, never a secret.
+        """
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "greeting-awaited", port=port, timeout_s=timeout_s)
         said = b""
@@ -93,6 +93,8 @@ class Tcp:
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(timeout_s):
                 await loop.sock_connect(connection, (address, port))
+                if say:
+                    await loop.sock_sendall(connection, say)
                 said = await loop.sock_recv(connection, GREETING_BYTES)
         tell(time.monotonic(), "greeting-ended", port=port, received_bytes=len(said))
         return said
@@ -144,9 +146,9 @@ class Tcp:
             elapsed_ms=elapsed_ms,
         )
         chain = tuple(filter(None, map(read_certificate, seen.chain)))
-        return Handshake(
-            address, port, outcome, elapsed_ms, detail, seen.version, certificate, bytes(seen.reply), chain, seen.asked
-        )
+        held = authorities(ca_file) if outcome == "untrusted" and ca_file is not None else ()
+        shown = (seen.version, certificate, bytes(seen.reply), chain, seen.asked)
+        return Handshake(address, port, outcome, elapsed_ms, detail, *shown, authorities=held)
 
     async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
         """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""
@@ -215,12 +217,12 @@ async def _shake_hands(
     try:
         context = client_context(ca_file)
     except OSError as error:
-        return "failed", f"the CA file {ca_file} cannot be used: {_words(error)}"
+        return "ca-file", f"control.ca_file {ca_file} cannot be used: {wrong_format(ca_file) or _words(error)}"
     hear_certificate_requests(context, seen.hear)
     try:
         await _observe(address, port, server_name, context, timeout_s, send, seen, only_if_asked=True)
     except ssl.SSLCertVerificationError as error:
-        return _VERIFY_CODES.get(error.verify_code, "untrusted"), error.verify_message
+        return _VERIFY_CODES.get(error.verify_code, "unfit"), error.verify_message
     except ssl.SSLError as error:
         # Whatever the alert is called: a server that asks and then ends the handshake wanted what it asked for.
         return "client-certificate" if seen.asked else "failed", error.reason or "no reason given"
@@ -274,53 +276,6 @@ async def _observe(
                     seen.reply += chunk
         finally:
             writer.transport.abort()
-
-
-def read_certificate(der: bytes) -> Certificate | None:
-    """A DER certificate as plain data; None if it cannot be parsed. Its texts are a stranger's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about fields that violate RFC 5280
-        try:
-            return _read(der)
-        except Exception:  # a stranger's bytes: the parser also raises TypeError and others, not only its own errors
-            return None
-
-
-def _read(der: bytes) -> Certificate:
-    from cryptography import x509
-    from cryptography.x509.oid import AuthorityInformationAccessOID
-
-    certificate = x509.load_der_x509_certificate(der)
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = x509.SubjectAlternativeName([])
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except x509.ExtensionNotFound:
-        access = x509.AuthorityInformationAccess([])
-    issuers = AuthorityInformationAccessOID.CA_ISSUERS
-    places = [each.access_location.value for each in access if each.access_method == issuers]
-    return Certificate(
-        subject_name=_name(certificate.subject),
-        issuer_name=_name(certificate.issuer),
-        issuer_place=next((str(place) for place in places), None),
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        names=(
-            *names.get_values_for_type(x509.DNSName),
-            *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
-        ),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-    )
-
-
-def _name(name: "x509.Name") -> str:
-    from cryptography.x509.oid import NameOID
-
-    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(common[0].value) if common else name.rfc4514_string()
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -13,8 +13,10 @@ from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import (
     FORBIDDEN,
+    GATEWAY_LIMIT,
     MORE_BURST,
     NOT_FOUND,
+    PASS_THROUGH,
     READ_JOURNAL,
     SERVER_ERROR,
     THROTTLED,
@@ -30,6 +32,20 @@ from preflight.proto.control.url import ControlUrl, parse_control_url
 HEALTH = "GET /health"
 BACKEND = (502, 503, 504, *range(520, 525))
 """What a gateway says of the server behind it; 520 to 524 are Cloudflare's."""
+BAD_REQUEST, UNAVAILABLE = 400, 503
+_WITH_RULES = ("nginx", "HAProxy", "Apache", "Caddy", "Traefik", "Envoy")
+"""Who has lists of clients that may pass."""
+_WHAT_IS_SENT = look(
+    "See what the gateway in front of the control plane sends to it: HAProxy's send-proxy puts a line before requests.",
+    where="control host",
+)
+_WITHOUT_BACKEND = ("HAProxy", "Envoy", "Traefik", "Caddy", "Apache", "AWS load balancer")
+"""Who answers 503 where no server behind it can be reached; others do it for other reasons too."""
+_READ_NGINX = look(
+    "nginx -T | grep -nE 'return 503|limit_(req|conn)'; tail -n 20 /var/log/nginx/error.log",
+    where="control host",
+    root=True,
+)
 
 
 def asked_to_wait(answer: HttpAnswer) -> float | None:
@@ -61,14 +77,15 @@ def right_url(answer: HttpAnswer, url: ControlUrl | None, asked: str) -> Control
 
 
 def _throttled(asked: str, answer: HttpAnswer) -> Finding:
+    message = f"{_said(asked, answer)}{_by(answer)}{_asks_to_wait(answer)}"
+    remedies = MORE_BURST if is_populi(answer) else GATEWAY_LIMIT
+    return Finding(codes.CONTROL_THROTTLED, message, remedies, _facts(answer), "answer")
+
+
+def _asks_to_wait(answer: HttpAnswer) -> str:
     wait = asked_to_wait(answer)
     more = " or more" if wait == LONGEST_WAIT_S else ""
-    asks = f", asking to wait {wait:g} s{more}" if wait is not None else ""
-    message = f"{_said(asked, answer)}{_by(answer)}{asks}"
-    # The real server has no limiter: its gateway has.
-    sentence = "Raise the limit of requests a client of the gateway in front of the control plane."
-    remedies = MORE_BURST if is_populi(answer) else by_hand(sentence, where="control host")
-    return Finding(codes.CONTROL_THROTTLED, message, remedies, _facts(answer), "answer")
+    return f", asking to wait {wait:g} s{more}" if wait is not None else ""
 
 
 def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
@@ -76,7 +93,7 @@ def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Findi
     message = f"{_said(asked, answer, quoting=False)}{_by(answer)}, a redirect to {base}"
     remedies: Remedies = by_hand(f"Point the control URL at the control plane, not at {base}.")
     if right_url(answer, url, asked) is not None:
-        message += ", which is TLS on the same host: clients follow no redirect, so this is what the URL must say"
+        message += ", which is TLS on the same host, and clients follow no redirect"
         remedies = look(f"curl -si --max-time 15 {base}/health   # if a control plane answers, it is the right URL")
     else:
         message += "; a worker must not send its bearer there"
@@ -85,11 +102,15 @@ def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Findi
 
 def _failing(asked: str, answer: HttpAnswer) -> Finding:
     if is_populi(answer):
-        message = f"{_said(asked, answer)}, by the control plane itself"
+        message = f"{_said(asked, answer)}, by the control plane itself{_asks_to_wait(answer)}"
         return Finding(codes.CONTROL_UNHEALTHY, message, READ_JOURNAL, _facts(answer))
-    message = f"{_said(asked, answer)}{_by(answer)}"
-    if answer.status in BACKEND:
+    server = server_name(answer)
+    message = f"{_said(asked, answer)}{_by(answer)}{_asks_to_wait(answer)}"
+    if answer.status in BACKEND and (answer.status != UNAVAILABLE or server in _WITHOUT_BACKEND):
         message += ": the server behind it, the control plane, does not answer it"
+    elif answer.status == UNAVAILABLE and server == "nginx":
+        message += ": so it answers during maintenance, and to more requests or connections than it allows"
+        return Finding(codes.CONTROL_UNHEALTHY, message, _READ_NGINX, _facts(answer))
     return Finding(codes.CONTROL_UNHEALTHY, message, READ_JOURNAL, _facts(answer))
 
 
@@ -102,6 +123,9 @@ def _refused(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
         problem = f"prefix {url.path}"
         message += f", which does not know this path: nothing takes the {problem} of the control URL away before it"
         return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer, problem=problem))
+    if asked == HEALTH and answer.status == BAD_REQUEST:
+        message += ", to a request that is right: something in front of it puts more before or into it"
+        return Finding(codes.CONTROL_BAD_ANSWER, message, _WHAT_IS_SENT, _facts(answer, problem="request changed"))
     return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer), "answer")
 
 
@@ -113,10 +137,11 @@ def _another(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
         f"{_said(asked, answer, quoting=page is None)}{what} without the header {FEATURE_HEADER}: that is another "
     )
     message += f"server ({server})"
+    if answer.status == FORBIDDEN and page is None and server_name(answer) in _WITH_RULES:
+        message += f", or {server} itself refuses this node by a rule"
     remedies = look(f"{look_at(url)}   # a control plane answers: ok")
     if asked != HEALTH:
-        sentence = "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it."
-        remedies = by_hand(sentence, where="control host")
+        remedies = PASS_THROUGH
     return Finding(codes.CONTROL_NOT_POPULI, message, remedies, _facts(answer))
 
 

@@ -41,8 +41,30 @@ FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED
 """Every code that `finding` may give; a check that reads an answer declares them."""
 
 _TOKEN = "control: {token_file: worker.token}   # in preflight.yaml"  # noqa: S105 - where one goes, not one
+_LIST = "GET /v1/populi/nodes"
 _JOURNAL = "journalctl -u preflight-control-plane -n 50"
 MORE_BURST = by_hand("Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.", where="control host")
+GATEWAY_LIMIT = by_hand(
+    "Raise the limit of requests a client of the gateway in front of the control plane.", where="control host"
+)
+"""The real server has no limiter: its gateway has."""
+TOO_LONG = "header too large"
+LONGER_HEADERS = by_hand(
+    "Raise the limit of request headers in the gateway in front of the control plane: in nginx, "
+    "large_client_header_buffers 4 32k.",
+    where="control host",
+)
+PATH_CHANGED = "path changed"
+CHANGES_PATH = "something in front of it changes the path"
+KEEP_PATH = by_hand(
+    "Let the gateway in front of the control plane hand the path on as it is: in nginx, proxy_pass with nothing behind "
+    "the port, not even a slash.",
+    where="control host",
+)
+PASS_THROUGH = by_hand(
+    "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it.",
+    where="control host",
+)
 READ_JOURNAL = look(_JOURNAL, where="control host", root=True)
 _REMEDIES = {
     codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN}; or VOX_MESH_TOKEN"),
@@ -98,9 +120,39 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
     decided = error.decided if error.status is None else replace(error.decided, http_status=error.status)
+    if error.decided.problem == TOO_LONG:
+        return Finding(code, f"{error.message}: the bearer is longer than it allows", LONGER_HEADERS, decided)
+    if _lost_its_path(error):
+        message = f"{error.message}, by a control plane, which has this path: {CHANGES_PATH}"
+        return Finding(code, message, KEEP_PATH, replace(decided, problem=PATH_CHANGED))
+    gateway = decided.server if error.by_control_plane and code is codes.ENROLL_UNAUTHORIZED else None
+    remedies = _REMEDIES.get(code) or look(look_at(url))
     return Finding(
-        code, error.message, _REMEDIES.get(code) or look(look_at(url)), decided, error.station or station_of(code)
+        code,
+        error.message + (taken_out(gateway) if gateway else ""),
+        past(gateway) if gateway else remedies,
+        decided,
+        error.station or station_of(code),
     )
+
+
+def _lost_its_path(error: ControlError) -> bool:
+    """Whether a control plane does not know the path of its list of nodes, which every one has."""
+    return error.status == NOT_FOUND and error.by_control_plane and f"{_LIST} was answered" in error.message
+
+
+def taken_out(gateway: str) -> str:
+    """What a 401 may mean too, where a gateway handed the request on."""
+    return (
+        f"; the request came through {gateway}: the token is not known there, or {gateway} takes it out or changes it"
+    )
+
+
+def past(gateway: str) -> Remedies:
+    """How to see whether the gateway takes the bearer out."""
+    line = "curl -si -H @bearer.hdr http://127.0.0.1:9847/v1/populi/nodes"
+    sentence = f"If that lists the nodes, let {gateway} hand the Authorization header on; else another token is needed."
+    return look(f"{line}   # there, past {gateway}, with this node's bearer", sentence, where="control host")
 
 
 def look_at(url: ControlUrl | None) -> str:

@@ -10,7 +10,15 @@ from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
-from preflight.proto.control.answers import code_of
+from preflight.proto.control.answers import (
+    GATEWAY_LIMIT,
+    LONGER_HEADERS,
+    PASS_THROUGH,
+    TOO_LONG,
+    code_of,
+    past,
+    taken_out,
+)
 from preflight.proto.control.enroll import Outcome, Step
 from preflight.proto.control.own_row import State
 from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
@@ -42,12 +50,14 @@ _STATIONS: Mapping[Code, Station] = {
     codes.ENROLL_FORBIDDEN: request("bearer"),
     codes.ENROLL_SCOPE_MISMATCH: request("scope"),
     codes.CONTROL_BAD_ANSWER: request("answer"),
+    codes.CONTROL_THROTTLED: request("answer"),
     codes.CONTROL_UNHEALTHY: request("server"),
     codes.CONTROL_NOT_POPULI: request("server"),
     codes.CONTROL_REDIRECTED: request("server"),
 }
 _PLACE = "control.token_file"
 _REMEDIES: Mapping[Code, Remedies] = {
+    codes.CONTROL_THROTTLED: GATEWAY_LIMIT,
     codes.ENROLL_BOOTSTRAP_DISABLED: by_hand(
         f"{NEW_ONE_TIME_TOKEN}   # on the control host; then restart it with that token", where="control host"
     ),
@@ -63,6 +73,8 @@ _REMEDIES: Mapping[Code, Remedies] = {
         "grep VOX_MESH_SCOPE_ID /etc/preflight/*.env   # or control_plane.scope_id: what nodes must carry",
         where="control host",
     ),
+    codes.CONTROL_NOT_POPULI: PASS_THROUGH,
+    codes.CONTROL_REDIRECTED: PASS_THROUGH,
     codes.ENROLL_NOT_LISTED: by_hand(
         "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the heartbeat interval.",
         where="control host",
@@ -99,8 +111,10 @@ def code_of_step(outcome: Outcome) -> Code:
     if outcome.transitions and outcome.transitions[-1].state is State.STORE:
         return codes.ENROLL_BOOTSTRAP_SPENT
     answered = code_of(error)
-    if answered is codes.CONTROL_THROTTLED:
+    if answered is codes.CONTROL_THROTTLED and error.by_control_plane:
         answered = codes.CONTROL_UNHEALTHY  # to one who waited as long as an enrolment takes
+    if answered is codes.CONTROL_THROTTLED:
+        return answered
     if outcome.step is Step.BOOTSTRAP:
         own = None if later(error) else BOOTSTRAP.get(error.status or 0)
         return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
@@ -156,16 +170,27 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
     if _lost_body(outcome):
         return _PASS_BODIES_ON
+    if outcome.error is not None and outcome.error.decided.problem == TOO_LONG:
+        return LONGER_HEADERS
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
+    if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
+        return _right_bearer(outcome, code, facts)
+    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
+    return _REMEDIES.get(code) or look(what, where="control host")
+
+
+def _right_bearer(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies:
+    """The bearer is refused: the place that has a good one, the gateway that takes it out, or a new one."""
     if code is codes.ENROLL_UNAUTHORIZED and problem_of(outcome, code, facts) is not None:
         return _PASS_BEARERS_ON
     if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
         return heal(BearerFromWorkerToken, lasting="VOX_MESH_TOKEN in the environment of the worker's unit")
-    if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
-        return new_bearer(facts.bearer_place)
-    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
-    return _REMEDIES.get(code) or look(what, where="control host")
+    if code is codes.ENROLL_UNAUTHORIZED and facts.hidden is not None:
+        return facts.hidden[1]
+    if code is codes.ENROLL_UNAUTHORIZED and (gateway := _gateway(outcome)) is not None:
+        return past(gateway)
+    return new_bearer(facts.bearer_place)
 
 
 def _right_scope(facts: EnrolmentFacts) -> str | None:
@@ -240,7 +265,16 @@ def _unauthorized(outcome: Outcome, facts: EnrolmentFacts, said: str, again: str
             "the control plane gave this bearer for the one-time token a moment ago, and answers as if none came: a "
             f"proxy on the way takes the Authorization header out, so it is {STRIPPED}: {said}"
         )
-    return f"{outcome.step} failed{again}: {said}"
+    if facts.hidden is not None:
+        return f"{outcome.step} failed{again}: {said}{facts.hidden[0]}"
+    gateway = _gateway(outcome)
+    return f"{outcome.step} failed{again}: {said}{taken_out(gateway) if gateway else ''}"
+
+
+def _gateway(outcome: Outcome) -> str | None:
+    """Through whom the control plane's own answer came."""
+    error = outcome.error
+    return error.decided.server if error is not None and error.by_control_plane else None
 
 
 def _fate(outcome: Outcome) -> str:

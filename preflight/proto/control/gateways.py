@@ -48,6 +48,8 @@ GATEWAYS = (
 )
 _TRAEFIK = {404: b"404 page not found", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout"}
 """Traefik has no header of its own and answers with these texts alone."""
+_TOO_LARGE = (431, 494)
+"""The standard's status, and nginx' own."""
 _FORM = re.compile(rb"<form|type=.?password|sign.?in|log.?in|single sign-on", re.IGNORECASE)
 _CHALLENGE = re.compile(rb"captcha|challenge-|checking your browser|just a moment", re.IGNORECASE)
 
@@ -65,6 +67,22 @@ def server_name(answer: HttpAnswer) -> str | None:
     if not own and answer.body.strip() == _TRAEFIK.get(answer.status, b"-"):
         return "Traefik"
     return excerpt(own, _NAME_SHOWN) or None
+
+
+def passed_through(answer: HttpAnswer) -> str | None:
+    """The gateway that handed a control plane's answer on, as far as it writes its name into it."""
+    for gateway in GATEWAYS:
+        for name, pattern in gateway.headers.items():
+            if re.search(pattern, answer.headers.get(name, ""), re.IGNORECASE):
+                return gateway.name
+    return None
+
+
+def header_too_large(answer: HttpAnswer) -> bool:
+    """Whether a gateway refuses a request for the size of its headers, of which the bearer is the longest."""
+    return answer.status in _TOO_LARGE or (
+        answer.status == 400 and b"header or cookie too large" in answer.body.lower()
+    )
 
 
 def page_for_people(answer: HttpAnswer) -> str | None:

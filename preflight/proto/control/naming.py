@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from preflight.model.dns import NameFiles
+from preflight.model.dns import Lookup, NameFiles
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE, HostsName, ResolverLess, SwitchToDns
 from preflight.model.remedy import Remedies, by_hand, heal
+
+SHOWN = 8
+"""Addresses of one name in a message."""
 
 
 def candidate_names(name: str, search: Sequence[str], ndots: int) -> list[str]:
@@ -32,6 +35,12 @@ def host_addresses(text: str, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row[0] for row in rows if wanted in map(str.lower, row[1:])))
 
 
+def names_a_resolver(text: str) -> bool:
+    """Whether a list of resolvers has one."""
+    rows = (line.split() for line in text.splitlines())
+    return any(row[0] == "nameserver" for row in rows if len(row) > 1)
+
+
 def named_here(name: str, address: str, files: NameFiles) -> Remedies:
     """Let programs on this node get this address, whatever resolvers say."""
     name = name.rstrip(".")
@@ -53,3 +62,20 @@ def without_resolver(address: str, files: NameFiles) -> Remedies:
     if files.written_by:
         return by_hand(line, root=True)
     return heal(lambda: ResolverLess(address=address))
+
+
+def said(lookup: Lookup) -> str:
+    """What one source says, in a few words."""
+    words = {"nxdomain": "no such name", "no-address": "no address", "timeout": "silent", "failed": "error"}
+    if lookup.outcome not in (*words, "answer"):
+        return f"{lookup.source}: {lookup.detail or lookup.outcome}"
+    if lookup.outcome == "answer":
+        return f"{lookup.source}: {listed(lookup.addresses)}"
+    detail = f" ({lookup.detail})" if lookup.detail else ""
+    return f"{lookup.source}: {words[lookup.outcome]}{detail}"
+
+
+def listed(addresses: Sequence[str]) -> str:
+    """A few of them: a name can have thousands."""
+    more = [f"and {len(addresses) - SHOWN} more"] if len(addresses) > SHOWN else []
+    return ", ".join([*addresses[:SHOWN], *more])

@@ -12,7 +12,7 @@ from preflight.model.fix import Environment, Setting
 from preflight.model.kernel import Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
-from preflight.proto.control.url import ControlUrl
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
 
 Placement = Literal["loopback", "overlay", "off", "leak", "unowned", "refused", "unknown"]
@@ -26,6 +26,7 @@ PRIVATE: tuple[Placement, ...] = ("loopback", "overlay")
 """What is sent there reaches nobody else."""
 
 _PREFIXES_SHOWN = 4
+_MOST_TRIED = 8
 
 
 def placement(address: str, overlay: OverlayState | None) -> Placement:
@@ -129,6 +130,22 @@ def lead_inside(
         return wanted
     sentence = f"No control plane answers at {twin}: let it listen there first, then change the URL."
     return (*look(sentence, where="control host"), *to_try(wanted))
+
+
+def meant_places(url: ControlUrl, address: str, overlay: OverlayState | None) -> Sequence[ControlUrl]:
+    """Where the control plane may be if nobody listens at the URL: at its usual port, or at a member.
+
+    address: the URL's. One of this node itself was copied from the control host, which is a member then.
+    """
+    if ip_address(address).is_loopback:
+        return [url.at(host) for host in members(overlay)]
+    return [url.at(url.host, SERVER_PORT)] if url.port != SERVER_PORT else []
+
+
+def members(overlay: OverlayState | None) -> Sequence[str]:
+    """A few of the other members' own addresses."""
+    networks = [network for peer in (overlay.peers if overlay else ()) for network in peer.addresses]
+    return [str(network.network_address) for network in networks if network.num_addresses == 1][:_MOST_TRIED]
 
 
 def some_address(overlay: OverlayState | None) -> str:

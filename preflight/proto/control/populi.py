@@ -26,6 +26,9 @@ HEALTHY = 200
 """The status of a good answer to `GET /health`."""
 LIST_ROUTE, LOOKED_AT_BYTES = "/v1/populi/nodes", 65536
 """The list of nodes, and how much of it shows whose answer it is."""
+BEGINNING = 40
+"""How much of a body is shown that is not what was asked for."""
+EXCHANGE_ROUTE = "/v1/populi/bootstrap/exchange"
 NAME_CHARACTERS = 256
 """The longest scope id."""
 U64_MAX = 2**64 - 1
@@ -35,6 +38,19 @@ TOO_LARGE, THROTTLED, SERVER_ERROR = 413, 429, 500
 def is_populi(answer: HttpAnswer) -> bool:
     """Whether a control plane gave this answer, and not a gateway, a portal or another product."""
     return FEATURE_HEADER in answer.headers
+
+
+def no_json(answer: HttpAnswer) -> str:
+    """What an answer is whose body is not JSON: its type, and what is odd about it."""
+    kind = excerpt(answer.headers.get("content-type", "no content type"))
+    coded = answer.headers.get("content-encoding", "identity")
+    if not answer.body.strip():
+        return f"{kind}, with an empty body"
+    if coded != "identity":
+        return f"{kind}, but compressed ({excerpt(coded)}), which nobody asked for"
+    if answer.body.startswith(b"\xef\xbb\xbf"):
+        return f"{kind}, but behind a byte order mark (BOM), which JSON must not have"
+    return f"{kind}, which begins with {excerpt(answer.body[:BEGINNING].decode('utf-8', 'replace'))!r}"
 
 
 def kind_of(answer: HttpAnswer) -> ControlErrorKind:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import median
 
+from preflight.model.facts import HealthFacts
 from preflight.model.path import percentile
 
 ROUND_TRIPS = 4  # TCP, two of TLS 1.2, the request
@@ -53,4 +54,20 @@ def conservative(rtts_ms: Sequence[float]) -> Timeouts:
         heartbeat_s=heartbeat_s,
         max_stale_ms=max(STALE_MS, 4 * heartbeat_s * 1000, 3 * heartbeat_s * 1000 + http_timeout_ms),
         lease_ms=max(LEASE_MS, 4 * http_timeout_ms + heartbeat_s * 1000),
+    )
+
+
+def health_facts(rtts_ms: Sequence[float], answers: int) -> HealthFacts:
+    """What the answers to `GET /health` show. rtts_ms: of some of them, at least one."""
+    advice = conservative(rtts_ms)
+    return HealthFacts(
+        rtt_ms=round(median(rtts_ms), 3),
+        rtt_min_ms=round(min(rtts_ms), 3),
+        rtt_p95_ms=round(percentile(rtts_ms, TAIL_PERCENT), 3),
+        rtt_max_ms=round(max(rtts_ms), 3),
+        answers=answers,
+        advised_http_timeout_ms=advice.http_timeout_ms,
+        advised_heartbeat_s=advice.heartbeat_s,
+        advised_max_stale_ms=advice.max_stale_ms,
+        advised_lease_ms=advice.lease_ms,
     )

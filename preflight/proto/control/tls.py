@@ -26,6 +26,8 @@ CODES: dict[str, Code] = {
     "expired": codes.CONTROL_TLS_EXPIRED,
     "not-yet-valid": codes.CONTROL_TLS_NOT_YET_VALID,
     "untrusted": codes.CONTROL_TLS_UNTRUSTED,
+    "unfit": codes.CONTROL_TLS_UNTRUSTED,
+    "ca-file": codes.CONTROL_TLS_FAILED,
     "name": codes.CONTROL_TLS_NAME,
     "client-certificate": codes.CONTROL_CLIENT_CERTIFICATE,
     "reset": codes.CONTROL_CONNECTION_RESET,
@@ -34,7 +36,20 @@ CODES: dict[str, Code] = {
     "refused": codes.CONTROL_REFUSED,
     "unreachable": codes.CONTROL_UNREACHABLE,
 }
-INTERNAL_ERROR = "internal error"
+INTERNAL_ERROR, VERSION = "internal error", "TLS version"
+_TOO_OLD = ("ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
+_NEWER_TLS = by_hand(
+    "Let the TLS terminator in front of the control plane accept TLS 1.2 and 1.3.", where="control host"
+)
+_FIT = by_hand(
+    "Issue another certificate that clients accept: a key of RSA with 2048 bits or more or of P-256, a signature with "
+    "SHA-256, and the purpose serverAuth.",
+    where="control host",
+)
+_READABLE = by_hand(
+    "Let control.ca_file in preflight.yaml name a file with the authority's certificate in PEM; openssl x509 -inform "
+    "der -in FILE -out FILE.pem converts one from DER."
+)
 _ASKS_FOR_ONE = (400, 403, 495, 496)
 """How gateways answer to a client that was asked for a certificate and has none."""
 
@@ -71,6 +86,9 @@ def trouble(url: ControlUrl, handshake: Handshake, now: datetime) -> Trouble:
     if handshake.outcome == "reset":
         message = f"{place} accepts the connection and sends a reset to the first message of TLS ({handshake.detail})"
         return Trouble(CODES["reset"], message, look(shake), DeathFacts(problem="reset"), "connect")
+    if handshake.outcome == "ca-file":
+        message = f"{handshake.detail}; so no client on this node that uses it connects to {place}"
+        return Trouble(CODES["ca-file"], message, _READABLE, DeathFacts(problem="ca_file"))
     if handshake.outcome == "failed" or certificate is None:
         return _failed(url, handshake, place, shake)
     match handshake.outcome:
@@ -78,6 +96,8 @@ def trouble(url: ControlUrl, handshake: Handshake, now: datetime) -> Trouble:
             return _other_name(url, certificate, place, shake)
         case "untrusted":
             return _untrusted(handshake, certificate, place, shake)
+        case "unfit":
+            return _unfit(handshake, certificate, place)
     return _out_of_date(handshake, certificate, place, shake, now)
 
 
@@ -107,6 +127,9 @@ def _failed(url: ControlUrl, handshake: Handshake, place: str, shake: str) -> Tr
         message += f"; the server serves no site that the handshake asks for by SNI, which was {asked}"
     elif "WRONG_VERSION_NUMBER" in detail:
         message += "; the server there does not speak TLS"
+    elif any(words in detail for words in _TOO_OLD):
+        message += f"; the server accepts no {VERSION} that clients offer, which are 1.2 and 1.3"
+        return Trouble(codes.CONTROL_TLS_FAILED, message, _NEWER_TLS, DeathFacts(problem=VERSION))
     return Trouble(codes.CONTROL_TLS_FAILED, message, look(shake), decided)
 
 
@@ -123,6 +146,9 @@ def _other_name(url: ControlUrl, certificate: Certificate, place: str, shake: st
         *look(f"{shake}   # which server is this?"),
     )
     message = f"the certificate of {place} is for {names(certificate)}, not for {url.host}"
+    if not certificate.names and certificate.subject_name:
+        own = _shown(certificate.subject_name)
+        message += f"; clients ignore its common name, {own}, and read its subjectAltName, which is missing"
     return Trouble(codes.CONTROL_TLS_NAME, message, remedies, decided)
 
 
@@ -132,6 +158,9 @@ def _untrusted(handshake: Handshake, certificate: Certificate, place: str, shake
     issuer = _shown(last.issuer_name or last.issuer) or "without a name"
     decided = DeathFacts(certificate=issuer)
     message = f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {issuer}"
+    if (mistaken := _wrong_authority(certificate, last, handshake.authorities)) is not None:
+        sentence = f"Put the certificate of {issuer} that the control host has into the file of control.ca_file."
+        return Trouble(codes.CONTROL_TLS_UNTRUSTED, f"{message}. {mistaken}", look(sentence), decided)
     trusting = "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml, if it is yours"
     if last.issuer == last.subject:
         message += ", an authority that vouches for itself only and that this node does not trust"
@@ -145,6 +174,26 @@ def _untrusted(handshake: Handshake, certificate: Certificate, place: str, shake
     sentence = f"Append the certificate of {issuer} to the server's certificate file, if it is an intermediate."
     remedies = (*look(sentence, where="control host"), *look(trusting, f"{shake} -showcerts"))
     return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, remedies, decided)
+
+
+def _wrong_authority(own: Certificate, last: Certificate, authorities: Sequence[Certificate]) -> str | None:
+    """What is wrong with the file of trusted authorities, where it shows that it was meant for this server."""
+    if own in authorities:
+        return "The file of control.ca_file holds the server's own certificate in the place of its issuer's"
+    named = [each.key_id for each in authorities if each.subject == last.issuer and each.key_id]
+    if named and last.issuer_key_id and last.issuer_key_id not in named:
+        return (
+            "The file of control.ca_file has a certificate of that name with another key: the authority was renewed, "
+            "or this is another one"
+        )
+    return None
+
+
+def _unfit(handshake: Handshake, certificate: Certificate, place: str) -> Trouble:
+    """The certificate is refused for what it is; who has signed it does not matter."""
+    message = f"clients refuse the certificate of {place} for what it is: {handshake.detail}"
+    decided = DeathFacts(certificate=_shown(certificate.subject_name), problem=_shown(handshake.detail))
+    return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, _FIT, decided)
 
 
 def _end_of_chain(own: Certificate, chain: Sequence[Certificate]) -> Certificate:

@@ -9,6 +9,8 @@ from preflight.model.remedy import Remedies, by_hand, heal
 from preflight.model.token import HeldToken, TokenTrouble
 
 NEW_ONE_TIME_TOKEN = "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h"  # noqa: S105 - makes one
+_NOT_INSIDE = ("empty", "placeholder", "masked", "URL", "HTML", "PEM")
+"""The token is not in the text, so no cleaning finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Malformed:
 def malformed_bearer(held: HeldToken, trouble: TokenTrouble) -> Malformed:
     """A bearer that no request may carry."""
     message = f"{_place(held)} {_said(trouble)}, so this bearer cannot be right, and nothing sent it"
-    if trouble.problem in ("empty", "placeholder"):
+    if trouble.problem in _NOT_INSIDE:
         ask = f"Put the token for workers of this cluster into {held.place}; the control host has it."
         return Malformed(message, by_hand(ask, where="control host"), measured(held, trouble))
     return Malformed(message, cleaned(held, trouble), measured(held, trouble))
@@ -35,9 +37,18 @@ def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malforme
         f"{_place(held)} {_said(trouble)}, so this one-time token cannot be right; nothing sent it, "
         "and the right one is not spent"
     )
-    if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space", "JSON"):
+    if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space", "JSON", "punctuation"):
         return Malformed(message, cleaned(held, trouble), measured(held, trouble))
     return Malformed(message, by_hand(NEW_ONE_TIME_TOKEN, where="control host"), measured(held, trouble))
+
+
+def hidden_bearer(used: HeldToken, other: HeldToken) -> tuple[str, Remedies]:
+    """What to say, and to do, where the control plane refuses the bearer that won and accepts the one that it hides."""
+    said = f"; it accepts the token of {other.place}, which {used.place} hides"
+    if used.path is None:
+        line = f"unset {used.source}   # and take it out of the environment of the worker's unit"
+        return said, by_hand(line)
+    return said, by_hand(f"Write the token of {other.place} into {used.place}.")
 
 
 def cleaned(held: HeldToken, trouble: TokenTrouble) -> Remedies:

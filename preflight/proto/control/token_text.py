@@ -21,6 +21,16 @@ _UNSET = re.compile(r"(?:export[ \t]+)?VOX_[A-Z0-9_]*[ \t]*=")
 _BEARER = re.compile(r"bearer[ \t]+", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\$\{[^{}]+\}|\$\([^()]+\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|<[^<>]+>|\{\{.+\}\}")
 """What a shell, a template or a page writes where a value belongs; `$` and `<` in a token do not make one."""
+_NO_VALUE = re.compile(r"null|none|nil|undefined", re.IGNORECASE)
+_FOREIGN: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "placeholder": (_NO_VALUE, "holds a program's word for no value, such as null, and no token"),
+    "masked": (re.compile(r".*(\*\*\*|\.\.\.).*"), "holds a masked token, as logs and pages show one"),
+    "URL": (re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE), "holds a URL, and not what is there"),
+    "HTML": (re.compile(r"<(!doctype|html)\b.*", re.IGNORECASE | re.DOTALL), "is an HTML page, and no token"),
+    "PEM": (re.compile(r"-----BEGIN .*", re.DOTALL), "is a key or a certificate in PEM, and no token"),
+    "punctuation": (re.compile(r"`.*`|.*[,;]"), "has punctuation around the token: backticks, a comma or a semicolon"),
+}
+"""What no token is, by the whole text, and the sentence about it. The last one has a token inside."""
 _SAID = {
     "BOM": "begins with a byte order mark (BOM), as some editors write it",
     "CR LF": "ends its line with CR LF, as Windows does",
@@ -29,6 +39,8 @@ _SAID = {
     "quotes": "has quotes around the token",
     "Bearer": "has the word Bearer in front of the token",
 }
+_CLAIMS = ("role", "jti", "exp")
+"""Without one of them the control plane refuses a JWT."""
 _END_OF_TIME_S = 1e12
 LEEWAY_S = 60
 """How long servers accept a JWT after its end."""
@@ -89,6 +101,9 @@ def _inside(text: str) -> TokenTrouble | None:
     """What is wrong with the token itself, which only a person can put right."""
     if _PLACEHOLDER.fullmatch(text):
         return TokenTrouble("placeholder", "holds a placeholder that nothing has replaced by a token")
+    for problem, (pattern, said) in _FOREIGN.items():
+        if pattern.fullmatch(text):
+            return TokenTrouble(problem, said)
     if text.startswith("{") and _is_json(text):
         return TokenTrouble("JSON", "is a JSON document, and not the token in it")
     if "\n" in text:
@@ -110,6 +125,7 @@ class JwtClaims:
     jti: str | None = None
     exp: float | None = None
     nbf: float | None = None
+    is_signed: bool = True
 
 
 def jwt_claims(text: str) -> JwtClaims | None:
@@ -124,6 +140,7 @@ def jwt_claims(text: str) -> JwtClaims | None:
         jti=jti if isinstance(jti, str) else None,
         exp=_moment(payload.get("exp")),
         nbf=_moment(payload.get("nbf")),
+        is_signed=_decoded(parts[0])["alg"].lower() != "none",
     )
 
 
@@ -154,9 +171,9 @@ def _is_json(text: str) -> bool:
 
 
 def _moment(value: object) -> float | None:
-    return (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12 else None
-    )
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(max(-_END_OF_TIME_S, min(_END_OF_TIME_S, value)))  # milliseconds make a date that is far away
 
 
 def one_time_trouble(text: str, others: Mapping[str, str]) -> TokenTrouble | None:
@@ -173,7 +190,12 @@ def one_time_trouble(text: str, others: Mapping[str, str]) -> TokenTrouble | Non
 
 
 def jwt_trouble(claims: JwtClaims, now_unix_s: float) -> TokenTrouble | None:
-    """Why the control plane must refuse a JWT now, by this node's clock; None if its dates are right."""
+    """Why the control plane must refuse a JWT now, by this node's clock; None if it may be right."""
+    if not claims.is_signed:
+        return TokenTrouble("not signed", "is a JWT that is not signed")
+    lacking = [name for name in _CLAIMS if getattr(claims, name) is None]
+    if lacking:
+        return TokenTrouble("claims", f"is a JWT that lacks claims which it must have: {', '.join(lacking)}")
     if claims.exp is not None and claims.exp + LEEWAY_S <= now_unix_s:
         ago = _length(now_unix_s - claims.exp)
         return TokenTrouble("expired", f"is a JWT that expired {ago} ago by this node's clock")

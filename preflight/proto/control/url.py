@@ -104,13 +104,17 @@ def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
         if error.fault == "secret":
             # Not even a part of it: where a password ends cannot be known for certain.
             hosts = meant.hosts if meant else ()
-            return ControlUrlError(meant_without(meant), str(error), error.fault, hosts, error.problem, meant)
+            return ControlUrlError(
+                meant_without(meant, error.problem), str(error), error.fault, hosts, error.problem, meant
+            )
         written = without_secrets(text[:_LONGEST_SHOWN])
         return ControlUrlError(written, str(error), error.fault, _hosts_in(text), error.problem, meant)
 
 
-def meant_without(meant: ControlUrl | None) -> str:
-    """How a URL with a secret in it is shown: by what is left of it."""
+def meant_without(meant: ControlUrl | None, problem: str | None = "password") -> str:
+    """How a URL with a secret in it is shown: by what is left of it. problem: where the secret was."""
+    if meant is not None and problem == "query":
+        return f"{meant}?…"
     return f"{meant.scheme}://…@{meant.authority}{meant.path}" if meant else "…"
 
 
@@ -147,12 +151,18 @@ def _usable(text: str) -> ControlUrl:
         raise _UnusableError("it is empty", "empty")
     _refuse_decoration(text)
     _refuse_secrets(text)
+    if (several := re.match(r"([^,;]+)[,;]", text)) is not None:
+        reason = "it holds several URLs, and a client takes one"
+        raise _UnusableError(reason, problem="several", meant=several.group(1).strip())
     if re.search(r"[\s\x00-\x1f\x7f]", text):
-        raise _UnusableError("it holds a blank or a control character", problem="blank")
+        meant = re.sub(r"[\s\x00-\x1f\x7f]", "", text)
+        raise _UnusableError("it holds a blank or a control character", problem="blank", meant=meant)
     parts = _split(_with_scheme(_with_slashes(text)))
     scheme = parts.scheme.lower()
     if scheme not in SCHEME_PORTS:
-        raise _UnusableError("its scheme is neither http nor https, which the control plane speaks", problem="scheme")
+        meant = re.sub(r"^ws(s?)(?=:)", r"http\1", text, flags=re.IGNORECASE)
+        reason = "its scheme is neither http nor https, which the control plane speaks"
+        raise _UnusableError(reason, problem="scheme", meant=meant if meant != text else None)
     written = parts.hostname or ""
     if "%" in written:
         # Without it, the URL keeps its port and its path for another host.
@@ -182,6 +192,8 @@ def _refuse_decoration(text: str) -> None:
 
 def _with_slashes(text: str) -> str:
     """The text, if a scheme in it has its colon and its two slashes."""
+    if (twice := re.match(r"(https?:?/*)+(?=https?:?/)", text, re.IGNORECASE)) is not None:
+        raise _UnusableError("it has its scheme twice", problem="twice", meant=text[twice.end() :])
     if (scheme := re.match(r"(https?)//+", text, re.IGNORECASE)) is not None:
         meant = f"{scheme.group(1)}://{text[scheme.end() :]}"
         raise _UnusableError("the colon behind its scheme is missing", problem="colon", meant=meant)
@@ -244,7 +256,9 @@ def _split(text: str) -> SplitResult:
     if authority.count(":") > 1 and (address := _literal(authority)) is not None:
         if address.is_unspecified:
             raise _bind_all(address)
-        meant = text.replace(authority, f"[{authority}]", 1)
+        host, _, last = authority.rpartition(":")
+        with_port = last == str(SERVER_PORT) and _literal(host) is not None
+        meant = text.replace(authority, f"[{host}]:{last}" if with_port else f"[{authority}]", 1)
         reason = f"an IPv6 address goes into brackets, as in http://[fd66::2]:{SERVER_PORT}"
         raise _UnusableError(reason, problem="brackets", meant=meant)
     try:

@@ -239,7 +239,8 @@ def test_one_lost_answer_loses_nothing(
     lost: list[str] = []
 
     def lose_first(path: str, heard: bytes) -> bytes:
-        if path.endswith(route) and not lost:
+        asked_before = heard.startswith(b"HTTP/1.1 415")  # whether the exchange is reached, without a token
+        if path.endswith(route) and not lost and not asked_before:
             lost.append(path)
             return b""
         return heard
@@ -337,3 +338,22 @@ def test_without_being_asked_nothing_is_written(start_control_plane: "StartContr
     assert said(results) == dict.fromkeys(STEPS, "run.not-enrolling")
     assert all("--enroll" in (result.remedy or "") for result in results)
     assert rows(server) == []
+
+
+def test_a_token_is_not_sent_where_the_path_is_changed(open_trap: "OpenTrap", tmp_path: Path) -> None:
+    """A control plane that demands a bearer for an exchange got another path, and some servers keep what they got."""
+    bodies: list[bytes] = []
+
+    def elsewhere(request: Request) -> bytes:
+        bodies.append(request.body)
+        return answer("401 Unauthorized", b"unauthorized", x_populi_feature="a")
+
+    async def run() -> list[Result]:
+        async with open_trap(elsewhere) as trap:
+            return await collect(settings(trap.url, boot=BOOTSTRAP, out=tmp_path / "cred"))
+
+    first, *_ = asyncio.run(run())
+    assert first.code is not None
+    assert (first.code.slug, first.measurements["problem"]) == ("control.bad-answer", "path changed")
+    assert bodies == [b""]
+    assert not (tmp_path / "cred").exists()

@@ -63,9 +63,10 @@ class BadNetwork:
             return b""
         if fault == "busy":
             return answer("503 Busy", b"busy", retry_after="0")
-        said = self._exchange() if path == EXCHANGE else self._forwarded(request)
+        exchanged = path == EXCHANGE and bool(request.body)  # without one, it only asks whether the exchange is reached
+        said = self._exchange() if exchanged else self._forwarded(request)
         if not fault:
-            self.heard |= path == EXCHANGE and said.startswith(b"HTTP/1.1 200")
+            self.heard |= exchanged and said.startswith(b"HTTP/1.1 200")
         garbled = said.replace(b"content-length: ", b"content-length: x", 1)
         return {"lost": b"", "garbled": garbled}.get(fault, said)
 

@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 from preflight.model.tcp import Handshake
-from preflight.net.tcp.connect import Tcp, read_certificate
+from preflight.net.tcp.certificates import read_certificate
+from preflight.net.tcp.connect import Tcp
 from preflight.proto.control.http import header
 from tests.net.conftest import answer, server_context
 
@@ -172,7 +173,7 @@ def test_silence_and_refusal_and_a_missing_ca_file(tmp_path: Path) -> None:
         silent = asyncio.run(Tcp().handshake("127.0.0.1", port, "127.0.0.1", timeout_s=0.3))
         missing = asyncio.run(Tcp().handshake("127.0.0.1", port, "127.0.0.1", ca_file=tmp_path / "none.pem"))
     refused = asyncio.run(Tcp().handshake("127.0.0.1", port, "127.0.0.1"))
-    assert (silent.outcome, refused.outcome, missing.outcome) == ("timeout", "refused", "failed")
+    assert (silent.outcome, refused.outcome, missing.outcome) == ("timeout", "refused", "ca-file")
     assert "none.pem" in missing.detail
 
 

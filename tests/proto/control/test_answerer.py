@@ -58,10 +58,13 @@ def test_tls_on_the_same_host_is_the_right_url(location: str, right: str | None)
     ("answer", "url", "code", "words"),
     [
         (answered(502, server="nginx"), URL, "control.unhealthy", "by nginx"),
+        (answered(503, server="Caddy"), URL, "control.unhealthy", "the server behind it"),
+        (answered(503, server="nginx", retry_after="7"), URL, "control.unhealthy", "asking to wait 7 s: so it answers"),
         (answered(500, b"oops", x_populi_feature="a"), URL, "control.unhealthy", "by the control plane itself"),
         (answered(404, b"x", x_populi_feature="a"), PREFIXED, "control.bad-answer", "prefix /mesh"),
         (answered(404, b"x", x_populi_feature="a"), URL, "control.bad-answer", "by a control plane"),
         (answered(404, server="Caddy"), URL, "control.not-populi", "another server (Caddy)"),
+        (answered(403, server="nginx"), URL, "control.not-populi", "or nginx itself refuses this node"),
         (answered(429, retry_after="7"), URL, "control.throttled", "asking to wait 7 s"),
     ],
 )
@@ -71,3 +74,16 @@ def test_whose_answer_it_is(answer: HttpAnswer, url: ControlUrl, code: str, word
     assert found.code.slug == code
     assert words in found.message
     assert found.decided.http_status == answer.status
+
+
+def test_a_503_of_its_own_says_nothing_of_the_server_behind() -> None:
+    """nginx answers it during maintenance and above its limits, and 502 or 504 where nobody is behind it."""
+    for answer in (answered(503, server="nginx"), answered(503, b"<title>Back soon</title>")):
+        assert "the server behind it" not in strange(HEALTH, answer, URL).message
+
+
+def test_a_request_that_arrives_changed() -> None:
+    """Nobody is refused at the open health route, so what arrived there is not what was sent."""
+    found = strange(HEALTH, answered(400, b"Invalid HTTP request", x_populi_feature="a"), URL)
+    assert found.decided.problem == "request changed"
+    assert strange(LIST, answered(400, x_populi_feature="a"), URL).decided.problem is None

@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.control import HttpAnswer
-from preflight.proto.control.gateways import page_for_people, server_name
+from preflight.proto.control.gateways import header_too_large, page_for_people, passed_through, server_name
 
 
 def answered(status: int = 200, body: bytes = b"", **headers: str) -> HttpAnswer:
@@ -65,3 +65,25 @@ def test_who_it_is(answer: HttpAnswer, name: str | None) -> None:
 def test_what_a_page_wants(answer: HttpAnswer, page: str | None) -> None:
     """A page that asks a person for something does not answer a program, whatever its status is."""
     assert page_for_people(answer) == page
+
+
+def test_who_handed_an_answer_on() -> None:
+    """By headers that a gateway writes into an answer of the server behind it; a page's text may be that server's."""
+    assert passed_through(answered(401, server="nginx/1.22.1")) == "nginx"
+    assert passed_through(answered(200, via="1.1 Caddy")) == "Caddy"
+    assert passed_through(answered(401, b"<center>nginx</center>", server="uvicorn")) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "too_large"),
+    [
+        (answered(431), True),
+        (answered(494, server="nginx"), True),
+        (answered(400, b"<title>400 Request Header Or Cookie Too Large</title>"), True),
+        (answered(400, b"<title>400 Bad Request</title>"), False),
+        (answered(200, b"Header Or Cookie Too Large"), False),
+    ],
+)
+def test_headers_that_are_too_large(answer: HttpAnswer, too_large: bool) -> None:
+    """A long bearer is refused, and it is not wrong."""
+    assert header_too_large(answer) is too_large

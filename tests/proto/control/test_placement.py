@@ -14,6 +14,7 @@ from preflight.proto.control.placement import (
     inside,
     lead_inside,
     leak,
+    meant_places,
     overlay_text,
     placement,
     set_url,
@@ -208,3 +209,18 @@ def test_a_url_is_changed_where_it_comes_from(source: str | None, line: str) -> 
     (remedy,) = set_url("http://10.66.0.3:9847", source)
     assert (remedy.kind, remedy.lines) == ("fix", (line,))
     assert (remedy.fix is None) is (source in ("--control-url", "preflight.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "places"),
+    [
+        ("http://10.66.0.2:80", "10.66.0.2", ["http://10.66.0.2:9847"]),
+        ("http://10.66.0.2:9847", "10.66.0.2", []),
+        ("https://localhost:9847", "::1", ["https://10.66.0.2:9847", "https://[fd66::3]:9847"]),
+    ],
+)
+def test_where_a_control_plane_may_be_meant(url: str, address: str, places: list[str]) -> None:
+    """At its usual port; a loopback address was copied from the control host, which is a member."""
+    parsed = parse_control_url(url)
+    assert isinstance(parsed, ControlUrl)
+    assert [str(place) for place in meant_places(parsed, address, OVERLAY)] == places

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.model.control import ControlError
+from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.printable import EXCERPT_CHARACTERS
 from preflight.proto.control import populi
 
@@ -88,3 +88,17 @@ def test_what_an_error_shows() -> None:
     assert "[secret]" in text
     assert text.isprintable()
     assert len(text) <= EXCERPT_CHARACTERS + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "word"),
+    [
+        (b" ", {}, "empty body"),
+        (b"\xef\xbb\xbf{}", {"content-type": "application/json"}, "byte order mark"),
+        (b"\x1f\x8b", {"content-encoding": "gzip"}, "compressed (gzip)"),
+        (b"<html>", {"content-type": "text/html"}, "begins with '<html>'"),
+    ],
+)
+def test_what_is_no_json(body: bytes, headers: dict[str, str], word: str) -> None:
+    """Someone who repairs a gateway needs to know what it made of the answer."""
+    assert word in populi.no_json(HttpAnswer(200, headers, body, 1.0, 0.0, 0.0))

@@ -1,5 +1,6 @@
 """What a handshake shows: the link of the chain that lacks, and who ended it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,6 +50,33 @@ def test_the_chain_is_followed_as_far_as_it_is_sent(chain: tuple[Certificate, ..
     assert ("does not send" in found.message) == (chain[-1].issuer != chain[-1].subject)
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (replace(ROOT, key_id="aa"), "with another key"),
+        (LEAF, "the server's own certificate"),
+        (replace(ROOT, key_id="bb"), "does not send"),
+        (replace(UPPER, key_id="aa"), "does not send"),
+    ],
+)
+def test_the_file_of_authorities_was_meant_for_this_server(held: Certificate, said: str) -> None:
+    """A file with the server's own certificate, or with an older one of the same authority, is not a stranger's file.
+
+    A new authority is only trusted after a look at the control host, so nothing is called a fix."""
+    upper = replace(UPPER, issuer_key_id="bb")
+    found = trouble(URL, shaken("untrusted", LEAF, MIDDLE, upper, authorities=(held,)), NOW)
+    assert said in found.message
+    assert {remedy.kind for remedy in found.remedies} == {"next"}
+
+
+def test_an_unfit_certificate_is_no_matter_of_trust() -> None:
+    """Too short a key has nothing to do with who signed it: nothing is said of an issuer that is missing."""
+    found = trouble(URL, shaken("unfit", LEAF, detail="EE certificate key too weak"), NOW)
+    assert (found.code.slug, found.decided.problem) == ("control.tls-untrusted", "EE certificate key too weak")
+    assert "Middle CA" not in found.message
+    assert [remedy.where for remedy in found.remedies] == ["control host"]
+
+
 def test_a_circle_of_authorities_ends() -> None:
     """A stranger's chain may be anything."""
     one, other = certificate("One", "Other"), certificate("Other", "One")
@@ -60,7 +88,8 @@ def test_a_circle_of_authorities_ends() -> None:
     [
         ("failed", "TLSV1_UNRECOGNIZED_NAME", "control.tls-failed", "SNI", "tls"),
         ("failed", "TLSV1_ALERT_INTERNAL_ERROR", "control.tls-failed", "internal error", "tls"),
-        ("failed", "UNSUPPORTED_PROTOCOL", "control.tls-failed", None, "tls"),
+        ("failed", "UNSUPPORTED_PROTOCOL", "control.tls-failed", "TLS version", "tls"),
+        ("ca-file", "control.ca_file ca.pem cannot be used: it is empty", "control.tls-failed", "ca_file", "tls"),
         ("client-certificate", "TLSV13_ALERT", "control.client-certificate", "client certificate", "tls"),
         ("reset", "the connection was reset", "control.connection-reset", "reset", "connect"),
         ("timeout", "no TLS answer", "control.timeout", None, "connect"),

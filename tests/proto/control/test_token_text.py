@@ -42,6 +42,14 @@ NOW = 1_900_000_000.0
         (b"%VOX_MESH_TOKEN%\r\n", "placeholder", "%VOX_MESH_TOKEN%"),
         (b'{"mesh_token": "secret-1"}\n', "JSON", '{"mesh_token": "secret-1"}'),
         (b'{\n  "mesh_token": "secret-1"\n}\n', "JSON", '{\n"mesh_token": "secret-1"\n}'),
+        (b"null\n", "placeholder", "null"),
+        (b"secret-****\n", "masked", "secret-****"),
+        (b"secret-...\n", "masked", "secret-..."),
+        (b"https://vault.example/secret-1\n", "URL", "https://vault.example/secret-1"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "HTML", "<!DOCTYPE html>\n<html></html>"),
+        (b"-----BEGIN PRIVATE KEY-----\nabc\n", "PEM", "-----BEGIN PRIVATE KEY-----\nabc"),
+        (b"secret-1,\n", "punctuation", "secret-1,"),
+        (b"`secret-1`\n", "punctuation", "`secret-1`"),
         (b"", "empty", ""),
         (b" \r\n\n", "empty", ""),
         (b'""\n', "empty", ""),
@@ -69,6 +77,8 @@ def test_what_is_no_token(raw: bytes, problem: str, left: str) -> None:
         b"YWJjZA==\n",
         b"=\n",
         b"a.b.c\n",
+        b"nullable\n",
+        b"a**b..c:d/e,f\n",
         b"'\n",
         b"{secret-1}\n",
         b"a$b<c>\n",
@@ -132,17 +142,30 @@ def jwt(**claims: object) -> str:
         ({"exp": NOW - 61}, "expired"),
         ({"exp": NOW + 3600, "nbf": NOW + 3600}, "not valid yet"),
         ({"exp": NOW + 3600, "nbf": NOW + 30}, None),
-        ({"exp": "soon"}, None),
-        ({"exp": True}, None),
-        ({}, None),
+        ({"exp": NOW * 1000}, None),
+        ({"exp": "soon"}, "claims"),
+        ({"exp": True}, "claims"),
+        ({"exp": NOW + 3600, "jti": None}, "claims"),
+        ({"exp": NOW + 3600, "role": None}, "claims"),
     ],
 )
-def test_the_dates_of_a_jwt(claims: dict[str, object], problem: str | None) -> None:
-    """Expired and early tokens are known here, with the server's leeway; what is not a date says nothing."""
-    found = jwt_claims(jwt(**claims))
+def test_what_a_jwt_says_of_itself(claims: dict[str, object], problem: str | None) -> None:
+    """Expired and early tokens are known here, with the server's leeway, and those that lack what it requires."""
+    found = jwt_claims(jwt(**{"role": "worker", "jti": "1", **claims}))
     assert found is not None
     trouble = jwt_trouble(found, NOW)
     assert (trouble.problem if trouble else None) == problem
+
+
+def test_a_jwt_that_nobody_signed() -> None:
+    """With the algorithm none there is no signature, and no server accepts that."""
+    _, payload, _ = jwt(role="worker", jti="1", exp=NOW + 3600).split(".")
+    unsigned = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+    found = jwt_claims(f"{unsigned}.{payload}.")
+    assert found is not None
+    trouble = jwt_trouble(found, NOW)
+    assert trouble is not None
+    assert trouble.problem == "not signed"
 
 
 @pytest.mark.parametrize("text", ["secret", "a.b.c", "..", "e30.e30.x", "eyJhbGciOjF9.e30.x", "\u00e9.b.c"])

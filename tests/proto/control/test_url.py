@@ -45,6 +45,10 @@ BAD = [
     ("http://h?token=1", "query"),
     ("http://h#x", "query"),
     ("http://h ost", "blank"),
+    ("http://http://h:1", "twice"),
+    ("http://https://h", "twice"),
+    ("http://h:1,http://i:1", "several"),
+    ("ws://h:1", "scheme"),
     ("http://h/a\nb", "blank"),
     ("*:9847", "not an address"),
     ("a..b", "not an address"),
@@ -144,3 +148,26 @@ def test_any_text_is_a_url_or_a_clear_no(raw: str) -> None:
     url = parse_control_url(raw)
     if isinstance(url, ControlUrl):
         assert parse_control_url(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("raw", "meant"),
+    [
+        ("http://http://h:1", "http://h:1"),
+        ("http://h:1, http://i:1", "http://h:1"),
+        ("wss://h:1", "https://h:1"),
+        ("http://h :1", "http://h:1"),
+        ("http://fd66::2:9847", "http://[fd66::2]:9847"),
+        ("http://fd66::2:1", "http://[fd66::2:1]"),
+        ("ftp://h", None),
+    ],
+)
+def test_what_was_meant(raw: str, meant: str | None) -> None:
+    """A guess that is asked for its health before anything is called right."""
+    found = refused(raw).meant
+    assert (None if found is None else str(found)) == meant
+
+
+def test_a_query_is_shown_as_what_it_was() -> None:
+    """Not as user info: an operator must recognise the place of the mistake."""
+    assert str(refused("http://h:1/?token=s3cr3t")) == "http://h:1?…"

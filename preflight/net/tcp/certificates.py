@@ -1,0 +1,100 @@
+"""Certificates as plain data: those that a server sends, and those in a file of trusted authorities."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preflight.files import beginning
+from preflight.model.tcp import Certificate
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+LARGEST_FILE = 1 << 20
+_PEM, _DER = b"-----BEGIN", b"\x30\x82"
+
+
+def wrong_format(ca_file: Path | None) -> str:
+    """What is wrong with the content of a file that holds no PEM certificate; nothing where it cannot be read."""
+    content = _content(ca_file)
+    if content is None or _PEM in content:
+        return ""
+    if not content.strip():
+        return "it is empty"
+    return "it is in DER, and must be in PEM" if content.startswith(_DER) else "it holds no certificate in PEM"
+
+
+def authorities(ca_file: Path) -> tuple[Certificate, ...]:
+    """The certificates in a file of trusted authorities."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        found = x509.load_pem_x509_certificates(_content(ca_file) or b"")
+    except ValueError:
+        return ()
+    return tuple(filter(None, (read_certificate(each.public_bytes(Encoding.DER)) for each in found)))
+
+
+def _content(ca_file: Path | None) -> bytes | None:
+    try:
+        return None if ca_file is None else beginning(ca_file, LARGEST_FILE)
+    except OSError:
+        return None
+
+
+def read_certificate(der: bytes) -> Certificate | None:
+    """A DER certificate as plain data; None if it cannot be parsed. Its texts are a stranger's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about fields that violate RFC 5280
+        try:
+            return _read(der)
+        except Exception:  # a stranger's bytes: the parser also raises TypeError and others, not only its own errors
+            return None
+
+
+def _read(der: bytes) -> Certificate:
+    from cryptography import x509
+    from cryptography.x509.oid import AuthorityInformationAccessOID
+
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        access = x509.AuthorityInformationAccess([])
+    try:
+        own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+    except x509.ExtensionNotFound:
+        own = None
+    try:
+        above = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        above = None
+    issuers = AuthorityInformationAccessOID.CA_ISSUERS
+    places = [each.access_location.value for each in access if each.access_method == issuers]
+    return Certificate(
+        subject_name=_name(certificate.subject),
+        issuer_name=_name(certificate.issuer),
+        issuer_place=next((str(place) for place in places), None),
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=(
+            *names.get_values_for_type(x509.DNSName),
+            *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+        ),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        key_id=own,
+        issuer_key_id=above.hex() if above else None,
+    )
+
+
+def _name(name: "x509.Name") -> str:
+    from cryptography.x509.oid import NameOID
+
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else name.rfc4514_string()

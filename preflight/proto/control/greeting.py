@@ -1,0 +1,52 @@
+"""What a server says that does not answer plain requests: another service, HTTP/2, or one that waits for a line."""
+
+from preflight import codes
+from preflight.model.facts import DeathFacts
+from preflight.model.printable import excerpt
+from preflight.model.remedy import Remedies, by_hand, look
+from preflight.proto.control.answers import Finding
+from preflight.proto.control.url import ControlUrl
+
+SHOWN = 60
+BEHIND_PROXY_LINE = b"PROXY UNKNOWN\r\nGET /health HTTP/1.0\r\n\r\n"
+"""A request as a gateway sends it with the PROXY protocol, version 1, about a client that it does not know."""
+PROXY_PROTOCOL, HTTP2 = "PROXY protocol", "HTTP/2"
+_SETTINGS, _HEADER_BYTES = 4, 9
+_WITHOUT_PROXY_LINE = by_hand(
+    "Let the gateway take connections without the PROXY protocol on this port: in nginx, take proxy_protocol out of "
+    "listen.",
+    where="control host",
+)
+
+
+def said_instead(said: bytes, url: ControlUrl, silent: str, asked: bytes) -> Finding | None:
+    """What it is that listens there; None if its words do not show it.
+
+    silent: how it treats a request in plain HTTP. asked: what was sent before it spoke; nothing, or a request behind a
+    PROXY line.
+    """
+    if not said:
+        return None
+    if is_http2(said):
+        message = f"{url.authority} speaks {HTTP2} alone, as gRPC servers do: clients of a control plane send HTTP/1.1"
+        return Finding(codes.CONTROL_NOT_POPULI, message, _who_listens(url), DeathFacts(problem=HTTP2))
+    if said.startswith(b"HTTP/"):
+        if not asked:
+            return None
+        message = f"{silent}; behind a line of the {PROXY_PROTOCOL} it answers: it waits for a gateway in front of it"
+        return Finding(codes.CONTROL_UNHEALTHY, message, _WITHOUT_PROXY_LINE, DeathFacts(problem=PROXY_PROTOCOL))
+    if asked:
+        return None
+    message = f"{url.authority} speaks before it is asked anything, {excerpt(said.decode('latin-1'), SHOWN)!r}"
+    message += ", which no HTTP server does: another service listens there"
+    return Finding(codes.CONTROL_NOT_POPULI, message, _who_listens(url), DeathFacts(problem="not HTTP"))
+
+
+def is_http2(said: bytes) -> bool:
+    """Whether it begins with a frame SETTINGS of the connection itself (RFC 9113 section 3.4)."""
+    return len(said) >= _HEADER_BYTES and said[3] == _SETTINGS and not any(said[5:_HEADER_BYTES])
+
+
+def _who_listens(url: ControlUrl) -> Remedies:
+    where = f"ss -ltnp 'sport = :{url.port}'   # on the control host: who listens, and where the control plane does"
+    return look(where, where="control host")
