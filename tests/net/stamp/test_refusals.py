@@ -1,4 +1,4 @@
-"""What hosts say about packets of a run, kept for whoever follows them later."""
+"""What hosts say about packets of a run, kept for the check that follows them later."""
 
 from preflight.api import Peer
 from preflight.model.path import StampStats
