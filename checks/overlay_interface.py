@@ -209,7 +209,9 @@ def _up_again(state: OverlayState, name: str) -> Remedies:
         return heal(lambda: WgQuick(interface=name, again=True))
     own = [address.network for address in state.addresses]
     lost = [network for peer in state.peers for network in peer.addresses if not _in_any(network, own)]
-    routed = [network for network in lost if network.prefixlen > WHOLE_BITS][:MAXIMUM_ROUTES]
+    # A device that goes down loses its IPv6 addresses too, and a route without one does not help.
+    routed = [each for each in lost if each.prefixlen > WHOLE_BITS and any(each.version == one.version for one in own)]
+    routed = routed[:MAXIMUM_ROUTES]
     routes = (heal(partial(Route, action="replace", destination=str(each), interface=name)) for each in routed)
     return (*heal(lambda: LinkUp(interface=name)), *(each for route in routes for each in route))
 

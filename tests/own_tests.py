@@ -55,6 +55,7 @@ ELSEWHERE = {
     "preflight/net/control/patience.py": "tests/net/test_shell_events.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",
+    "preflight/proto/way/flows.py": "tests/proto/way/test_observers.py",
     "preflight/proto/way/stations.py": "tests/proto/way/test_inference.py",
     "preflight/report/build.py": "tests/report/test_ways.py",
     "preflight/cli/report.py": "tests/report/test_compare.py",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
+from preflight.overlay.wgquick import stopped
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
@@ -277,8 +278,6 @@ class Net:
 
     def stopped_tunnels(self, links: "Sequence[str]") -> tuple[str, ...]:
         """The interfaces that a wg-quick file describes and that are not there, the peers' own if there are any."""
-        from preflight.overlay.wgquick import stopped
-
         return stopped(links, [peer.address for peer in self._settings.peers])
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":

@@ -10,10 +10,11 @@ from preflight.model.overlay import OverlayState
 from preflight.model.peer import Peer
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest
+from preflight.proto.way.flows import HANDSHAKE_BYTES, outer_flow
 from preflight.proto.way.kernel_word import Watched, uplink_of
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.observation import PacketClass
-from preflight.proto.way.observers import HANDSHAKE_BYTES, OVERHEAD_BYTES, outer_flow, tunnel_side
+from preflight.proto.way.observers import OVERHEAD_BYTES, tunnel_side
 from preflight.proto.way.told import peer_tunnel
 
 QUESTION_BYTES = 164

@@ -21,6 +21,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
         "SaveConfig: the file follows what is live",
     ),
     ("overlay_mtu", "overlay_mtu"): ("without an overlay there is no tunnel MTU; overlay.interface fails for that",),
+    ("overlay_mtu", "_unknown"): ("the interface is not known: overlay.interface fails for that, or is undecided",),
     ("overlay_route", "judge"): ("no overlay interface",),
     ("overlay_session", "judge_unwatched"): ("the product tells nothing of sessions: by contract state checks skip",),
     ("overlay_session", "_judge_reported"): (

@@ -37,6 +37,7 @@ from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
+from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
@@ -44,12 +45,7 @@ from preflight.proto.way.observation import Observation
 from preflight.proto.way.observers import (
     Moment,
     Record,
-    inner_flow,
     observe,
-    openvpn_flow,
-    outer_answer,
-    outer_flow,
-    outer_seen,
     tunnel_side,
 )
 from preflight.proto.way.peer_word import peer_word
@@ -354,7 +350,8 @@ def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
 def _shows_its_end(sent: Record) -> bool:
     """Whether what the peer sends when it is asked shows from where: VXLAN names both ends, and nothing came by now."""
     report = sent.asked.report if sent.asked is not None else None
-    came = any(packet.tunnel is not None and not packet.outgoing for packet in sent.tapped.packets)
+    inside = (packet.tunnel for packet in sent.tapped.packets if packet.tunnel is not None)
+    came = any(each.inner_source == sent.peer.address for each in inside)
     return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
 
 

@@ -17,7 +17,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Interception
 from preflight.net.way.lookups import Lookups
 from preflight.proto.control.http import redirect_place
-from preflight.proto.way.observers import outer_flow
+from preflight.proto.way.flows import outer_flow
 
 NOBODY = ("192.0.2.1", "2001:db8::1")
 PORT = 80

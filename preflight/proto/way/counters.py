@@ -136,11 +136,13 @@ def observe_socket_outer(before: NetworkState, after: NetworkState, tunnel: Tunn
     return Observation(station=place, finding="killed", direction="reverse", death=death)
 
 
-def observe_tunnel(before: NetworkState, after: NetworkState, tunnel: TunnelSide, sent: int = 0) -> Observation:
+def observe_tunnel(
+    before: NetworkState, after: NetworkState, tunnel: TunnelSide, sent: int = 0, *, routed: bool = False
+) -> Observation:
     """Whether the daemon of a tun takes what the kernel hands to it; other devices have no queue to a daemon.
 
     sent: packets of the burst. Where many times more were dropped and every way out leads into the tunnel, its own
-    packets go round in it.
+    packets go round in it. routed: the way to its endpoint was asked for, and says so itself.
     """
     place, device = Station("tunnel"), tunnel.interface
     link = after.link(device)
@@ -150,7 +152,7 @@ def observe_tunnel(before: NetworkState, after: NetworkState, tunnel: TunnelSide
     if dropped <= 0:
         return Observation(station=place, finding="blind", reason=f"the queue of {device} to its daemon is not full")
     flooded = 0 < sent * _FLOOD < dropped
-    if flooded and leads_round(after, tunnel):
+    if flooded and not routed and leads_round(after, tunnel):
         return _round(device, dropped, sent)
     death = Death(
         code=codes.OVERLAY_DAEMON_DOWN,

@@ -95,7 +95,7 @@ def observe_kernel(
         observe_egress(
             before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
         ),
-        observe_tunnel(before, after, tunnel, watched.sent),
+        observe_tunnel(before, after, tunnel, watched.sent, routed=watched.outer is not None),
         observe_route_outer(
             after, watched.outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)
         ),

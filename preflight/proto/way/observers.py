@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
-from preflight.model.host_port import split_host_port
 from preflight.model.icmp import Trace
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
@@ -14,6 +13,7 @@ from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
 from preflight.proto.way.behind import observe_behind
+from preflight.proto.way.flows import HANDSHAKE_BYTES, PROBE_BYTES, inner_flow, outer_answer
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
@@ -30,12 +30,8 @@ from preflight.proto.way.words import counted
 
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
-PROBE_BYTES = 192
-"""The IP packet of a signed STAMP packet with its TLVs, over IPv4: what a burst has before it was sent."""
 _HEADERS = {False: 28, True: 48}
 """Bytes of IP and UDP, by whether it is IPv6."""
-HANDSHAKE_BYTES = 176
-"""WireGuard's initiation over IPv4."""
 OVERHEAD_BYTES = 60
 
 
@@ -117,72 +113,6 @@ class Record:
         """The IP packet of a burst: an unsigned probe is smaller than a signed one, and IPv6 adds to both."""
         headers = _HEADERS[":" in self.peer.address]
         return stats.payload_bytes + headers if stats.payload_bytes else PROBE_BYTES
-
-
-def inner_flow(peer: Peer, uid: int) -> Flow:
-    """What this node sends to a peer's responder; the kernel chooses its source."""
-    return Flow(
-        source="", destination=peer.address, destination_port=peer.responder_port, uid=uid, length_bytes=PROBE_BYTES
-    )
-
-
-def outer_flow(tunnel: OverlayState, address: str, source: str = "") -> Flow | None:
-    """The tunnel's own packets to the endpoint of the peer that owns an address; None if it is not known."""
-    owner = tunnel.peer_for(address)
-    if owner is None or not owner.endpoint:
-        return None
-    host, port = split_host_port(owner.endpoint)
-    return Flow(
-        source=source,
-        destination=host.partition("%")[0],
-        source_port=tunnel.listen_port,
-        destination_port=port,
-        mark=tunnel.fwmark,
-        length_bytes=HANDSHAKE_BYTES,
-    )
-
-
-def openvpn_flow(remote: Remote, ports: Collection[UdpPort]) -> Flow:
-    """What this node's OpenVPN sends to its one remote end. ports: the UDP sockets, with their programs."""
-    own = {each.port for each in ports if each.program == "openvpn"}
-    return Flow(
-        source="",
-        destination=remote[0],
-        source_port=own.pop() if len(own) == 1 else None,
-        destination_port=remote[1],
-        length_bytes=HANDSHAKE_BYTES,
-    )
-
-
-def outer_seen(tapped: Tapped, address: str, carrier: str | None) -> Flow | None:
-    """The tunnel's own packets as they were seen to leave, where its product does not say where its peers are.
-
-    address: the peer's, inside the tunnel. VXLAN shows it, and sends each flow from another port to one that is known.
-    OpenVPN sends everything to one remote end. Of other products nothing says for whom a packet is.
-    """
-    if carrier not in ("vxlan", "openvpn"):
-        return None
-    sent = (packet for packet in tapped.packets if packet.outgoing and packet.tunnel is not None)
-    found = next((each for each in sent if carrier == "openvpn" or _is_for(each, address)), None)
-    if found is None or found.destination_port is None:
-        return None
-    return Flow(
-        source=found.source,
-        destination=found.destination,
-        source_port=found.source_port if carrier == "openvpn" else None,
-        destination_port=found.destination_port,
-        length_bytes=HANDSHAKE_BYTES,
-    )
-
-
-def _is_for(packet: TapPacket, address: str) -> bool:
-    return packet.tunnel is not None and packet.tunnel.inner_destination == address
-
-
-def outer_answer(flow: Flow) -> Flow:
-    """What comes back to the tunnel itself. Where it sends from any port, both ends send to the same one (VXLAN)."""
-    answer = flow.answer()
-    return answer if flow.source_port else replace(answer, source_port=None, destination_port=flow.destination_port)
 
 
 def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | None = None) -> TunnelSide:
@@ -366,6 +296,13 @@ def _watched_before(record: Record) -> Iterator[Observation]:
         )
 
 
+def _waits(record: Record) -> bool:
+    """Whether nobody has given the hardware address of the peer inside a tunnel that asks for it."""
+    kernel, device = record.after.kernel, record.tunnel.interface
+    link, known = kernel.link(device), kernel.neighbour(device, record.peer.address)
+    return link is not None and link.resolves and (known is None or known.state in ("incomplete", "failed"))
+
+
 def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
     kernel = record.after.kernel
     lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
@@ -389,6 +326,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         carrier=record.carrier,
         remote=_remote(record),
         filters_read=record.before.rules.unreadable is None and record.after.rules.unreadable is None,
+        waits=_waits(record),
     )
 
 

@@ -57,7 +57,8 @@ class TunnelView:
     device's counter of frame errors grew: kernel WireGuard counts there what its allowed-ips drop. answers_sent: how
     many packets the peer says that it sent to this node meanwhile; 0 if it says nothing. carrier: whose packets carry
     the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
-    filters_read: whether this node's firewall could be read, which may drop what a tap saw before it.
+    filters_read: whether this node's firewall could be read, which may drop what a tap saw before it. waits: the tunnel
+    asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
     """
 
     target: str
@@ -78,6 +79,7 @@ class TunnelView:
     carrier: str | None = None
     remote: tuple[str, int] | None = None
     filters_read: bool = True
+    waits: bool = False
 
     @property
     def product(self) -> str:

@@ -129,7 +129,7 @@ def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], 
 
 
 def _of_the_same_rule(death: Death, said: Iterable[Observation]) -> Iterator[Remedy]:
-    """What lets other packets of the way past the rule, or policy, that stops these: one is no use alone."""
+    """What lets other packets of the way past the rule, or policy, that stops these: one alone does not help."""
     if death.facts is None or death.facts.chain is None:
         return
     rule = (death.facts.chain, death.facts.rule_handle)

@@ -73,6 +73,8 @@ def _inside(view: TunnelView) -> Iterator[Observation]:
     """The burst on the tunnel device, and its answers."""
     out, back = len(inside(view, outgoing=True)), len(inside(view, outgoing=False))
     finding, reason = _SEEN if out else _nothing(view)
+    if view.waits and not out:
+        finding, reason = "blind", f"packets wait until somebody in {view.name} answers who has {view.address}"
     yield Observation(
         station=TUNNEL_OUT, finding=finding, reason=reason, packets="inner", sent=view.burst.sent, seen=out
     )

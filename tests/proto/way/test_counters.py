@@ -116,6 +116,8 @@ def test_packets_that_go_round_in_the_tunnel_fill_its_queue() -> None:
     death = killed(observe_tunnel(before, after, TUNNEL, 6))
     assert death.code == codes.OVERLAY_ENDPOINT_LOOP
     assert "9000 packets while this node sent 6" in death.message
+    known = killed(observe_tunnel(before, after, TUNNEL, 6, routed=True))
+    assert (known.code, known.certain) == (codes.OVERLAY_DAEMON_DOWN, False), "the route to the endpoint says it"
     around = entry("203.0.113.7/32", "eth0", gateway="192.0.2.1")
     for other in (replace(after, entries=(*after.entries, around)), replace(after, entries=ENTRIES)):
         flooded = killed(observe_tunnel(before, other, TUNNEL, 6))

@@ -10,18 +10,15 @@ from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
+from preflight.proto.way.flows import PROBE_BYTES, openvpn_flow, outer_answer, outer_seen
 from preflight.proto.way.kernel_word import Watched
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.observers import (
-    PROBE_BYTES,
     Moment,
     Record,
     filter_bursts,
     observe,
-    openvpn_flow,
-    outer_answer,
-    outer_seen,
     tunnel_side,
 )
 from tests.proto.way import seeing, world
