@@ -65,6 +65,7 @@ class Tunnel:
         codes.CONTROL_ADDRESS_FAMILY,
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.CONTROL_DNS_TIMEOUT,
+        codes.HOST_FIREWALL_DROP,
     ),
     needs=("control.dns",),
     timeout=12,
@@ -83,7 +84,7 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
         overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections])
         by_file = ctx.net.dns.files(url.host).hosts
-        refusal = await _refusal(ctx, connections, url, overlay)
+        refusal = await _refusal(ctx, connections, url, overlay) or await _filtered(ctx, connections)
         if not connections:
             yield _unresolved(url)
             return
@@ -97,6 +98,16 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
     """One connection to each address that programs on this node get for the host, at the same time."""
     addresses = await ctx.net.dns.addresses(url)
     return await asyncio.gather(*(ctx.net.tcp.connect(a, url.port, CONNECT_TIMEOUT_S) for a in addresses))
+
+
+async def _filtered(ctx: Context, connections: Sequence[Connection]) -> Death | None:
+    """The rule of this node's own firewall that stops them, where nothing else than this node itself answered."""
+    if any(each.outcome == "open" or (each.outcome == "refused" and not each.offender) for each in connections):
+        return None
+    for each in connections:
+        if (death := await ctx.net.filtered(each.address, each.port)) is not None:
+            return death
+    return None
 
 
 async def _refusal(
@@ -208,15 +219,16 @@ def _what_next(worst: Connection, tunnel: Tunnel | None, without_port: ControlUr
 
 
 def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
+    by_rule = refusal.code is codes.HOST_FIREWALL_DROP
     return failed(
-        codes.CONTROL_UNREACHABLE,
+        refusal.code if by_rule else codes.CONTROL_UNREACHABLE,
         CONTROL,
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {refusal.message}",
         remedies=refusal.remedies,
         measurements=_measured(connections) | (refusal.facts.measurements() if refusal.facts else {}),
         evidence=(_evidence(connections),),
-        station=request("route"),
+        station=request("connect" if by_rule else "route"),
     )
 
 

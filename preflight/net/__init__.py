@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 WATCHES = "overlay.key"
 """The check that asks whether the endpoint of a peer in trouble goes to and fro."""
+FIRST_SYN_S = 0.8
+"""A lost SYN is sent again after 1 s."""
 TWIN_S = 4.0
 """For a control plane at a URL that may be right."""
 
@@ -235,6 +237,12 @@ class Net:
         from preflight.net.way.connection import refusal_of
 
         return await refusal_of(host, port, overlay, self.listener)
+
+    async def filtered(self, address: str, port: int) -> "Death | None":
+        """Which rule of this node's own firewall stops connections there; None if none does, or nobody may look."""
+        from preflight.net.way.connection import filtered
+
+        return await filtered(address, port, lambda: self.tcp.connect(address, port, FIRST_SYN_S), self.listener)
 
     async def way_inside(
         self, url: "ControlUrl", addresses: "Sequence[str]", overlay: "OverlayState | None", source: str | None

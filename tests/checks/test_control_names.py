@@ -214,6 +214,16 @@ def test_what_this_node_itself_refuses_is_said_first() -> None:
     assert result.remedies == look("this")
 
 
+def test_a_rule_of_this_nodes_own_firewall_is_the_cause() -> None:
+    """Its code is that of any rule here, so one rule that stops a peer too is one cause."""
+    why = "this node's own firewall drops packets to 10.66.0.3 TCP port 9847: rule 2 of table inet t, chain output"
+    rule = Death(code=codes.HOST_FIREWALL_DROP, message=why, facts=DeathFacts(rule_handle=2), remedies=look("this"))
+    result = control_connect.judge([tried(GOOD, "timeout")], ControlUrl("http", GOOD, 9847), OVERLAY, refusal=rule)
+    assert (result.code, result.station) == (codes.HOST_FIREWALL_DROP, request("connect"))
+    assert why in result.message
+    assert result.measurements["rule_handle"] == 2
+
+
 def test_a_url_without_a_port_gets_a_hint() -> None:
     """Port 80 refused: the control plane's own port may have been meant."""
     connection = Connection(GOOD, 80, "refused", 0.2, "Connection refused")
