@@ -32,7 +32,7 @@ class Rights:
     """The measured rights of a token: True, False, or None if the answer is not conclusive.
 
     work: a worker's routes, by `GET nodes`. deliver: without a delivery only a refusal can be measured.
-    administer: by `GET exec/leases`. known: False if the control plane does not know the token.
+    administer: by `GET exec/leases`. known: False if the control plane does not know the token. silent: no answer came.
     """
 
     token: RoleToken
@@ -42,6 +42,7 @@ class Rights:
     known: bool | None = None
     detail: str = ""
     asked: bool = True
+    silent: bool = False
 
 
 ScopeVerdict = Literal["enforced", "open", "unknown"]

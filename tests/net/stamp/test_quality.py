@@ -149,6 +149,14 @@ def test_own_load_is_no_finding(per_s: float, room: int) -> None:
         assert {result.status for result in results} == {Status.PASS}, results
 
 
+@pytest.mark.parametrize(("per_s", "room"), [(52, 3), (52, 9), (52, 52), (104, 4), (104, 104)])
+def test_own_load_next_to_others_is_no_finding(per_s: float, room: int) -> None:
+    """100 and 200 kbit/s of which a third is taken: what is left carries no pace of which a quarter would be of use."""
+    line = Line(link_per_s=per_s, room=room, others_per_s=per_s / 3)
+    results = judge(PEER, measured(Lines(line)), LIMITS)
+    assert {result.status for result in results} == {Status.PASS}, results
+
+
 def test_a_real_loss_is_found_and_what_it_takes_is_bounded() -> None:
     """Two percent are found in nearly every run, on a line that is quick enough and on one that just is."""
     for per_s in (0.0, 490.0):
