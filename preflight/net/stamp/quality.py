@@ -22,6 +22,7 @@ from preflight.proto.stamp.pace import (
     queued,
     slower_per_s,
 )
+from preflight.proto.stamp.policer import suspected_per_s
 
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
@@ -155,10 +156,15 @@ class Quality:
         return False
 
     async def _slower(self, peer: Peer, per_s: float, fast: StampStats) -> StampStats:
-        """At a slower pace: half of the packets are enough where they are clear about what was seen at a fast one."""
+        """At a slower pace: half of the packets are enough where they are about as bad as those of a fast one.
+
+        Each session meets a policer's bucket full again, so where one may be there is one session.
+        """
         count = packets(per_s, SLOW_COUNT)
+        if suspected_per_s(fast, "forward") is not None or suspected_per_s(fast, "reverse") is not None:
+            return await self._session(peer, per_s, count)
         half = await self._session(peer, per_s, count // 2)
-        if as_bad(half, fast, self._limits) or made_by_load(fast, half, self._limits.jitter_ms):
+        if as_bad(half, fast, self._limits):
             return half
         return combined([half, await self._session(peer, per_s, count - count // 2)])
 

@@ -94,7 +94,7 @@ SLOW = FIRST_PER_S / QUARTER
         ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         # Trouble that is gone alone, or at a quarter of the pace, was made by these packets.
         ([LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S)]),
-        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
+        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW), (50, SLOW)]),
         ([StampStats(sent=20, answered=0)], [(FEWEST, FIRST_PER_S)]),
     ],
 )
