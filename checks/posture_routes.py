@@ -61,8 +61,9 @@ NEWER_ROUTES: tuple[tuple[str, str], ...] = (
 
 PACE_S = 0.015
 """Between the starts of two requests."""
-CONNECTIONS = 21
-"""Requests at the same time, so that a slow path costs few round trips: one or two to connect, two to ask."""
+CONNECTIONS, FEW = 21, 2
+"""Requests at the same time, so that a slow path costs few round trips: one or two to connect, two to ask. A few for
+those that got no answer: on a slow link they may have waited behind the others, and behind other checks."""
 ASKED_S = 5.0
 ATTEMPTS = 3
 MOST_WAITED_S = 5.0
@@ -132,10 +133,16 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
         if not open_questions or attempt == ATTEMPTS - 1:
             break
         await asyncio.sleep(min(MOST_WAITED_S, max(asked[question].wait_s for question in open_questions)))
+    unanswered = [question for question, probe in asked.items() if probe.status is None]
+    if 0 < len(unanswered) < len(asked):
+        async with ctx.net.turns.alone_instead():
+            await _ask_all(ctx, unanswered, asked, at_once=FEW)
     return tuple(asked.values())
 
 
-async def _ask_all(ctx: Context, questions: Iterable[Question], asked: dict[Question, Probe]) -> bool:
+async def _ask_all(
+    ctx: Context, questions: Iterable[Question], asked: dict[Question, Probe], at_once: int = CONNECTIONS
+) -> bool:
     """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
     left, silences, pace = iter(questions), 0, asyncio.Lock()
 
@@ -150,7 +157,7 @@ async def _ask_all(ctx: Context, questions: Iterable[Question], asked: dict[Ques
                 return
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
+        for _ in range(at_once):
             group.create_task(ask())
     return silences < MOST_SILENCES
 

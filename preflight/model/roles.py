@@ -33,8 +33,8 @@ class Rights:
     """The measured rights of a token: True, False, or None if the answer is not conclusive.
 
     work: a worker's routes, by `GET nodes`. deliver: without a delivery only a refusal can be measured.
-    administer: by `GET exec/leases`. known: False if the control plane does not know the token. turned_away: how
-    something else than the control plane answers to a join.
+    administer: by `GET exec/leases`. known: False if the control plane does not know the token. silent: no answer came.
+    turned_away: how something else than the control plane answers to a join.
     """
 
     token: RoleToken
@@ -45,6 +45,7 @@ class Rights:
     detail: str = ""
     asked: bool = True
     turned_away: HttpAnswer | None = None
+    silent: bool = False
 
 
 ScopeVerdict = Literal["enforced", "open", "unknown"]

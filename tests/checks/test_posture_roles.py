@@ -1,14 +1,21 @@
 """posture.roles: which tokens are equal, and what their answers show."""
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from preflight_checks.posture_roles import judge, shared
+from preflight_checks.posture_roles import judge, posture_roles, shared
 from pydantic import SecretStr
 
-from preflight.api import Status
-from preflight.model.control import HttpAnswer
+from preflight.api import Context, Result, Status
+from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleName, RoleToken
+from preflight.net import Net
+from preflight.net.turns import Turns
+from preflight.proto.control.populi import FEATURE_HEADER
+from preflight.settings.load import Settings
 
 
 def token(role: RoleName, value: str = "", source: str = "") -> RoleToken:
@@ -51,6 +58,39 @@ def test_judge(rights: list[Rights], expected: str) -> None:
     """A worker may not see the leases nor a submitter the nodes; the full token is right where it is called so."""
     results = judge(rights, [])
     assert [result.code.slug if result.code else "pass" for result in results] == [expected]
+
+
+ROUTES = 4
+"""How many requests the check makes with one token."""
+
+
+class Busy:
+    """A control plane that does not answer until nobody else sends."""
+
+    def __init__(self) -> None:
+        self.control = self
+        self.secrets = SimpleNamespace(tokens=lambda: [token("worker")])
+        self.turns, self.asked = Turns(), 0
+
+    async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
+        """Nothing at first; then what a worker may do, and no more."""
+        self.asked += 1
+        if self.asked <= ROUTES:
+            raise ControlError("timeout", None, "no answer within 5 s")
+        status = 200 if path.endswith("/nodes") else 403
+        body = b'{"schema_version": 1, "nodes": []}' if status == 200 else b"forbidden"
+        return HttpAnswer(status, {FEATURE_HEADER: "exec-lease-v1"}, body, 300.0, 0.0, 0.0, connected=False)
+
+
+def test_silence_among_other_checks_is_looked_at_again_alone() -> None:
+    """Protects slow links, where requests wait behind what this run sends."""
+    net = Busy()
+
+    async def run() -> list[Result]:
+        return [result async for result in posture_roles.function(Context(Settings(), (), None, cast("Net", net)))]
+
+    assert [result.status for result in asyncio.run(run())] == [Status.PASS]
+    assert net.asked == 2 * ROUTES
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from preflight_checks.posture_routes import CONNECTIONS, NEWER_ROUTES, ROUTES, Probe, judge, measure
 
 from preflight.api import Status
-from preflight.model.control import HttpAnswer
+from preflight.model.control import ControlError, HttpAnswer
+from preflight.net.turns import Turns
 from preflight.proto.control.gate import Gate
 from preflight.proto.control.populi import FEATURE_HEADER
 
@@ -94,6 +95,26 @@ class Waiting:
         await asyncio.sleep(0.6)
         self.at_once -= 1
         return HttpAnswer(401, {FEATURE_HEADER: "exec-lease-v1"}, b"unauthorized", 300.0, 0.0, 0.0, connected=False)
+
+
+class Crowded(Waiting):
+    """A control plane whose answers to some requests are lost while many are asked at once."""
+
+    async def send(self, *asked: object, **more: object) -> HttpAnswer:
+        """Refuse, or nothing."""
+        lost = self.count % 5 == 0 and self.count < CONNECTIONS
+        answer = await super().send(*asked, **more)
+        if lost:
+            raise ControlError("timeout", None, "no answer within 5 s")
+        return answer
+
+
+def test_what_was_lost_among_many_is_asked_again_alone() -> None:
+    """Protects slow links: our own requests, and other checks, are not the control plane's silence."""
+    control, turns = Crowded(), Turns()
+    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=turns))))
+    assert control.count == len(probes) + CONNECTIONS // 5 + 1
+    assert judge(probes).status is Status.PASS
 
 
 def test_a_slow_path_costs_few_round_trips() -> None:

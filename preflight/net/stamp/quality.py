@@ -14,14 +14,15 @@ from preflight.proto.stamp.pace import (
     CARRIED_SHARE,
     FEWEST,
     FIRST_PER_S,
-    QUARTER,
     SLOWEST_PER_S,
     Pace,
     carried_per_s,
     made_by_load,
     packets,
     queued,
+    slower_per_s,
 )
+from preflight.proto.stamp.policer import suspected_per_s
 
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
@@ -125,22 +126,23 @@ class Quality:
 
     async def _settled(self, peer: Peer, per_s: float, stats: StampStats) -> StampStats:
         """What is left of a session's trouble at slower paces, or what more packets show of it at this one."""
-        sessions, slow, quicker = [stats], list[StampStats](), None
-        while not clean(combined(sessions), self._limits) and per_s / QUARTER >= SLOWEST_PER_S:
-            slower = await self._slower(peer, per_s, combined(sessions))
+        sessions, slow, quicker, slower_s = [stats], list[StampStats](), None, slower_per_s(per_s)
+        while slower_s is not None and not clean(combined(sessions), self._limits):
+            slower = await self._slower(peer, slower_s, combined(sessions))
             if not made_by_load(combined(sessions), slower, self._limits.jitter_ms):
                 slow = [slower]
                 break
-            per_s, quicker, sessions = per_s / QUARTER, combined(sessions), [slower]
+            per_s, quicker, sessions = slower_s, combined(sessions), [slower]
             self.pace.slow_to(per_s)
+            slower_s = slower_per_s(per_s)
         sessions = await self._confirmed(peer, per_s, sessions)
-        if slow and await self._only_quickly(peer, per_s, combined(sessions), slow):
-            self.pace.slow_to(per_s / QUARTER)
+        if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
+            self.pace.slow_to(slower_s)
             return replace(combined(slow), quicker=combined(sessions))
         return replace(combined([*sessions, *slow]), quicker=quicker)
 
     async def _only_quickly(self, peer: Peer, per_s: float, stats: StampStats, slow: list[StampStats]) -> bool:
-        """Whether nothing of what is certain at one pace happens at a quarter of it; takes more of those sessions.
+        """Whether nothing of what is certain at one pace happens at a slower one; takes more of those sessions.
 
         What the path does by itself happens there too, sooner or later.
         """
@@ -154,12 +156,17 @@ class Quality:
         return False
 
     async def _slower(self, peer: Peer, per_s: float, fast: StampStats) -> StampStats:
-        """At a quarter of the pace: half as many packets are enough where they are clear about what was seen at it."""
-        count = packets(per_s / QUARTER, SLOW_COUNT)
-        half = await self._session(peer, per_s / QUARTER, count // 2)
-        if as_bad(half, fast, self._limits) or made_by_load(fast, half, self._limits.jitter_ms):
+        """At a slower pace: half of the packets are enough where they are about as bad as those of a fast one.
+
+        Each session meets a policer's bucket full again, so where one may be there is one session.
+        """
+        count = packets(per_s, SLOW_COUNT)
+        if suspected_per_s(fast, "forward") is not None or suspected_per_s(fast, "reverse") is not None:
+            return await self._session(peer, per_s, count)
+        half = await self._session(peer, per_s, count // 2)
+        if as_bad(half, fast, self._limits):
             return half
-        return combined([half, await self._session(peer, per_s / QUARTER, count - count // 2)])
+        return combined([half, await self._session(peer, per_s, count - count // 2)])
 
     async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
         """The sessions, and as many more as it takes until something is certain."""

@@ -25,7 +25,8 @@ OVERLOAD_SHARE = 0.8
 """A session of which less arrives in the time that it took was quicker than the link."""
 CAREFULLY = 1.25
 """By how much a pace grows with each session that met no trouble, once it had to become slower."""
-QUARTER = 4.0
+QUARTER, CLEARLY = 4.0, 1.5
+"""By how much slower trouble is measured again; and by how much at least, for a quarter is too slow on slow links."""
 LONGEST_S = 5.0
 """Of one session at a slow pace."""
 TOGETHER_S = 60.0
@@ -76,6 +77,12 @@ def packets(per_s: float, most: int, peers: int = 1) -> int:
     if per_s >= FIRST_PER_S:
         return most
     return max(min(most, FEWEST), min(most, int(per_s * LONGEST_S), int(per_s * TOGETHER_S / max(peers, 1))))
+
+
+def slower_per_s(per_s: float) -> float | None:
+    """The pace at which the trouble of another one shows whether it was made by it; None: it is the slowest already."""
+    slower = max(per_s / QUARTER, SLOWEST_PER_S)
+    return slower if slower <= per_s / CLEARLY else None
 
 
 def carried_per_s(stats: StampStats) -> float | None:

@@ -94,7 +94,7 @@ SLOW = FIRST_PER_S / QUARTER
         ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         # Trouble that is gone alone, or at a quarter of the pace, was made by these packets.
         ([LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S)]),
-        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
+        ([LATE, LATE, CLEAN], [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW), (50, SLOW)]),
         ([StampStats(sent=20, answered=0)], [(FEWEST, FIRST_PER_S)]),
     ],
 )
@@ -147,6 +147,14 @@ def test_own_load_is_no_finding(per_s: float, room: int) -> None:
     for lines in (Lines(Line(link_per_s=per_s, room=room)), Lines(reverse=Line(link_per_s=per_s, room=room))):
         results = judge(PEER, measured(lines), LIMITS)
         assert {result.status for result in results} == {Status.PASS}, results
+
+
+@pytest.mark.parametrize(("per_s", "room"), [(52, 3), (52, 9), (52, 52), (104, 4), (104, 104)])
+def test_own_load_next_to_others_is_no_finding(per_s: float, room: int) -> None:
+    """100 and 200 kbit/s of which a third is taken: what is left carries no pace of which a quarter would be of use."""
+    line = Line(link_per_s=per_s, room=room, others_per_s=per_s / 3)
+    results = judge(PEER, measured(Lines(line)), LIMITS)
+    assert {result.status for result in results} == {Status.PASS}, results
 
 
 def test_a_real_loss_is_found_and_what_it_takes_is_bounded() -> None:

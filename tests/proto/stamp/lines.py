@@ -11,18 +11,20 @@ from preflight.model.path import DirectionStats, StampStats
 class Line:
     """One direction. police_per_s, burst: a bucket of tokens. link_per_s, room: a queue in front of a slow link.
 
-    loss: the share that is lost at random.
+    others_per_s: packets of other programs, evenly, in the same queue. loss: the share that is lost at random.
     """
 
     police_per_s: float = 0.0
     burst: int = 5
     link_per_s: float = 0.0
     room: int = 30
+    others_per_s: float = 0.0
     loss: float = 0.0
     chance: Random = field(default_factory=lambda: Random(7))
     _tokens: float = field(default=1e9, init=False)
     _at: float = field(default=0.0, init=False)
     _busy_until: float = field(default=0.0, init=False)
+    _others: int = field(default=0, init=False)
 
     def pass_on(self, now: float) -> float | None:
         """When a packet arrives that enters now; None: never."""
@@ -30,6 +32,12 @@ class Line:
             return None
         if not self.link_per_s:
             return now
+        while self._others < now * self.others_per_s:
+            self._queue(self._others / self.others_per_s)
+            self._others += 1
+        return self._queue(now)
+
+    def _queue(self, now: float) -> float | None:
         begins = max(now, self._busy_until)
         if (begins - now) * self.link_per_s >= self.room:
             return None
