@@ -33,6 +33,20 @@ def run(packed: Path, *words: str, **environ: str) -> "subprocess.CompletedProce
     )
 
 
+def test_another_python_is_one_sentence(packed: Path, tmp_path: Path) -> None:
+    """Protects from a page of packages that do not fit; nothing is unpacked for it."""
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    words = ["/usr/bin/env", "-i", f"HOME={tmp_path}", f"PATH={tmp_path}", "/bin/sh", str(packed), "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "preflight: this file needs Python 3.11, and none is in PATH; PEX_PYTHON=FILE names one elsewhere\n"
+    )
+    assert not (tmp_path / ".cache").exists()
+
+
 def test_it_lists_the_checks(packed: Path) -> None:
     """The catalogue comes through an entry point, which a file that is only zipped would lose."""
     done = run(packed, "list", "--json")

@@ -142,7 +142,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("preflight list --json", "the same for a program"),
     ),
     "report": (("preflight report render report.json", "a JSON report as text"),),
-    "report diff": (("preflight report diff yesterday.json today.json", "what got worse, and what got better"),),
+    "report diff": (
+        ("preflight report diff yesterday.json today.json", "what got worse, and what got better"),
+        ("preflight report diff yesterday.json today.json --output html=changes.html", "as a page"),
+    ),
     "report merge": (("preflight report merge a.json b.json --output html=matrix.html", "who reaches whom"),),
     "report render": (("preflight report render report.json --output markdown=ticket.md", "for a ticket"),),
     "responder": (

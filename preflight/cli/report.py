@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from preflight.report.model import Report
 
 EXIT_WORSE = 1
+DIFF_FORMATS = ("text", "html")
 MATRIX_FORMATS = ("text", "html", "json")
 
 
@@ -51,12 +52,23 @@ def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool, 
 @report.command("diff", short_help="What got worse, what got better.")
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-def diff(before: Path, after: Path) -> None:
+@click.option("--output", "-o", "outputs", multiple=True, metavar="FORMAT[=PATH]", help="text or html.")
+def diff(before: Path, after: Path, outputs: tuple[str, ...]) -> None:
     """Compare the JSON reports BEFORE and AFTER of one node; exit code 1 when anything got worse.
 
     A measurement counts as changed only if it differs by more than its spread.
     """
-    sys.exit(EXIT_WORSE if print_changes(read_report(before), read_report(after), err=False) else 0)
+    from preflight.report import compare, compare_page
+
+    wanted = parse_outputs(outputs, formats=DIFF_FORMATS)
+    old, new = read_report(before), read_report(after)
+    found = compare.compare(old, new)
+    render = {
+        "text": lambda: compare.render(found, width_of(sys.stdout)),
+        "html": lambda: compare_page.render_html(found, old, new),
+    }
+    write_texts([(output, render[output.format]()) for output in wanted])
+    sys.exit(EXIT_WORSE if found.worse else 0)
 
 
 @report.command("merge", short_help="Join many nodes' reports into a matrix.")
@@ -92,13 +104,12 @@ def write_matrix(matrix: "Matrix", wanted: "Sequence[Output]") -> None:
     write_texts([(output, render[output.format]()) for output in wanted])
 
 
-def print_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:
-    """Print what changed, on stderr or standard output; return whether anything got worse."""
+def print_changes(before: "Report", after: "Report") -> bool:
+    """Print on stderr what changed; return whether anything got worse."""
     from preflight.report import compare
 
-    stream = sys.stderr if err else sys.stdout
     comparison = compare.compare(before, after)
-    click.echo(compare.render(comparison, width_of(stream)), nl=False, err=err)
+    click.echo(compare.render(comparison, width_of(sys.stderr)), nl=False, err=True)
     return comparison.worse
 
 

@@ -182,6 +182,12 @@ _MEASURES: dict[str, tuple[Callable[[Facts | None], Interval | None], bool]] = {
 """How to read each measurement, with its spread, and whether a higher value is worse."""
 
 
+def summary(comparison: Comparison) -> str:
+    """How many changes of each kind there are."""
+    counts = ", ".join(f"{len(comparison.of(trend))} {trend}" for trend in ("worse", "better", "changed"))
+    return counts if comparison.changes else "nothing changed by more than the noise of the measurements"
+
+
 def render(comparison: Comparison, width: int = 80) -> str:
     """The comparison as text."""
     from rich.console import Console
@@ -198,6 +204,5 @@ def render(comparison: Comparison, width: int = 80) -> str:
             if change.trend == trend:
                 hanging(console, Text(f"{mark} {trend}  {change.subject}"))
                 console.print(Padding(Text(f"was: {change.was}\nnow: {change.now}"), (0, 0, 0, 4)))
-    counts = ", ".join(f"{len(comparison.of(trend))} {trend}" for trend in ("worse", "better", "changed"))
-    console.print(Text(counts if comparison.changes else "nothing changed by more than the noise of the measurements"))
+    console.print(Text(summary(comparison)))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

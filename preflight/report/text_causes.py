@@ -68,7 +68,7 @@ def print_again(console: Console, groups: Sequence[CauseGroup], telling: Telling
     print_title(console, first, telling)
     way = ways.line_for(telling.report, first.first)
     place = f"way: {way}" if way else ""
-    advice = [line for each in offers(telling.report, first, sudo=telling.sudo) for line in _labelled(console, each)]
+    advice = _advice(console, first, telling)
     message = _wrapped(console, first.message)
     wrapped_place = _wrapped(console, place) if place else []
     left -= len(wrapped_place)
@@ -81,15 +81,29 @@ def print_again(console: Console, groups: Sequence[CauseGroup], telling: Telling
     for line in (*said, *wrapped_place):
         console.print(Text(f"    {line}"), soft_wrap=True)
     _as_many(console, advice, left)
-    for group in listed:
+    _print_others(console, others, len(listed), telling, left - needed)
+    told = f"    more: preflight explain {first.first.code}, and -v"
+    console.print(Text(told, style="bright_black"), soft_wrap=True)
+
+
+def _print_others(console: Console, others: Sequence[CauseGroup], listed: int, telling: Telling, left: int) -> None:
+    """The titles of as many as are listed, with what to do where it fits into the rows that are left."""
+    for group in others[:listed]:
         mark, style = MARKS[group.status]
         line = "  ".join(filter(None, (f"{mark} {group.first.code}", group.who, common.way(group.first.direction))))
         console.print(Text(cut(f"{group.number}. {line}", console.width), style=style))
-    if len(listed) < len(others):
-        more = ", ".join(f"{group.number}. {group.first.code}" for group in others[len(listed) :])
-        console.print(Text(cut(f"and {len(others) - len(listed)} more above: {more}", console.width)))
-    told = f"    more: preflight explain {first.first.code}, and -v"
-    console.print(Text(told, style="bright_black"), soft_wrap=True)
+        advice = _advice(console, group, telling)
+        if (needed := rows(advice, console.width)) <= left:
+            _print_advice(console, advice)
+            left -= needed
+    if listed < len(others):
+        more = ", ".join(f"{group.number}. {group.first.code}" for group in others[listed:])
+        console.print(Text(cut(f"and {len(others) - listed} more above: {more}", console.width)))
+
+
+def _advice(console: Console, group: CauseGroup, telling: Telling) -> list[str]:
+    """What to do about a cause, as lines of this width."""
+    return [line for each in offers(telling.report, group, sudo=telling.sudo) for line in _labelled(console, each)]
 
 
 def _as_many(console: Console, lines: Sequence[str], room: int) -> None:

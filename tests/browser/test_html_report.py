@@ -8,6 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 from preflight.report import html
+from preflight.report.compare import compare
+from preflight.report.compare_page import render_html
 from preflight.report.model import Report
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.needs("chromium")]
@@ -137,6 +139,21 @@ def test_accessible_in_light_and_dark(
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     context.close()
+
+
+def test_what_changed_is_a_page_of_the_same_hand(
+    window: Window, broken: Report, healthy: Report, tmp_path: Path, artefacts: Path
+) -> None:
+    """axe-core finds nothing, and on a phone each side says whether it is before or after."""
+    (tmp_path / "changes.html").write_text(render_html(compare(healthy, broken), healthy, broken), encoding="utf-8")
+    window.page.goto((tmp_path / "changes.html").as_uri())
+    found = Axe().run(window.page)
+    assert found.violations_count == 0, found.generate_report()
+    window.page.set_viewport_size({"width": 390, "height": 800})
+    window.page.screenshot(path=artefacts / "changes-narrow.png", full_page=True)
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= 390
+    before = "getComputedStyle(document.querySelector('td.half'), '::before').content"
+    assert window.page.evaluate(before) == '"before: "'
 
 
 def test_directions_are_shown_without_colour(window: Window, broken: Report, tmp_path: Path) -> None:

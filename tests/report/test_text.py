@@ -109,6 +109,18 @@ def test_the_last_rows_suffice_to_act(bad: Sequence[Result], width: int) -> None
     assert "exit code 1" in last[-1]
 
 
+def test_the_second_cause_has_its_remedy_where_there_is_room() -> None:
+    """Two short causes are both acted on from the last screen; a long command of the second is left above."""
+
+    def ending(line: str) -> str:
+        second = failed(codes.POSTURE_OPEN, "control", Direction.LOCAL, "anybody may", remedies=by_hand(line))
+        lines = text.render(made(*GOOD, *AWAY, hole(), at("posture.exposed", second))).splitlines()
+        return "\n".join(lines[-LAST_ROWS:])
+
+    assert "    fix: set a token" in ending("set a token")
+    assert "set a token" not in ending("set a token " * 60)
+
+
 def test_a_command_stands_whole_and_its_comment_apart() -> None:
     """Protects a reader who pastes: no line of a command is wrapped, and what follows it is a comment."""
     lines = text.render(made(*GOOD, hole()), width=60).splitlines()
