@@ -152,6 +152,8 @@ class _Reach:
         on_its_way = cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug)
         if on_its_way and self._about_the_way(cause, effect):
             return True
+        if effect.code.slug == "control.dns-timeout" and cause.target != NODE and _has_no_route(cause):
+            return True
         return any(
             _reaches(rule, cause, effect, self._hosts(cause)) and _borne_out(rule, cause, effect)
             for rule in self._rules_between(cause.code.slug, effect.code.slug)
@@ -168,9 +170,7 @@ class _Reach:
             return False
         if effect.target == CONTROL:
             shared = cause.target in self._sharing and _dies_before_the_remote_end(cause)
-            unasked = effect.code.slug == "control.dns-timeout" and _has_no_route(cause)
-            stopped = silent(effect.code.slug) and _stops_all(cause)
-            return cause.target == self._control_host or shared or stopped or unasked
+            return cause.target == self._control_host or shared or (silent(effect.code.slug) and _stops_all(cause))
         return effect.target in (cause.target, NODE)
 
     def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from preflight import codes
 from preflight.api import CONTROL, NODE, Direction, Result, Station, failed, inconclusive
 from preflight.engine.diagnosis import diagnose
+from preflight.model.facts import DeathFacts
 from preflight.proto.way.stations import request
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
@@ -37,6 +38,16 @@ def test_what_stops_packets_comes_before_what_a_request_meets() -> None:
     leak = at("control.dns", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, L, "", station=request("route")))
     dead = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, ""))
     assert [cause.target for cause in diagnose([leak, dead])] == ["b", CONTROL]
+
+
+def test_without_any_route_name_servers_are_not_reached_either() -> None:
+    """Only where no table has a route: a rule for the tunnel's packets lets questions for names pass."""
+    names = at("control.dns", failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, L, "", station=request("name")))
+    for kind, causes in (("none", 1), ("prohibit", 2)):
+        refused = failed(
+            codes.REACH_NO_FORWARD, "b", F, "", facts=DeathFacts(route_type=kind), station=Station("route")
+        )
+        assert len(diagnose([at("way.packet", refused), names])) == causes
 
 
 def test_an_own_rule_explains_nothing_of_the_other_direction() -> None:
