@@ -194,11 +194,13 @@ def _silent(peer: Peer, reached: Reached) -> Result:
             ),
             facts=facts,
         )
+    if udp is not None:
+        none += f" and none of {udp.sent} UDP packets came back" if udp.sent else " and no UDP packet left this node"
     return failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{none} and none of {udp.sent if udp else 0} UDP packets came back",
+        none,
         remedies=look(f"ping {peer.address}   # from another member of the overlay: does it answer there?"),
         facts=facts,
     )

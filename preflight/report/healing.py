@@ -137,7 +137,14 @@ def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:
     if same:
         return Healed("another cause", f"what is there now is not the same: {same[0].message}")
     # A way is followed only while there is trouble: its result may be missing now.
-    now = {result.id: result.status for result in after.results if result.id in cause.explains}
+    explained = {*cause.explains}
+    # What was skipped because of the cause had no direction yet, so its result has another id now.
+    held_up = {(each.check, each.target) for each in before.results if each.id in explained and each.status == "skip"}
+    now = {
+        result.id: result.status
+        for result in after.results
+        if result.id in explained or (result.check, result.target) in held_up
+    }
     bad = [id for id, status in now.items() if status in ("fail", "error")]
     if bad:
         others = ", ".join(dict.fromkeys(each.code for each in after.diagnosis if {*each.explains} & {*bad}))

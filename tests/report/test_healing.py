@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from preflight import codes
-from preflight.api import Direction, Remedies, Result, by_hand, failed, heal, look, passed
+from preflight.api import Direction, Remedies, Result, by_hand, failed, heal, look, passed, skipped
 from preflight.engine.diagnosis import diagnose
 from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Fix, LinkMtu, LinkUp, ResponderStart
@@ -114,6 +114,19 @@ def test_a_place_that_one_run_could_not_tell_is_no_other_place() -> None:
     assert find_again(placed("network"), choose(placed(None), None)) is not None
     with pytest.raises(RefusedError, match="at another place"):
         find_again(placed("wire"), old)
+
+
+def test_what_was_held_up_by_the_cause_counts_too() -> None:
+    """Skipped, it had no direction; if it fails once its turn has come, the node is not healed."""
+    skip = skipped(codes.RUN_BLOCKED, "b", Direction.LOCAL, "mtu.path did not pass")
+    held_up = replace(skip, check="udp.quality", category="udp", blocked_by="mtu.path/b/forward", started_at=NOW)
+    before = report([hole(made()), held_up])
+    cause = before.diagnosis[0]
+    assert "udp.quality/b/local" in cause.explains
+    dead = replace(failed(codes.UDP_LOSS, "b", Direction.ROUND_TRIP, "lost"), check="udp.quality", started_at=NOW)
+    found = outcome(before, report([whole(), dead]), cause)
+    assert (found.verdict, "udp.loss" in found.why) == ("another cause", True)
+    assert outcome(before, report([whole(), whole("udp.quality")]), cause).verdict == "healed"
 
 
 def test_healed_is_said_of_what_is_gone_and_passes() -> None:
