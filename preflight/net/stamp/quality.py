@@ -135,11 +135,18 @@ class Quality:
             per_s, quicker, sessions = slower_s, combined(sessions), [slower]
             self.pace.slow_to(per_s)
             slower_s = slower_per_s(per_s)
+        if slower_s is None and not clean(combined(sessions), self._limits):
+            sessions = await self._lasting(peer, per_s, combined(sessions))
         sessions = await self._confirmed(peer, per_s, sessions)
         if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
             self.pace.slow_to(slower_s)
             return replace(combined(slow), quicker=combined(sessions))
         return replace(combined([*sessions, *slow]), quicker=quicker)
+
+    async def _lasting(self, peer: Peer, per_s: float, stats: StampStats) -> list[StampStats]:
+        """What is left of trouble at the slowest pace a moment later: other packets may have passed on a slow link."""
+        again = await self._session(peer, per_s, packets(per_s, SLOW_COUNT))
+        return [again] if made_by_load(stats, again, self._limits.jitter_ms) else [stats, again]
 
     async def _only_quickly(self, peer: Peer, per_s: float, stats: StampStats, slow: list[StampStats]) -> bool:
         """Whether nothing of what is certain at one pace happens at a slower one; takes more of those sessions.

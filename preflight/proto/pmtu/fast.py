@@ -26,7 +26,10 @@ UNKNOWN_LINK_S = 0.4
 """How long, at least, a burst may take until one was answered: nobody knows yet how slow the link is."""
 SHORTEST_GRACE_S, SHORTEST_DECIDING_GRACE_S = 0.001, 0.003
 """How long, at least, to wait for a late answer after the one that closes a burst."""
-SILENT_BURSTS = 3
+UNHEARD_S = (0.2, 1.0, 2.0)
+"""How long, at least, each of the first bursts waits for a peer that has not answered the search yet: other packets may
+wait in a queue now, whatever the round trip was before."""
+SILENT_BURSTS = len(UNHEARD_S)
 MAX_ROUNDS = 60
 MAX_SECONDS = 10.0
 
@@ -77,6 +80,8 @@ class PathMtuSearch(Core[PathMtu]):
     def _patience_s(self) -> float:
         """How long to wait for answers behind the last datagram of a burst."""
         wait_s: float = min(self._rtt.timeout * 2**self._silent, LONGEST_TIMEOUT_S)
+        if not self._exchange.heard:
+            wait_s = max(wait_s, UNHEARD_S[self._silent])
         unknown = not self._link_shown and not self._exchange.budget.limited
         large = any(not probe.greeting for probe in self._burst)
         return max(wait_s, UNKNOWN_LINK_S) if unknown and large else wait_s

@@ -107,6 +107,17 @@ def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], asked
     assert not more or (len(more) <= 4 and sessions[0].lost == 1)
 
 
+def test_at_the_slowest_pace_trouble_has_to_last() -> None:
+    """There is no slower session to compare it with, and packets of others may have passed for a moment."""
+    late, calm = session(direction(50), direction(50, late=40)), session(direction(50))
+    for sessions, bad in (([late, calm], False), ([late, late], True)):
+        path = Path(sessions)
+        measuring = quality(path)
+        measuring.pace.slow_to(10.0)
+        stats = asyncio.run(measuring._settled(PEER, 10.0, asyncio.run(path.stamp(PEER, count=50, interval_s=0.1))))
+        assert decided(PEER, stats) == bad
+
+
 def test_a_silent_responder_gets_few_packets() -> None:
     """In case it has started: then these are enough, for waiting costs more than they show."""
     path = Path([session(direction(SILENT_COUNT))], quiet=True)

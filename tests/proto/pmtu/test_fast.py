@@ -207,6 +207,14 @@ def test_who_knows_the_round_trip_waits_for_some_of_it(direction: OneWay) -> Non
     assert sorted(took)[54] <= 20 * 0.04
 
 
+@BOTH
+def test_a_round_trip_of_before_is_no_promise(direction: OneWay) -> None:
+    """Protects slow links: what waits in a full queue for a second now is not silence."""
+    for delay in (0.1, 0.4, 0.9):
+        found = network(direction, Link(up_to(1420), delay=delay), rtt_s=0.001).search(direction)
+        assert (found.outcome, found.fits) == (SearchOutcome.MEASURED, True)
+
+
 def test_port_unreachable_ends_the_search() -> None:
     """Protects the quick answer where nobody listens; once answers came the same error gives no verdict."""
     search = started("forward")
