@@ -18,7 +18,7 @@ def test_errors_about_a_peer_are_kept_until_it_answers() -> None:
 
 
 def test_an_answered_session_and_another_peer_stay_as_they_are() -> None:
-    """Protects who answers from what was said before, or about somebody else."""
+    """Protects who answers from what was said before, or about another peer."""
     refusals, answered = Refusals(), StampStats(3, 3)
     refusals.note(PEER, StampStats(3, 0, icmp_errors=ERRORS))
     assert refusals.completed(PEER, answered) is answered
