@@ -1,4 +1,4 @@
-"""The kernel and the firewall are asked why a connection does not come about."""
+"""The kernel and the firewall are asked why a connection fails."""
 
 import asyncio
 import subprocess
