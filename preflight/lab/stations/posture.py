@@ -90,7 +90,7 @@ def _is_committed(network: "Network") -> None:
 
 
 def _no_old_tls(setup: Setup) -> str | None:
-    return "Caddy cannot be told to speak TLS before 1.2" if setup.gateway == "caddy" else asks.needs_tls(setup)
+    return "Caddy does not speak TLS before 1.2" if setup.gateway == "caddy" else asks.needs_tls(setup)
 
 
 def _speaks_old_tls(network: "Network") -> None:
