@@ -1,4 +1,4 @@
-"""Asks this node's kernel and firewall why a connection is not made; it only reads, and tries once more."""
+"""Asks this node's kernel and firewall why a connection fails; it only reads, and tries once more."""
 
 import os
 from collections.abc import Awaitable, Callable

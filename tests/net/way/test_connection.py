@@ -1,4 +1,4 @@
-"""The kernel and the firewall are asked why a connection is not made."""
+"""The kernel and the firewall are asked why a connection fails."""
 
 import asyncio
 import subprocess
