@@ -117,7 +117,7 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
     if forward := await _forward_bytes(ctx, peer, echo.ceiling_bytes, port):
         return Alone(echo, forward, interface=interface)
     # Linux limits what it refuses: only a small packet behind the large ones shows that these did not come.
-    confirmed = await _forward_bytes(ctx, peer, SMALL_BYTES, port, tries=1)
+    confirmed = await _forward_bytes(ctx, peer, SMALL_BYTES, port)
     return Alone(echo, swallowed=REFUSALS_TRIED if confirmed else 0, interface=interface)
 
 
@@ -135,9 +135,12 @@ async def _has_responder(ctx: Context, peer: Peer) -> bool:
 
 
 async def _closed_port(ctx: Context, peer: Peer) -> int | None:
-    """A port of which the peer's host says that it is closed: traceroute's first, or the responder's where a firewall
-    lets in what is open only. None if it says so of neither.
+    """A port of which the peer's host says that it is closed: the responder's if it has said so in this run already,
+    else traceroute's first, or again the responder's where a firewall lets in what is open only. None if it says so of
+    neither.
     """
+    if ctx.net.path.refusals.closed(peer):
+        return peer.responder_port
     for port in (FIRST_PORT, peer.responder_port):
         if await _forward_bytes(ctx, peer, SMALL_BYTES, port, tries=1):
             return port

@@ -14,6 +14,7 @@ from preflight.model.facts import MtuSearchFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import StampStats
 from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.net.stamp.refusals import Refusals
 from preflight.settings.load import Settings
 from tests.kernel_says import by_the_tunnel
 from tests.sample_facts import sample
@@ -141,6 +142,9 @@ def test_measurements_and_evidence() -> None:
     assert result.evidence[0].data["unanswered"] == [1313, 1420]
 
 
+FIRST, RESPONDER = "small to 33434", "small to 862"
+
+
 class Path:
     """Replaces `ctx.net`: what answers at the peer, and what was asked."""
 
@@ -152,11 +156,17 @@ class Path:
         probes: bool = False,
         refuses_at: int = 0,
         closed_port: int = 33434,
+        said: bool = False,
+        spent: int = 0,
     ) -> None:
         self.echo_result, self.stamped, self.probed, self.refuses_at = echo, stamp, probes, refuses_at
         self.closed_port = closed_port
+        self.spent = spent
         self.asked: list[str] = []
         self.path = self.pmtu = self
+        self.refusals = Refusals()
+        if said:
+            self.refusals.note(B, StampStats(sent=1, answered=0, port_unreachable=True))
 
     def silent(self, peer: Peer) -> bool:
         """As PathProbes: nobody has asked before."""
@@ -180,11 +190,15 @@ class Path:
         return self.echo_result
 
     async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float, port: int) -> int:
-        """Like PathMtuProbes: one port is closed to small packets, and to large ones at this attempt."""
+        """Like PathMtuProbes: one port is closed to small packets, and to large ones at this attempt.
+
+        The host says nothing about the first `spent` small ones: other checks have had its errors.
+        """
         assert low == high
         self.asked.append("large" if high == 1420 else f"small to {port}")
         if high != 1420:
-            return high if port == self.closed_port else 0
+            spent = self.asked.count(f"small to {port}") <= self.spent
+            return high if port == self.closed_port and not spent else 0
         return high if self.asked.count("large") == self.refuses_at else 0
 
 
@@ -199,6 +213,15 @@ def measured(path: Path, *facts: Facts) -> Alone | None:
     net: Any = path
     alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net, {"b": facts}), B))
     return alone
+
+
+def test_a_port_that_was_called_closed_is_not_asked_for_again() -> None:
+    """Protects the proof where other checks have spent what the host says in a second: it is waited for at the end."""
+    path = Path(HOLE, closed_port=862, said=True, spent=2)
+    alone = measured(path)
+    assert alone is not None
+    assert alone.forward_dead
+    assert path.asked == ["echo", *["large"] * REFUSALS_TRIED, *[RESPONDER] * 3]
 
 
 def test_a_responder_tells_it_better() -> None:
@@ -222,9 +245,6 @@ def test_a_strange_reflector_is_no_responder() -> None:
     assert alone is not None
     assert (alone.echo, alone.interface) == (WHOLE, "wg0")
     assert path.asked == ["echo"]
-
-
-FIRST, RESPONDER = "small to 33434", "small to 862"
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,13 @@ class Refusals:
         if any(each.port_unreachable for each in sessions):
             self._closed.add(peer.address)
 
+    def closed(self, peer: Peer) -> bool:
+        """Whether the peer's host has said that nobody listens on the responder's port, without an answer since."""
+        return peer.address in self._closed
+
     def completed(self, peer: Peer, stats: StampStats) -> StampStats:
         """A session without an answer, with all that was said in this run since the last one."""
         if stats.answered:
             return stats
-        closed = stats.port_unreachable or peer.address in self._closed
+        closed = stats.port_unreachable or self.closed(peer)
         return replace(stats, port_unreachable=closed, icmp_errors=self._errors.get(peer.address, stats.icmp_errors))

@@ -13,7 +13,9 @@ def test_errors_about_a_peer_are_kept_until_it_answers() -> None:
     refusals, silent = Refusals(), StampStats(6, 0)
     refusals.note(PEER, StampStats(3, 0, icmp_errors=ERRORS, port_unreachable=True), silent)
     assert refusals.completed(PEER, silent) == StampStats(6, 0, icmp_errors=ERRORS, port_unreachable=True)
+    assert refusals.closed(PEER)
     refusals.note(PEER, StampStats(3, 1))
+    assert not refusals.closed(PEER)
     assert refusals.completed(PEER, silent) == silent
 
 
