@@ -22,9 +22,11 @@ from preflight.api import (
 from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayState, Withheld
 from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
+from preflight.proto.tunnel.reason_levers import let_alone, of_warning
 from preflight.proto.tunnel.silence import only_silence
 
 ROOTS = ("planet", "moon")
+_UNANSWERED = "no peer answers echoes or UDP in this run"
 SERVERS = {
     "tailscale": "tailscale netcheck   # is UDP open here, and does the control server answer?",
     "zerotier": "zerotier-cli peers   # the roots are PLANET and MOON; UDP 9993 must get out to them",
@@ -42,6 +44,7 @@ SERVERS = {
     timeout=5,
     codes=(
         codes.OVERLAY_OFFLINE,
+        codes.OVERLAY_NOT_AUTHORIZED,
         codes.OVERLAY_RELAY_UNREACHABLE,
         codes.OVERLAY_DNS_OVERWRITTEN,
         codes.OVERLAY_NAMES_NOT_ACCEPTED,
@@ -61,7 +64,9 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
         if not state.complaints:
             yield replace(_calm(state), aspect=state.interface or "")
         for complaint in state.complaints:
-            result = judge(state, complaint, silent=_silent(ctx, state), nameless=nameless)
+            overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
+            writer = ctx.net.dns.files("").signed if overwritten else ""
+            result = judge(state, complaint, silent=_silent(ctx, state), nameless=nameless, writer=writer)
             yield replace(result, aspect=f"{state.interface} {complaint.code}")
     if nameless:
         for state, withheld in await _withheld(ctx):
@@ -107,14 +112,22 @@ def _silent(ctx: Context, state: OverlayState) -> bool:
     return only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer)))
 
 
-def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: bool = False) -> Result:
-    """One complaint as a finding; silent: no peer of the tunnel answered; nameless: the control plane's name failed."""
+def judge(
+    state: OverlayState, complaint: Complaint, *, silent: bool, nameless: bool = False, writer: str = ""
+) -> Result:
+    """One complaint as a finding.
+
+    silent: no peer of the tunnel answered. nameless: the control plane's name failed. writer: who has overwritten the
+    list of resolvers, by what stands in it.
+    """
     code = codes.ALL[complaint.code]
-    message, remedies = f"{state.product} on {state.interface}: {complaint.said}", _remedies(state, complaint)
+    by = f"; the file says that {writer} wrote it" if writer not in ("", state.product) else ""
+    message = f"{state.product} on {state.interface}: {complaint.said}{by}"
+    remedies = _remedies(state, complaint, writer)
     borne_out = ""
     if silent and _cuts(state, complaint):
-        borne_out = f"no peer answers in this run{_no_path(state)}"
-    elif nameless and code == codes.OVERLAY_DNS_OVERWRITTEN:
+        borne_out = f"{_UNANSWERED}{_no_path(state)}"
+    elif nameless and complaint.names:
         borne_out = "the control plane's name is not found"
     if not borne_out:
         return warned(code, NODE, Direction.LOCAL, message, remedies=remedies)
@@ -123,7 +136,12 @@ def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: 
 
 
 def _cuts(state: OverlayState, complaint: Complaint) -> bool:
-    """Whether it accounts for silent peers: direct paths go on, and these products keep them only while they work."""
+    """Whether it accounts for silent peers: direct paths go on, and these products keep them only while they work.
+
+    Who is no member any more loses those too, after a while.
+    """
+    if complaint.code == codes.OVERLAY_NOT_AUTHORIZED.slug:
+        return complaint.cuts
     members = (peer for peer in state.peers if peer.name not in ROOTS)
     if state.product in ("tailscale", "zerotier") and any(member.endpoint is not None for member in members):
         return False
@@ -138,16 +156,15 @@ def _no_path(state: OverlayState) -> str:
     return f": there is no direct path, and the relay {' or '.join(relays)} carries nothing"
 
 
-def _remedies(state: OverlayState, complaint: Complaint) -> Remedies:
+def _remedies(state: OverlayState, complaint: Complaint, writer: str) -> Remedies:
     """The product's own lever; where the daemon only says that it is cut off, what shows more."""
+    if (known := of_warning(state, complaint.said)) is not None:
+        return known
     if complaint.code == "overlay.routes-not-accepted":
         return tailscale_takes(state, "accept-routes")
     if complaint.code == "overlay.exit-node-gone":
         return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":
-        return look(
-            "ls -l /etc/resolv.conf; head -n 3 /etc/resolv.conf   # which program writes it? systemd-resolved lets "
-            "several share it",
-        )
+        return let_alone(writer)
     command = SERVERS.get(state.product)
     return look(command, root=True) if command is not None and complaint.code == "overlay.offline" else ()

@@ -46,15 +46,8 @@ def _remedies(state: OverlayState, slug: str) -> Remedies:
         ("wireguard", "overlay.daemon-down"): heal(lambda: WgQuick(interface=interface, again=True)),
         ("wireguard", "overlay.no-address"): address,
         ("generic", "overlay.no-address"): address,
-        ("nebula", "overlay.daemon-down"): heal(lambda: ServiceRestart(service="nebula")),
-        ("nebula", "overlay.key-expired"): by_hand(
-            "Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True
-        ),
-        ("nebula", "overlay.not-authorized"): by_hand(
-            "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
-        ),
     }
-    by_product = {"tailscale": levers.tailscale, "zerotier": levers.zerotier}.get(product)
+    by_product = {"tailscale": levers.tailscale, "zerotier": levers.zerotier, "nebula": levers.nebula}.get(product)
     return by_product(state, slug) if by_product is not None else known.get((product, slug), ())
 
 

@@ -16,7 +16,7 @@ from preflight.proto.control.url import parse_control_url
 
 TAILNET = OverlayState("tailscale", "tailscale0", up=True, mtu=1280)
 OFFLINE = Complaint("overlay.offline", "the control server does not see this node", cuts=True)
-OVERWRITTEN = Complaint("overlay.dns-overwritten", "/etc/resolv.conf overwritten")
+OVERWRITTEN = Complaint("overlay.dns-overwritten", "/etc/resolv.conf overwritten", names=True)
 ROUTES = Complaint("overlay.routes-not-accepted", "some peers are advertising routes")
 
 
@@ -24,7 +24,7 @@ ROUTES = Complaint("overlay.routes-not-accepted", "some peers are advertising ro
     ("complaint", "silent", "nameless", "status", "words"),
     [
         (OFFLINE, False, False, Status.WARN, "tailscale on tailscale0: the control server does not see this node"),
-        (OFFLINE, True, False, Status.FAIL, "; no peer answers in this run"),
+        (OFFLINE, True, False, Status.FAIL, "; no peer answers echoes or UDP in this run"),
         (OVERWRITTEN, True, False, Status.WARN, "/etc/resolv.conf overwritten"),
         (OVERWRITTEN, False, True, Status.FAIL, "; the control plane's name is not found"),
         (ROUTES, True, True, Status.WARN, "advertising routes"),
@@ -56,7 +56,7 @@ def test_a_relay_that_is_the_only_path_fails_with_it() -> None:
     result = judge(state, gone, silent=True)
     assert result.status is Status.FAIL
     assert result.message.endswith(
-        "no peer answers in this run: there is no direct path, and the relay lab carries nothing"
+        "no peer answers echoes or UDP in this run: there is no direct path, and the relay lab carries nothing"
     )
 
 
@@ -106,3 +106,25 @@ def test_the_names_of_a_network() -> None:
     network = replace(TAILNET, product="zerotier", interface="zt0", network="cccccccc03cbed70")
     result = judge_names(network, Withheld("lab.example", "cccccccc03cbed70"))
     assert result.remedy == "zerotier-cli set cccccccc03cbed70 allowDNS=1"
+
+
+def test_who_wrote_the_resolvers_is_in_the_sentence() -> None:
+    """By what stands in the file; the daemon's own name there would say that nothing is overwritten."""
+    by = judge(TAILNET, OVERWRITTEN, silent=False, nameless=True, writer="NetworkManager")
+    assert "; the file says that NetworkManager wrote it; the control plane's name is not found" in by.message
+    assert "wrote it" not in judge(TAILNET, OVERWRITTEN, silent=False, writer="tailscale").message
+
+
+def test_a_membership_that_ended_takes_direct_paths_too() -> None:
+    """Unlike a server that is away."""
+    locked = Complaint("overlay.not-authorized", "this node is locked out", cuts=True)
+    direct = replace(TAILNET, peers=(OverlayPeer(key="k", name="nb", endpoint="192.0.2.2:41641"),))
+    assert judge(direct, locked, silent=True).status is Status.FAIL
+    assert judge(direct, locked, silent=False).status is Status.WARN
+
+
+def test_a_warning_about_names_fails_where_a_name_is_not_found() -> None:
+    """It explains nothing else."""
+    names = Complaint("overlay.unhealthy", "Tailscale can't reach the configured DNS servers", names=True)
+    assert judge(TAILNET, names, silent=True).status is Status.WARN
+    assert judge(TAILNET, names, silent=False, nameless=True).status is Status.FAIL
