@@ -118,7 +118,7 @@ def judge(
     """One complaint as a finding.
 
     silent: no peer of the tunnel answered. nameless: the control plane's name failed. writer: who has overwritten the
-    list of resolvers, by what stands in it.
+    list of resolvers, by the comment in it.
     """
     code = codes.ALL[complaint.code]
     by = f"; the file says that {writer} wrote it" if writer not in ("", state.product) else ""
@@ -138,7 +138,7 @@ def judge(
 def _cuts(state: OverlayState, complaint: Complaint) -> bool:
     """Whether it accounts for silent peers: direct paths go on, and these products keep them only while they work.
 
-    Who is no member any more loses those too, after a while.
+    A node whose membership has ended loses those too, after a while.
     """
     if complaint.code == codes.OVERLAY_NOT_AUTHORIZED.slug:
         return complaint.cuts

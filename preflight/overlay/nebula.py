@@ -112,7 +112,7 @@ def state_from(
 
 
 def _without_interface(name: str, peers: tuple[OverlayPeer, ...] | None, unreadable: str | None) -> OverlayState:
-    """A member that carries nothing of its own, such as a lighthouse that does nothing else."""
+    """A member whose programs send nothing through it, such as a host that is only a lighthouse."""
     return OverlayState(
         product="nebula",
         interface=name,

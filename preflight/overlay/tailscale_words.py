@@ -45,7 +45,7 @@ _NO_FAULT = re.compile(
     r"|Tailscale SSH|local log is misconfigured|stored in-memory|SELinux label|Docker was detected",
     re.IGNORECASE,
 )
-"""What is no fault of the way to peers: news of the product, and warnings about its further services."""
+"""What does not concern the way to peers: news of the product, and warnings about its further services."""
 _STARTING = "its state is Starting: it has reached neither a relay nor a peer yet"
 _UNSEEN = "the control server does not see this node: the connection is cut, or the node was deleted there"
 

@@ -109,7 +109,7 @@ def test_the_names_of_a_network() -> None:
 
 
 def test_who_wrote_the_resolvers_is_in_the_sentence() -> None:
-    """By what stands in the file; the daemon's own name there would say that nothing is overwritten."""
+    """By the comment in the file; the daemon's own name there would say that nothing is overwritten."""
     by = judge(TAILNET, OVERWRITTEN, silent=False, nameless=True, writer="NetworkManager")
     assert "; the file says that NetworkManager wrote it; the control plane's name is not found" in by.message
     assert "wrote it" not in judge(TAILNET, OVERWRITTEN, silent=False, writer="tailscale").message

@@ -136,7 +136,7 @@ CLOCK_MS = zerotier_sample("live2/healthy.info")["clock"]
 
 
 def path(address: str, heard_ms: int, sent_ms: int, **more: Any) -> dict[str, Any]:
-    """A path as the service tells it; times in milliseconds before now, 0 of `heard_ms` means never."""
+    """A path as the service reports it; times in milliseconds before now, 0 of `heard_ms` means never."""
     times = {"lastReceive": CLOCK_MS - heard_ms if heard_ms else 0, "lastSend": CLOCK_MS - sent_ms}
     return {
         "active": True,

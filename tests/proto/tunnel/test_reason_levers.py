@@ -1,4 +1,4 @@
-"""What is to be done about a reason in a daemon's words: the line that fits it, and nothing for other words."""
+"""What to do about a reason in a daemon's words: the line that fits it, and nothing for other words."""
 
 from dataclasses import replace
 
