@@ -1,5 +1,6 @@
 """What does the overlay's daemon itself say is wrong with this node?"""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -26,7 +27,8 @@ from preflight.proto.tunnel.reason_levers import let_alone, of_warning
 from preflight.proto.tunnel.silence import only_silence
 
 ROOTS = ("planet", "moon")
-_UNANSWERED = "no peer answers echoes or UDP in this run"
+MOST, CONNECTED_S = 6, 1.2
+"""How many peers are asked by TCP; a connection that is not answered the first time is tried again after a second."""
 SERVERS = {
     "tailscale": "tailscale netcheck   # is UDP open here, and does the control server answer?",
     "zerotier": "zerotier-cli peers   # the roots are PLANET and MOON; UDP 9993 must get out to them",
@@ -54,19 +56,22 @@ SERVERS = {
     ),
 )
 async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Reads the complaints in the state of the run's tunnels; it sends nothing.
+    """Reads the complaints in the state of the run's tunnels.
 
     A complaint is about the past. It is a warning, and a failure where this run bears it out: no peer of that tunnel
     answered anything, or the control plane's name was not found while name resolution is what the complaint is about.
+    Where no peer answered echoes or UDP it tries TCP to the responder's port of a few: that may pass where a policy
+    drops the rest.
     """
     nameless = any(not each.addresses for each in ctx.facts(facts.NameFacts, CONTROL))
     for state in ctx.tunnels:
         if not state.complaints:
             yield replace(_calm(state), aspect=state.interface or "")
+        silent = any(_cuts(state, each) for each in state.complaints) and await _silent(ctx, state)
         for complaint in state.complaints:
             overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
             writer = ctx.net.dns.files("").signed if overwritten else ""
-            result = judge(state, complaint, silent=_silent(ctx, state), nameless=nameless, writer=writer)
+            result = judge(state, complaint, silent=silent, nameless=nameless, writer=writer)
             yield replace(result, aspect=f"{state.interface} {complaint.code}")
     if nameless:
         for state, withheld in await _withheld(ctx):
@@ -105,11 +110,14 @@ def _calm(state: OverlayState) -> Result:
     return passed(NODE, Direction.LOCAL, f"{state.product} says nothing of {state.interface} that is wrong")
 
 
-def _silent(ctx: Context, state: OverlayState) -> bool:
-    """Whether this run asked peers of the tunnel, and none of them answered anything."""
-    peers = [peer.target for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
-    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer))
-    return only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer)))
+async def _silent(ctx: Context, state: OverlayState) -> bool:
+    """Whether this run asked peers of the tunnel, and none of them answered anything, TCP included."""
+    peers = [peer for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
+    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer.target))
+    if not only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer.target))):
+        return False
+    asked = (ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S) for peer in peers[:MOST])
+    return all(each.outcome not in ("open", "refused") for each in await asyncio.gather(*asked))
 
 
 def judge(
@@ -126,7 +134,7 @@ def judge(
     remedies = _remedies(state, complaint, writer)
     borne_out = ""
     if silent and _cuts(state, complaint):
-        borne_out = f"{_UNANSWERED}{_no_path(state)}"
+        borne_out = f"no peer answers in this run{_no_path(state)}"
     elif nameless and complaint.names:
         borne_out = "the control plane's name is not found"
     if not borne_out:
@@ -151,7 +159,7 @@ def _cuts(state: OverlayState, complaint: Complaint) -> bool:
 def _no_path(state: OverlayState) -> str:
     """Which paths carry nothing, where the product knows them."""
     relays = sorted({peer.relay for peer in state.peers if peer.relay is not None})
-    if not relays:
+    if not relays or any(peer.endpoint is not None for peer in state.peers if peer.name not in ROOTS):
         return ""
     return f": there is no direct path, and the relay {' or '.join(relays)} carries nothing"
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from preflight_checks.overlay_health import judge, judge_names, overlay_health
 
-from preflight.api import Result, Status
+from preflight.api import Peer, Result, Status
 from preflight.model.complaint import Complaint
-from preflight.model.facts import NameFacts
+from preflight.model.facts import EchoFacts, NameFacts
 from preflight.model.overlay import OverlayPeer, OverlayState, Withheld
 from preflight.proto.control.url import parse_control_url
+from tests.sample_facts import sample
 
 TAILNET = OverlayState("tailscale", "tailscale0", up=True, mtu=1280)
 OFFLINE = Complaint("overlay.offline", "the control server does not see this node", cuts=True)
@@ -24,7 +25,7 @@ ROUTES = Complaint("overlay.routes-not-accepted", "some peers are advertising ro
     ("complaint", "silent", "nameless", "status", "words"),
     [
         (OFFLINE, False, False, Status.WARN, "tailscale on tailscale0: the control server does not see this node"),
-        (OFFLINE, True, False, Status.FAIL, "; no peer answers echoes or UDP in this run"),
+        (OFFLINE, True, False, Status.FAIL, "; no peer answers in this run"),
         (OVERWRITTEN, True, False, Status.WARN, "/etc/resolv.conf overwritten"),
         (OVERWRITTEN, False, True, Status.FAIL, "; the control plane's name is not found"),
         (ROUTES, True, True, Status.WARN, "advertising routes"),
@@ -56,7 +57,7 @@ def test_a_relay_that_is_the_only_path_fails_with_it() -> None:
     result = judge(state, gone, silent=True)
     assert result.status is Status.FAIL
     assert result.message.endswith(
-        "no peer answers echoes or UDP in this run: there is no direct path, and the relay lab carries nothing"
+        "no peer answers in this run: there is no direct path, and the relay lab carries nothing"
     )
 
 
@@ -128,3 +129,29 @@ def test_a_warning_about_names_fails_where_a_name_is_not_found() -> None:
     names = Complaint("overlay.unhealthy", "Tailscale can't reach the configured DNS servers", names=True)
     assert judge(TAILNET, names, silent=True).status is Status.WARN
     assert judge(TAILNET, names, silent=False, nameless=True).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("open", Status.WARN), ("refused", Status.WARN), ("timeout", Status.FAIL)]
+)
+def test_a_peer_that_answers_only_tcp_is_not_silent(outcome: str, status: Status) -> None:
+    """Then something behind the session drops the rest, and the daemon's servers are not why."""
+    peer = Peer("100.64.0.2", "nb")
+
+    async def connect(address: str, port: int, timeout_s: float) -> Any:
+        assert (address, port) == (peer.address, peer.responder_port)
+        return SimpleNamespace(outcome=outcome)
+
+    context: Any = SimpleNamespace(
+        tunnels=(replace(TAILNET, complaints=(OFFLINE,)),),
+        overlay=TAILNET,
+        peers=(peer,),
+        tunnel=lambda _: TAILNET.interface,
+        net=SimpleNamespace(tcp=SimpleNamespace(connect=connect)),
+        facts=lambda kind, _: (sample(EchoFacts, sent=4, received=0),) if kind is EchoFacts else (),
+    )
+
+    async def results() -> list[Result]:
+        return [each async for each in overlay_health.function(context)]
+
+    assert [each.status for each in asyncio.run(results())] == [status]

@@ -5,13 +5,17 @@ The words are those of the daemons' own sources.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from preflight_checks import overlay_interface
 
-from preflight.api import Peer
+from preflight.api import Peer, Status
+from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
 from preflight.overlay import nebula, tailscale, zerotier
+from preflight.overlay.read import choose
 from tests.overlay.replay.fake_daemon import tailscale_now
 from tests.overlay.test_sample_causes import (
     LIGHTHOUSE,
@@ -287,3 +291,38 @@ def test_why_nebula_would_not_start(log: str, why: str | None) -> None:
     """Its own test names the entry; the rest of the log repeats the configuration, with its keys, and is left out."""
     said = nebula.refusal(log)
     assert (said.partition("configuration: ")[2] if said else None) == why
+
+
+def test_a_key_that_will_expire_is_in_the_line_that_passes() -> None:
+    """No trouble yet, and a date to know; of one that is past, with sessions that go on, nothing is said as if it came."""
+    for expiry, said in (("2026-12-01T01:10:00Z", True), ("2026-11-27T00:00:00Z", False)):
+        status = json.loads((SAMPLES / "tailscale/live2/status-healthy.json").read_text(encoding="utf-8"))
+        status["Self"] |= {"KeyExpiry": expiry}
+        moved = tailscale_now(status, NOW_UNIX_S)
+        moved["Self"]["KeyExpiry"] = expiry
+        result = overlay_interface.judge(tailscale.parse_status(moved, TUN, NOW_UNIX_S), TUN, None)
+        assert result.status is Status.PASS
+        assert ("its key expires at" in result.message) is said
+
+
+def both() -> tuple[OverlayState, OverlayState, list[Link]]:
+    """A node that runs Tailscale and ZeroTier, as each was recorded."""
+    info, networks, peers = (zerotier_sample(f"live2/healthy.{w}") for w in ("info", "listnetworks", "listpeers"))
+    links = [*TUN, device(networks[0]["portDeviceName"], *networks[0]["assignedAddresses"])]
+    (network,) = zerotier.parse(info, networks, peers, links)
+    return tailnet(), network, links
+
+
+@pytest.mark.parametrize(("address", "product"), [("100.64.0.2", "tailscale"), ("10.88.0.31", "zerotier")])
+def test_two_products_at_once(address: str, product: str) -> None:
+    """The peer decides which is meant, and the other is not left out in silence."""
+    *states, links = both()
+    chosen = choose(states, [address])
+    assert chosen is not None and chosen.product == product
+    (other,) = (each for each in states if each is not chosen)
+    whole = replace(chosen, further=(other,))
+    result = overlay_interface.judge(whole, links, None, used=(whole,))
+    assert f"ignores the other overlays of this node: {other.product} on {other.interface}" in result.message
+    holds(first_cause(whole, Peer(address, "nb"), links, NOW_UNIX_S, silent=False), None)
+    assert whole.tunnel_for("100.64.0.2").product == "tailscale"
+    assert whole.tunnel_for("10.88.0.31").product == "zerotier"

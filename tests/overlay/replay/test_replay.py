@@ -61,7 +61,7 @@ DROPS = 'iifname "{device}" drop'
     [
         ("tailscale", "aclnone", {}, True, "overlay.policy-drop", "tailscale reaches nb at 10.231.2.1:41641"),
         ("tailscale", "clone", {}, True, "overlay.duplicate-key", "no handshake of the session is answered"),
-        ("tailscale", "derpdown_noudp", {}, True, "overlay.offline", "no peer answers echoes or UDP in this run"),
+        ("tailscale", "derpdown_noudp", {}, True, "overlay.offline", "no peer answers in this run"),
         (
             "tailscale",
             "userspace",
