@@ -26,6 +26,7 @@ from preflight.overlay.nebula_policy import out_policy
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
+SUFFIXES = (".yml", ".yaml")
 DEFAULT_INTERFACE = "nebula1"
 AUTHORITY_ENDED = "the certificate of the authority that signed this node's expired at"
 FOREIGN = "no authority in this node's pki.ca signed the certificate"
@@ -55,7 +56,15 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
 
 
 def _file() -> Path | None:
-    return next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
+    """The configuration under the usual name, else the only one of the folder: units of systemd name it by network."""
+    usual = next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
+    if usual is not None:
+        return usual
+    try:
+        others = [each for each in FOLDER.iterdir() if each.suffix in SUFFIXES]
+    except OSError:
+        return None
+    return others[0] if len(others) == 1 else None
 
 
 def configuration() -> tuple[Mapping[str, Any], str]:

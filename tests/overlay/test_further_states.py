@@ -3,9 +3,11 @@
 The words are those of the daemons' own sources.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -294,7 +296,7 @@ def test_why_nebula_would_not_start(log: str, why: str | None) -> None:
 
 
 def test_a_key_that_will_expire_is_in_the_line_that_passes() -> None:
-    """No trouble yet, and a date to know; of one that is past, with sessions that go on, nothing is said as if it came."""
+    """No trouble yet, and a date to know; nothing is said of one that is past, where sessions go on, as if it came."""
     for expiry, said in (("2026-12-01T01:10:00Z", True), ("2026-11-27T00:00:00Z", False)):
         status = json.loads((SAMPLES / "tailscale/live2/status-healthy.json").read_text(encoding="utf-8"))
         status["Self"] |= {"KeyExpiry": expiry}
@@ -318,7 +320,8 @@ def test_two_products_at_once(address: str, product: str) -> None:
     """The peer decides which is meant, and the other is not left out in silence."""
     *states, links = both()
     chosen = choose(states, [address])
-    assert chosen is not None and chosen.product == product
+    assert chosen is not None
+    assert chosen.product == product
     (other,) = (each for each in states if each is not chosen)
     whole = replace(chosen, further=(other,))
     result = overlay_interface.judge(whole, links, None, used=(whole,))
@@ -326,3 +329,26 @@ def test_two_products_at_once(address: str, product: str) -> None:
     holds(first_cause(whole, Peer(address, "nb"), links, NOW_UNIX_S, silent=False), None)
     assert whole.tunnel_for("100.64.0.2").product == "tailscale"
     assert whole.tunnel_for("10.88.0.31").product == "zerotier"
+
+
+@pytest.mark.parametrize(
+    ("files", "taken"),
+    [
+        (["config.yml", "lab.yml"], "config.yml"),
+        (["lab.yml", "ca.crt"], "lab.yml"),
+        (["lab.yml", "home.yml"], None),
+        ([], None),
+    ],
+)
+def test_a_configuration_with_the_name_of_its_network(
+    files: list[str], taken: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unit nebula@lab reads lab.yml; of several it is not known which one runs."""
+    for name in files:
+        (tmp_path / name).write_text("tun: {dev: neb0}\n", encoding="utf-8")
+    monkeypatch.setattr(nebula, "FOLDER", tmp_path)
+    if taken is None:
+        assert asyncio.run(nebula.read([])) == []
+        return
+    config, file = nebula.configuration()
+    assert (config, Path(file).name) == ({"tun": {"dev": "neb0"}}, taken)

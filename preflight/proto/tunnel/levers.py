@@ -1,6 +1,7 @@
 """The levers of products whose members must be admitted, by what is wrong with this node's membership; pure."""
 
 import re
+from pathlib import PurePosixPath
 
 from preflight.model.fix import ServiceRestart, TailscaleTakes, ZeroTierTakes
 from preflight.model.overlay import OverlayState
@@ -128,7 +129,7 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
     if slug == "overlay.key-expired" and "clock" in said:
         return look("date -u   # the right time? If it is, sign another certificate with `nebula-cert sign`")
     known = {
-        "overlay.daemon-down": heal(lambda: ServiceRestart(service="nebula")),
+        "overlay.daemon-down": _nebula_again(state),
         "overlay.down": by_hand("Take tun.disabled out of its configuration, or test from a member with an interface."),
         "overlay.key-expired": by_hand("Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True),
         "overlay.not-authorized": by_hand(
@@ -136,3 +137,11 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
         ),
     }
     return known.get(slug, ())
+
+
+def _nebula_again(state: OverlayState) -> Remedies:
+    """Its unit is named by the network where the configuration is."""
+    network = PurePosixPath(state.policy.file).stem if state.policy is not None else "config"
+    if network == "config":
+        return heal(lambda: ServiceRestart(service="nebula"))
+    return by_hand(f"systemctl restart nebula@{network}", root=True)

@@ -7,6 +7,7 @@ import pytest
 
 from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayState
+from preflight.model.product_policy import OutPolicy
 from preflight.model.remedy import as_text
 from preflight.proto.tunnel import levers
 
@@ -83,3 +84,9 @@ def test_nebula(slug: str, said: str, line: str) -> None:
     """A restart heals no configuration, and a new certificate no authority that has expired."""
     state = OverlayState("nebula", "neb0", up=False, mtu=None, health=(said,))
     assert line in (as_text(levers.nebula(state, slug)) or "")
+
+
+def test_a_unit_that_is_named_by_its_network() -> None:
+    """A restart of another unit heals nothing."""
+    state = OverlayState("nebula", "neb0", up=False, mtu=None, policy=OutPolicy("/etc/nebula/lab.yml", ()))
+    assert as_text(levers.nebula(state, "overlay.daemon-down")) == "systemctl restart nebula@lab"
