@@ -1,5 +1,6 @@
 """What does the overlay's daemon itself say is wrong with this node?"""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -22,9 +23,12 @@ from preflight.api import (
 from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayState, Withheld
 from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
+from preflight.proto.tunnel.reason_levers import let_alone, of_warning
 from preflight.proto.tunnel.silence import only_silence
 
 ROOTS = ("planet", "moon")
+MOST, CONNECTED_S = 6, 1.2
+"""How many peers are asked by TCP; a connection that is not answered the first time is tried again after a second."""
 SERVERS = {
     "tailscale": "tailscale netcheck   # is UDP open here, and does the control server answer?",
     "zerotier": "zerotier-cli peers   # the roots are PLANET and MOON; UDP 9993 must get out to them",
@@ -42,6 +46,7 @@ SERVERS = {
     timeout=5,
     codes=(
         codes.OVERLAY_OFFLINE,
+        codes.OVERLAY_NOT_AUTHORIZED,
         codes.OVERLAY_RELAY_UNREACHABLE,
         codes.OVERLAY_DNS_OVERWRITTEN,
         codes.OVERLAY_NAMES_NOT_ACCEPTED,
@@ -51,17 +56,22 @@ SERVERS = {
     ),
 )
 async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Reads the complaints in the state of the run's tunnels; it sends nothing.
+    """Reads the complaints in the state of the run's tunnels.
 
     A complaint is about the past. It is a warning, and a failure where this run bears it out: no peer of that tunnel
     answered anything, or the control plane's name was not found while name resolution is what the complaint is about.
+    Where no peer answered echoes or UDP it tries TCP to the responder's port of a few: that may pass where a policy
+    drops the rest.
     """
     nameless = any(not each.addresses for each in ctx.facts(facts.NameFacts, CONTROL))
     for state in ctx.tunnels:
         if not state.complaints:
             yield replace(_calm(state), aspect=state.interface or "")
+        silent = any(_cuts(state, each) for each in state.complaints) and await _silent(ctx, state)
         for complaint in state.complaints:
-            result = judge(state, complaint, silent=_silent(ctx, state), nameless=nameless)
+            overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
+            writer = ctx.net.dns.files("").signed if overwritten else ""
+            result = judge(state, complaint, silent=silent, nameless=nameless, writer=writer)
             yield replace(result, aspect=f"{state.interface} {complaint.code}")
     if nameless:
         for state, withheld in await _withheld(ctx):
@@ -100,21 +110,32 @@ def _calm(state: OverlayState) -> Result:
     return passed(NODE, Direction.LOCAL, f"{state.product} says nothing of {state.interface} that is wrong")
 
 
-def _silent(ctx: Context, state: OverlayState) -> bool:
-    """Whether this run asked peers of the tunnel, and none of them answered anything."""
-    peers = [peer.target for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
-    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer))
-    return only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer)))
+async def _silent(ctx: Context, state: OverlayState) -> bool:
+    """Whether this run asked peers of the tunnel, and none of them answered anything, TCP included."""
+    peers = [peer for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
+    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer.target))
+    if not only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer.target))):
+        return False
+    asked = (ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S) for peer in peers[:MOST])
+    return all(each.outcome not in ("open", "refused") for each in await asyncio.gather(*asked))
 
 
-def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: bool = False) -> Result:
-    """One complaint as a finding; silent: no peer of the tunnel answered; nameless: the control plane's name failed."""
+def judge(
+    state: OverlayState, complaint: Complaint, *, silent: bool, nameless: bool = False, writer: str = ""
+) -> Result:
+    """One complaint as a finding.
+
+    silent: no peer of the tunnel answered. nameless: the control plane's name failed. writer: who has overwritten the
+    list of resolvers, by the comment in it.
+    """
     code = codes.ALL[complaint.code]
-    message, remedies = f"{state.product} on {state.interface}: {complaint.said}", _remedies(state, complaint)
+    by = f"; the file says that {writer} wrote it" if writer not in ("", state.product) else ""
+    message = f"{state.product} on {state.interface}: {complaint.said}{by}"
+    remedies = _remedies(state, complaint, writer)
     borne_out = ""
     if silent and _cuts(state, complaint):
         borne_out = f"no peer answers in this run{_no_path(state)}"
-    elif nameless and code == codes.OVERLAY_DNS_OVERWRITTEN:
+    elif nameless and complaint.names:
         borne_out = "the control plane's name is not found"
     if not borne_out:
         return warned(code, NODE, Direction.LOCAL, message, remedies=remedies)
@@ -123,7 +144,12 @@ def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: 
 
 
 def _cuts(state: OverlayState, complaint: Complaint) -> bool:
-    """Whether it accounts for silent peers: direct paths go on, and these products keep them only while they work."""
+    """Whether it accounts for silent peers: direct paths go on, and these products keep them only while they work.
+
+    A node whose membership has ended loses those too, after a while.
+    """
+    if complaint.code == codes.OVERLAY_NOT_AUTHORIZED.slug:
+        return complaint.cuts
     members = (peer for peer in state.peers if peer.name not in ROOTS)
     if state.product in ("tailscale", "zerotier") and any(member.endpoint is not None for member in members):
         return False
@@ -133,21 +159,20 @@ def _cuts(state: OverlayState, complaint: Complaint) -> bool:
 def _no_path(state: OverlayState) -> str:
     """Which paths carry nothing, where the product knows them."""
     relays = sorted({peer.relay for peer in state.peers if peer.relay is not None})
-    if not relays:
+    if not relays or any(peer.endpoint is not None for peer in state.peers if peer.name not in ROOTS):
         return ""
     return f": there is no direct path, and the relay {' or '.join(relays)} carries nothing"
 
 
-def _remedies(state: OverlayState, complaint: Complaint) -> Remedies:
+def _remedies(state: OverlayState, complaint: Complaint, writer: str) -> Remedies:
     """The product's own lever; where the daemon only says that it is cut off, what shows more."""
+    if (known := of_warning(state, complaint.said)) is not None:
+        return known
     if complaint.code == "overlay.routes-not-accepted":
         return tailscale_takes(state, "accept-routes")
     if complaint.code == "overlay.exit-node-gone":
         return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":
-        return look(
-            "ls -l /etc/resolv.conf; head -n 3 /etc/resolv.conf   # which program writes it? systemd-resolved lets "
-            "several share it",
-        )
+        return let_alone(writer)
     command = SERVERS.get(state.product)
     return look(command, root=True) if command is not None and complaint.code == "overlay.offline" else ()

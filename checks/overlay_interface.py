@@ -46,15 +46,8 @@ def _remedies(state: OverlayState, slug: str) -> Remedies:
         ("wireguard", "overlay.daemon-down"): heal(lambda: WgQuick(interface=interface, again=True)),
         ("wireguard", "overlay.no-address"): address,
         ("generic", "overlay.no-address"): address,
-        ("nebula", "overlay.daemon-down"): heal(lambda: ServiceRestart(service="nebula")),
-        ("nebula", "overlay.key-expired"): by_hand(
-            "Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True
-        ),
-        ("nebula", "overlay.not-authorized"): by_hand(
-            "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
-        ),
     }
-    by_product = {"tailscale": levers.tailscale, "zerotier": levers.zerotier}.get(product)
+    by_product = {"tailscale": levers.tailscale, "zerotier": levers.zerotier, "nebula": levers.nebula}.get(product)
     return by_product(state, slug) if by_product is not None else known.get((product, slug), ())
 
 
@@ -179,9 +172,17 @@ def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignor
         message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
         return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
-    message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}"
+    message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_expiry(state)}"
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
     return passed(NODE, Direction.LOCAL, message + others, **_reported(state, ignored))
+
+
+def _expiry(state: OverlayState) -> str:
+    """When the key ends, unless the product says that it has, and that sessions go on."""
+    if not state.key_expires_unix_s or any("expired" in each for each in state.health):
+        return ""
+    what = "certificate" if state.product == "nebula" else "key"
+    return f"; its {what} expires at {utc(state.key_expires_unix_s)}"
 
 
 def _unaddressed(state: OverlayState) -> str:

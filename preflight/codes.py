@@ -60,7 +60,9 @@ OVERLAY_DAEMON_DOWN = Code("overlay.daemon-down", "The overlay's daemon is not r
 OVERLAY_NO_ADDRESS = Code("overlay.no-address", "The overlay interface has no address")
 OVERLAY_LOGGED_OUT = Code("overlay.logged-out", "This node is logged out of the overlay")
 OVERLAY_KEY_EXPIRED = Code("overlay.key-expired", "The node's overlay key or certificate has expired")
-OVERLAY_NOT_AUTHORIZED = Code("overlay.not-authorized", "The overlay has not authorised this node")
+OVERLAY_NOT_AUTHORIZED = Code(
+    "overlay.not-authorized", "The overlay has not authorised this node", Severity.WARN_OR_FAIL
+)
 OVERLAY_NOT_JOINED = Code("overlay.not-joined", "The overlay's daemon runs, and this node is in no network of it")
 OVERLAY_OFFLINE = Code("overlay.offline", "The overlay's own servers do not see this node", Severity.WARN_OR_FAIL)
 OVERLAY_RELAY_UNREACHABLE = Code(
@@ -74,7 +76,7 @@ OVERLAY_ROUTES_NOT_ACCEPTED = Code(
     "overlay.routes-not-accepted", "Peers announce networks that this node does not take", Severity.WARN
 )
 OVERLAY_EXIT_NODE_GONE = Code("overlay.exit-node-gone", "The chosen exit node does not offer to be one", Severity.WARN)
-OVERLAY_UNHEALTHY = Code("overlay.unhealthy", "The overlay's daemon has a complaint", Severity.WARN)
+OVERLAY_UNHEALTHY = Code("overlay.unhealthy", "The overlay's daemon has a complaint", Severity.WARN_OR_FAIL)
 OVERLAY_POLICY_DROP = Code(
     "overlay.policy-drop", "The session with the peer lives, and what goes through it is dropped"
 )

@@ -248,7 +248,7 @@ RULES: tuple[Rule, ...] = (
         )
         for cause in ("overlay.offline", "overlay.relay-unreachable")
     ),
-    *(Rule(cause, _NAMELESS, "node") for cause in ("overlay.dns-overwritten", "overlay.names-not-accepted")),
+    *(Rule(f"overlay.{cause}", _NAMELESS, "node") for cause in ("dns-overwritten", "names-not-accepted", "unhealthy")),
     *(
         Rule(cause, (*_PATH, "overlay.relayed", *_SILENT, *_ENDED), "control")
         for cause in ("overlay.policy-drop", "overlay.peer-lost")

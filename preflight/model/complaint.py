@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class Complaint:
     """One complaint: the code of the finding that it would be, and its words as a part of a sentence.
 
-    cuts: whether it would account for peers that do not answer.
+    cuts: whether it would account for peers that do not answer; names: for names that are not found.
     """
 
     code: str
     said: str
     cuts: bool = False
+    names: bool = False

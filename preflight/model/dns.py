@@ -34,13 +34,14 @@ class NameFiles:
 
     switch: the line `hosts` of nsswitch.conf; nothing where there is none. hosts: the name's addresses in the hosts
     file. written_by: who writes resolv.conf, if that file is only a link to another one. names_resolver: whether it
-    names any; the C library asks 127.0.0.1 where it does not.
+    names any; the C library asks 127.0.0.1 where it does not. signed: the program that its comment says wrote it.
     """
 
     switch: str = ""
     hosts: tuple[str, ...] = ()
     written_by: str = ""
     names_resolver: bool = True
+    signed: str = ""
 
     @property
     def services(self) -> tuple[str, ...]:

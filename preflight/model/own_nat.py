@@ -9,7 +9,8 @@ class OwnNat:
 
     udp: its UDP gets out and answers come back. hard: the NAT gives each destination another port. translated: there is
     a NAT at all. port_mapping: the router maps a port when it is asked (UPnP, NAT-PMP, PCP). punches: the product sends
-    packets that open a way in this NAT; file: where that is set.
+    packets that open a way in this NAT; file: where that is set. forced: the setting by which it sends nothing by UDP.
+    barred: networks to whose addresses it is set to use no path.
     """
 
     by: str
@@ -19,3 +20,5 @@ class OwnNat:
     port_mapping: bool | None = None
     punches: bool | None = None
     file: str | None = None
+    forced: str | None = None
+    barred: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from preflight.model.dns import Lookup, NameFiles, Resolution
 from preflight.model.event import Listener
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.net.lookup import system_lookup
-from preflight.proto.control.naming import candidate_names, host_addresses, host_line, names_a_resolver
+from preflight.proto.control.naming import candidate_names, host_addresses, host_line, names_a_resolver, signed_by
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def own_files(name: str) -> NameFiles:
         host_addresses(_text(HOSTS_FILE), name),
         str(target) if target != RESOLV_CONF else "",
         names_a_resolver(_text(RESOLVERS_FILE)),
+        signed_by(_text(RESOLVERS_FILE)),
     )
 
 

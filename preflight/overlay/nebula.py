@@ -4,10 +4,12 @@ The host map does not show that a path works: it stays unchanged for 20 s and mo
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,12 @@ from preflight.overlay.nebula_policy import out_policy
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
+SUFFIXES = (".yml", ".yaml")
 DEFAULT_INTERFACE = "nebula1"
+AUTHORITY_ENDED = "the certificate of the authority that signed this node's expired at"
 FOREIGN = "no authority in this node's pki.ca signed the certificate"
+TESTED = "`nebula -test` refuses its configuration"
+_LOGGED = re.compile(r'\b(level|msg|error)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 SSH_FAILED = 255  # ssh's own exit status; any other is from the command
 OVERHEAD_BYTES = 20 + 8 + 16 + 16  # IPv4, UDP, Nebula's header, the cipher's tag
 
@@ -42,13 +48,23 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
             own, authorities = await asyncio.gather(_printed(config, "cert", tell), _printed(config, "ca", tell))
             peers, silent = await _hostmap(config, tell)
             state = state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)
+            if state.condition == "overlay.daemon-down" and (why := await _refusal(path, tell)):
+                state = replace(state, health=(*state.health, why))
             return [replace(state, policy=out_policy(config, str(path)))]
     except LocalError as error:
         return [_without(known, error)]
 
 
 def _file() -> Path | None:
-    return next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
+    """The configuration under the usual name, else the only one of the folder: units of systemd name it by network."""
+    usual = next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
+    if usual is not None:
+        return usual
+    try:
+        others = [each for each in FOLDER.iterdir() if each.suffix in SUFFIXES]
+    except OSError:
+        return None
+    return others[0] if len(others) == 1 else None
 
 
 def configuration() -> tuple[Mapping[str, Any], str]:
@@ -82,6 +98,8 @@ def state_from(
     peers: None if the host map was not read. authorities: the certificates that this node trusts, if known.
     """
     name = text(table(config.get("tun")).get("dev")) or DEFAULT_INTERFACE
+    if table(config.get("tun")).get("disabled") is True:
+        return _without_interface(name, peers, unreadable)
     details = table(table(certificate).get("details"))
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
@@ -92,15 +110,44 @@ def state_from(
         more["prefixes"] = outermost([*networks, *_behind_members(config)])
     if details and _foreign(details, authorities):
         more |= {"condition": "overlay.not-authorized", "health": (FOREIGN,)}
-    if expires_unix_s is not None and expires_unix_s < now_unix_s:
-        expired = f"the certificate expired at {details['notAfter']}"
-        more |= {"condition": "overlay.key-expired", "health": (expired, *more.get("health", ()))}
+    if (invalid := _invalid(details, authorities, now_unix_s)) is not None:
+        more |= {"condition": "overlay.key-expired", "health": (invalid, *more.get("health", ()))}
     for link in links:
         if link.name == name:
             return state_of(link, "nebula", **more)
     more.setdefault("condition", "overlay.daemon-down")
     more["health"] = (*more.get("health", ()), f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
+
+
+def _without_interface(name: str, peers: tuple[OverlayPeer, ...] | None, unreadable: str | None) -> OverlayState:
+    """A member whose programs send nothing through it, such as a host that is only a lighthouse."""
+    return OverlayState(
+        product="nebula",
+        interface=name,
+        up=False,
+        mtu=None,
+        peers=peers or (),
+        unreadable=unreadable,
+        condition="overlay.down",
+        health=("tun.disabled is set in its configuration, so there is no interface for other programs",),
+    )
+
+
+def _invalid(details: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]], now_unix_s: float) -> str | None:
+    """Why no peer accepts the certificate now, by the times in it and in that of its authority."""
+    issuer = text(details.get("issuer"))
+    signers = [each for each in authorities if issuer and text(each.get("fingerprint")) == issuer]
+    for each in signers:
+        ended = text(table(each.get("details")).get("notAfter"))
+        if ended and _unix_s(ended) < now_unix_s:
+            return f"{AUTHORITY_ENDED} {ended}"
+    if details and _unix_s(text(details["notAfter"])) < now_unix_s:
+        return f"the certificate expired at {details['notAfter']}"
+    begins = text(details.get("notBefore"))
+    if begins and _unix_s(begins) > now_unix_s:
+        return f"the certificate is valid from {begins} on, and this node's clock says {_utc(now_unix_s)}"
+    return None
 
 
 def _behind_members(config: Mapping[str, Any]) -> list[IPNetwork]:
@@ -125,13 +172,13 @@ def parse_hostmap(hosts: Sequence[Mapping[str, Any]], pending: Sequence[Mapping[
 
 
 def _peer(host: Mapping[str, Any]) -> OverlayPeer:
-    address = text(host.get("vpnIp")) or texts(host["vpnAddrs"])[0]
+    own = (text(host.get("vpnIp")),) if host.get("vpnIp") else texts(host["vpnAddrs"])
     remote = host.get("currentRemote")
     relays = texts(host.get("currentRelaysToMe"))
     return OverlayPeer(
-        key=address,
+        key=own[0],
         endpoint=_endpoint(remote) if remote else None,
-        addresses=(ip_network(address),),
+        addresses=tuple(map(ip_network, own)),
         relayed=bool(relays) if not remote else False,
         relay=relays[0] if relays and not remote else None,
         session=count(host.get("localIndex")),
@@ -148,12 +195,22 @@ def _endpoint(remote: Mapping[str, Any] | str) -> str:
 
 def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[Complaint]:
     """A lighthouse without a tunnel is pending or, between two attempts, in no list at all."""
-    if peers is None:
+    settings = table(config.get("lighthouse"))
+    # A lighthouse asks no other one, so it has no tunnel to it until it has traffic.
+    if peers is None or settings.get("am_lighthouse") is True:
         return []
-    lighthouses = texts(table(config.get("lighthouse")).get("hosts"))
-    reached = {peer.key for peer in peers if peer.endpoint is not None or peer.relayed}
-    silent = (host for host in lighthouses if host not in reached)
-    return [Complaint("overlay.offline", f"there is no tunnel to the lighthouse {host}", cuts=True) for host in silent]
+    owned = {str(network.network_address): peer for peer in peers for network in peer.addresses}
+    met = {host: owned.get(host) for host in texts(settings.get("hosts"))}
+    silent = {host: peer for host, peer in met.items() if peer is None or not (peer.endpoint or peer.relayed)}
+    return [Complaint("overlay.offline", _untold(host, peer), cuts=True) for host, peer in silent.items()]
+
+
+def _untold(host: str, peer: OverlayPeer | None) -> str:
+    """The lighthouse that does not answer, and where it is called."""
+    said = f"there is no tunnel to the lighthouse {host}"
+    if peer is None or not peer.tried:
+        return said
+    return f"{said}: the handshakes that nebula sends to {' and '.join(peer.tried)} do not complete"
 
 
 def _config(path: Path) -> Mapping[str, Any]:
@@ -169,6 +226,33 @@ def _config(path: Path) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise LocalError("garbage", f"{path} is not a Nebula configuration")
     return config
+
+
+async def _refusal(path: Path, tell: Tell) -> str | None:
+    """Why nebula would not start with this configuration, by its own test of it; None where it would."""
+    try:
+        status, output = await run("nebula", "-test", "-config", str(path), tell=tell)
+    except LocalError:
+        return None
+    with suppress(LocalError):
+        return refusal(output) if status != 0 else None
+    return None
+
+
+def refusal(output: str) -> str | None:
+    """The error in the log of `nebula -test`, whose other lines repeat the configuration with its keys."""
+    for line in output.splitlines():
+        said = _logged(line)
+        if said.get("level", "").lower() in ("error", "fatal"):
+            return f"{TESTED}: {': '.join(said[key] for key in ('msg', 'error') if said.get(key))}"
+    return None
+
+
+def _logged(line: str) -> Mapping[str, str]:
+    """The parts of a line of its log, in the format that is set: words or JSON."""
+    if line.startswith("{"):
+        return {key: each for key, each in table(parse_json(line, "nebula")).items() if isinstance(each, str)}
+    return {key: quoted or plain for key, quoted, plain in _LOGGED.findall(line)}
 
 
 async def _printed(config: Mapping[str, Any], key: str, tell: Tell) -> list[Mapping[str, Any]]:
@@ -231,6 +315,10 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _utc(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _unix_s(text: str) -> float:

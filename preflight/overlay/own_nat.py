@@ -13,6 +13,7 @@ from preflight.overlay import nebula, zerotier
 from preflight.overlay.json_types import endpoint_in, table, text, texts
 from preflight.overlay.local import LocalError, parse_json, run, understood
 
+LOCAL_CONF = "/var/lib/zerotier-one/local.conf"
 NETCHECK_S = 6.0
 """Without UDP it tries other ways for some seconds."""
 
@@ -56,8 +57,14 @@ def of_service(info: Mapping[str, Any], own: Collection[str]) -> OwnNat:
         ports.setdefault(host, set()).add(port)
     several = any(len(each) > 1 for each in ports.values())
     fallback = _flag(info.get("tcpFallbackActive"))
+    if _flag(settings.get("forceTcpRelay")):
+        return OwnNat(by="ZeroTier", forced="forceTcpRelay", file=LOCAL_CONF)
+    ways = table(table(info.get("config")).get("physical"))
+    barred = tuple(network for network, each in ways.items() if table(each).get("blacklist") is True)
     return OwnNat(
         by="ZeroTier",
+        file=LOCAL_CONF if barred else None,
+        barred=barred,
         udp=False if fallback else True if seen else None,
         # One port may be all that one root has seen.
         hard=True if several else None,

@@ -30,6 +30,7 @@ MAKERS = ("controlplane.tailscale.com", "login.tailscale.com")
 RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
 NOT_ACCEPTED = "overlay.routes-not-accepted"
+EXIT_GONE = "overlay.exit-node-gone"
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
 
 CONDITIONS = {
@@ -49,12 +50,10 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
         status = await _status(tell)
         with understood("tailscaled"):
             state = parse_status(status, known, time.time())
+            chosen = await _preferences(tell)
+            return [with_preferences(state, chosen, leaving=bool(status.get("ExitNodeStatus")))]
     except LocalError as error:
         return [state_without(known, error)]
-    # Only who has to log in again, or may lack routes, needs the preferences.
-    if state.condition is not None or (announced(state) and not told(state)):
-        return [with_preferences(state, await _preferences(tell))]
-    return [state]
 
 
 async def _preferences(tell: Tell) -> Mapping[str, Any]:
@@ -65,9 +64,17 @@ async def _preferences(tell: Tell) -> Mapping[str, Any]:
         return {}
 
 
-def with_preferences(state: OverlayState, preferences: Mapping[str, Any]) -> OverlayState:
-    """The state with its tailnet's own control server, and with the complaint that older daemons do not make."""
+def with_preferences(state: OverlayState, preferences: Mapping[str, Any], *, leaving: bool) -> OverlayState:
+    """The state with its tailnet's own control server, and with the complaints that its status does not show.
+
+    leaving: whether the status has the exit node that this node uses.
+    """
     networks = announced(state)
+    chosen = text(preferences.get("ExitNodeID")) or text(preferences.get("ExitNodeIP"))
+    # Of one that the daemon is to choose there may be none for a while.
+    if chosen and not chosen.startswith("auto") and not leaving and state.condition is None:
+        said = f"this node's exit node {chosen} is not in its tailnet"
+        state = replace(state, complaints=(*state.complaints, Complaint(EXIT_GONE, said)))
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
@@ -142,11 +149,17 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
         peers=peers,
         overhead_bytes=OVERHEAD_BYTES,
         version=text(status.get("Version")) or None,
-        condition="overlay.key-expired" if _ended(own, status, now_unix_s) else CONDITIONS.get(backend),
+        condition="overlay.key-expired" if _ended(own, status, now_unix_s) else _condition(backend, status),
         health=tuple(_health(status, own, now_unix_s)),
         complaints=complaints(status),
         key_expires_unix_s=_expiry_unix_s(own),
     )
+
+
+def _condition(backend: str, status: Mapping[str, Any]) -> str | None:
+    """What is wrong by the daemon's state; without what it has stored it stays in the one before any login."""
+    stateless = any(said.startswith("State store failed") for said in texts(status.get("Health")))
+    return "overlay.daemon-down" if stateless else CONDITIONS.get(backend)
 
 
 def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_unix_s: float) -> Iterator[str]:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from preflight.model.event import Tell, silent
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
-from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text, texts
+from preflight.overlay.json_types import count, endpoint, endpoint_in, number, table, text, texts
 from preflight.overlay.links import outermost, read_neighbours, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
 
@@ -28,6 +28,7 @@ ROOT_SILENT_S, ROOT_MISSED_S = 30.0, 15.0
 """A root answers each keepalive of a path, which comes after 14 s without any packet: so long a silence, and two of
 them were missed. What is relayed to a silent member goes to the root too, and no answer is due then."""
 ROOTS = ("PLANET", "MOON")
+TCP_RELAY = "ZeroTier's TCP relay"
 DATAGRAM_BYTES = 20 + 8 + 1432  # over IPv4: what the service puts into one datagram, sent without DF
 
 CONDITIONS = {
@@ -136,8 +137,9 @@ def parse(
     """
     now_ms = number(info["clock"])
     paths = {text(peer["address"]): _paths(peer, now_ms) for peer in peers}
+    forced = _settings(info).get("forceTcpRelay") is True
     rooted = any(peer["role"] in ROOTS and _heard(paths[peer["address"]]) for peer in peers)
-    known = tuple(_peer(peer, paths[peer["address"]], now_ms, rooted=rooted) for peer in peers)
+    known = tuple(_peer(peer, paths[peer["address"]], now_ms, rooted=rooted, forced=forced) for peer in peers)
     said = tuple(complaints(info, peers, paths))
     here = {link.name: link for link in links}
     states = []
@@ -208,12 +210,13 @@ class _Path:
     endpoint: str
     silent_ms: float
     unsent_ms: float
+    never_heard: bool
 
 
 def _paths(peer: Mapping[str, Any], now_ms: float) -> tuple[_Path, ...]:
     def path(entry: Mapping[str, Any]) -> _Path:
-        ages = (now_ms - number(entry[when]) for when in ("lastReceive", "lastSend"))
-        return _Path(endpoint_in(entry["address"], "/"), *ages)
+        heard_ms, sent_ms = (number(entry[when]) for when in ("lastReceive", "lastSend"))
+        return _Path(endpoint_in(entry["address"], "/"), now_ms - heard_ms, now_ms - sent_ms, heard_ms == 0)
 
     return tuple(map(path, peer["paths"]))
 
@@ -224,21 +227,39 @@ def _heard(paths: Iterable[_Path]) -> _Path | None:
     return min(lately, key=lambda path: path.silent_ms, default=None)
 
 
-def _peer(peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, rooted: bool) -> OverlayPeer:
+def _peer(
+    peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, rooted: bool, forced: bool
+) -> OverlayPeer:
     """A peer by its ZeroTier address: the service does not report overlay addresses of peers.
 
-    rooted: a root answers; without one nothing can be relayed.
+    rooted: a root answers; without one nothing can be relayed. forced: this node sends everything by TCP.
     """
     best = _heard(paths)
-    pathless = not paths and number(peer["latency"]) == -1
+    pathless = not paths and number(peer["latency"]) == -1 and rooted and peer["role"] not in ROOTS
+    by_tcp = best is not None and _by_tcp(peer, best, forced=forced)
     return OverlayPeer(
         key=text(peer["address"]),
         name=text(peer["role"]).lower(),
         endpoint=best.endpoint if best else None,
         last_seen_unix_s=max((now_ms - path.silent_ms for path in paths), default=0.0) / 1000 or None,
         last_sent_unix_s=max((now_ms - path.unsent_ms for path in paths), default=0.0) / 1000 or None,
-        relayed=pathless and rooted and peer["role"] not in ROOTS,
+        relayed=pathless or by_tcp,
+        relay=TCP_RELAY if by_tcp else None,
+        tried=tuple(path.endpoint for path in paths if path.never_heard),
     )
+
+
+def _by_tcp(peer: Mapping[str, Any], path: _Path, *, forced: bool) -> bool:
+    """Whether its packets go through ZeroTier's TCP relay, which carries those of public IPv4 addresses; of its own
+    accord the service takes it after a minute without any UDP from one.
+    """
+    address = ip_address(split_host_port(path.endpoint)[0].partition("%")[0])
+    return peer.get("tunneled") is True and address.version == 4 and (forced or address.is_global)
+
+
+def _settings(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The service's own settings, with what its local.conf says."""
+    return table(table(info.get("config")).get("settings"))
 
 
 def complaints(
@@ -267,6 +288,10 @@ def _silent_roots(peers: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[
             continue
         silent_s = min(path.silent_ms for path in ways) / 1000
         unsent_s = min(path.unsent_ms for path in ways) / 1000
+        if all(path.never_heard for path in ways):
+            where = " and ".join(path.endpoint for path in ways)
+            yield f"the root {peer['address']} at {where} has never answered, and was last sent to {unsent_s:.0f} s ago"
+            continue
         missed = not relaying and silent_s >= ROOT_SILENT_S and silent_s - unsent_s >= ROOT_MISSED_S
         if missed or not _heard(ways):
             yield (

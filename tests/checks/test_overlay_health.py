@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from preflight_checks.overlay_health import judge, judge_names, overlay_health
 
-from preflight.api import Result, Status
+from preflight.api import Peer, Result, Status
 from preflight.model.complaint import Complaint
-from preflight.model.facts import NameFacts
+from preflight.model.facts import EchoFacts, NameFacts
 from preflight.model.overlay import OverlayPeer, OverlayState, Withheld
 from preflight.proto.control.url import parse_control_url
+from tests.sample_facts import sample
 
 TAILNET = OverlayState("tailscale", "tailscale0", up=True, mtu=1280)
 OFFLINE = Complaint("overlay.offline", "the control server does not see this node", cuts=True)
-OVERWRITTEN = Complaint("overlay.dns-overwritten", "/etc/resolv.conf overwritten")
+OVERWRITTEN = Complaint("overlay.dns-overwritten", "/etc/resolv.conf overwritten", names=True)
 ROUTES = Complaint("overlay.routes-not-accepted", "some peers are advertising routes")
 
 
@@ -106,3 +107,51 @@ def test_the_names_of_a_network() -> None:
     network = replace(TAILNET, product="zerotier", interface="zt0", network="cccccccc03cbed70")
     result = judge_names(network, Withheld("lab.example", "cccccccc03cbed70"))
     assert result.remedy == "zerotier-cli set cccccccc03cbed70 allowDNS=1"
+
+
+def test_who_wrote_the_resolvers_is_in_the_sentence() -> None:
+    """By the comment in the file; the daemon's own name there would say that nothing is overwritten."""
+    by = judge(TAILNET, OVERWRITTEN, silent=False, nameless=True, writer="NetworkManager")
+    assert "; the file says that NetworkManager wrote it; the control plane's name is not found" in by.message
+    assert "wrote it" not in judge(TAILNET, OVERWRITTEN, silent=False, writer="tailscale").message
+
+
+def test_a_membership_that_ended_takes_direct_paths_too() -> None:
+    """Unlike a server that is away."""
+    locked = Complaint("overlay.not-authorized", "this node is locked out", cuts=True)
+    direct = replace(TAILNET, peers=(OverlayPeer(key="k", name="nb", endpoint="192.0.2.2:41641"),))
+    assert judge(direct, locked, silent=True).status is Status.FAIL
+    assert judge(direct, locked, silent=False).status is Status.WARN
+
+
+def test_a_warning_about_names_fails_where_a_name_is_not_found() -> None:
+    """It explains nothing else."""
+    names = Complaint("overlay.unhealthy", "Tailscale can't reach the configured DNS servers", names=True)
+    assert judge(TAILNET, names, silent=True).status is Status.WARN
+    assert judge(TAILNET, names, silent=False, nameless=True).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("open", Status.WARN), ("refused", Status.WARN), ("timeout", Status.FAIL)]
+)
+def test_a_peer_that_answers_only_tcp_is_not_silent(outcome: str, status: Status) -> None:
+    """Then something behind the session drops the rest, and the daemon's servers are not why."""
+    peer = Peer("100.64.0.2", "nb")
+
+    async def connect(address: str, port: int, timeout_s: float) -> Any:
+        assert (address, port) == (peer.address, peer.responder_port)
+        return SimpleNamespace(outcome=outcome)
+
+    context: Any = SimpleNamespace(
+        tunnels=(replace(TAILNET, complaints=(OFFLINE,)),),
+        overlay=TAILNET,
+        peers=(peer,),
+        tunnel=lambda _: TAILNET.interface,
+        net=SimpleNamespace(tcp=SimpleNamespace(connect=connect)),
+        facts=lambda kind, _: (sample(EchoFacts, sent=4, received=0),) if kind is EchoFacts else (),
+    )
+
+    async def results() -> list[Result]:
+        return [each async for each in overlay_health.function(context)]
+
+    assert [each.status for each in asyncio.run(results())] == [status]

@@ -62,6 +62,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
             "Network is unreachable",
             "ip route get 10.201.2.1",
         ),
+        (seen(B), "overlay.no-handshake", "the counters of the tunnel do not change", "ip route get 10.201.2.1"),
         (
             seen(replace(MUTE, last_handshake_unix_s=NOW - 400)),
             "overlay.handshake-stale",
@@ -94,6 +95,15 @@ def test_a_forgotten_address_gets_the_exact_command() -> None:
     assert [remedy.lines for remedy in result.remedies] == [
         (f"wg set wg0 peer {KEY_B} allowed-ips fd66::2/128,10.66.0.2/32",)
     ]
+
+
+def test_an_interface_without_a_private_key() -> None:
+    """It sends nothing, whatever the route is; where the state cannot be read, nothing is known of its key."""
+    keyless = replace(STATE, public_key=None)
+    result = judge(Peer("10.66.0.2", "b"), keyless, seen(B), ())
+    assert "wg0 has no private key, so it sends no handshake to the endpoint 10.201.2.1:51820" in result.message
+    assert "wg set wg0 private-key FILE" in (result.remedy or "")
+    assert "private key" not in judge(Peer("10.66.0.2", "b"), STATE, seen(B), ()).message
 
 
 def test_a_hub_that_lacks_an_address_gets_the_exact_command() -> None:

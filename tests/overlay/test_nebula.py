@@ -57,7 +57,10 @@ def test_a_silent_lighthouse_is_a_complaint() -> None:
     silent = tuple(peers("lighthouse down, sessions up").values())
     (complaint,) = state_from(CONFIG, CERTIFICATE, silent, LINKS, NOW).complaints
     assert (complaint.code, complaint.cuts) == ("overlay.offline", True)
-    assert complaint.said == "there is no tunnel to the lighthouse 10.77.0.1"
+    assert complaint.said == (
+        "there is no tunnel to the lighthouse 10.77.0.1: the handshakes that nebula sends to 10.203.3.1:4242 do not "
+        "complete"
+    )
     healthy = tuple(peers("healthy").values())
     assert state_from(CONFIG, CERTIFICATE, healthy, LINKS, NOW).complaints == ()
 

@@ -59,6 +59,8 @@ def test_zerotier() -> None:
     assert (hard.udp, hard.hard, hard.translated) == (True, True, True)
     assert of_service(service(surfaceAddresses=[]), OWN).udp is None
     assert of_service({**service(), "tcpFallbackActive": True}, OWN).udp is False
+    forced = of_service({**service(forceTcpRelay=True), "tcpFallbackActive": True}, OWN)
+    assert (forced.forced, forced.udp) == ("forceTcpRelay", None)
     # An older service tells none of it.
     assert of_service({"address": "aaaaaaaa01", "clock": 1}, OWN) == OwnNat(by="ZeroTier")
 

@@ -212,7 +212,10 @@ def test_a_root_that_only_relays_is_not_called_silent() -> None:
 
 
 LIGHTHOUSE = {"tun": {"dev": "neb0"}, "lighthouse": {"hosts": ["10.77.0.1"]}}
-NO_LIGHTHOUSE: Cause = ("overlay.offline", "there is no tunnel to the lighthouse 10.77.0.1; no peer answers")
+NO_LIGHTHOUSE: Cause = (
+    "overlay.offline",
+    "handshakes that nebula sends to 10.203.3.1:4242 do not complete; no peer answers",
+)
 NEBULA: dict[str, tuple[Cause, Cause]] = {
     "healthy": (None, UNREACHABLE),
     "direct a<->b blocked, established session": (("overlay.relayed", "through 10.77.0.1"), UNREACHABLE),

@@ -71,4 +71,5 @@ def test_an_exit_node_that_is_offline() -> None:
 
 def test_a_daemon_that_is_not_running_says_only_its_state() -> None:
     """What it says of its servers then is a consequence."""
-    assert said("live2/status-healthy", BackendState="Starting") == [("overlay.unhealthy", False)]
+    assert said("live2/status-healthy", BackendState="NeedsLogin") == [("overlay.unhealthy", False)]
+    assert said("live2/status-healthy", BackendState="Starting") == [("overlay.offline", True)]

@@ -1,11 +1,16 @@
 """What a node's own files say about names (nsswitch.conf(5), hosts(5), resolv.conf(5)); pure."""
 
+import re
 from collections.abc import Sequence
 
 from preflight.model.dns import Lookup, NameFiles
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE, HostsName, ResolverLess, SwitchToDns
 from preflight.model.remedy import Remedies, by_hand, heal
 
+_SIGNED = re.compile(
+    r"(?:generated|managed|created|written)(?: automatically)? by (?:man:)?(Connection Manager|[\w./-]*\w)",
+    re.IGNORECASE,
+)
 SHOWN = 8
 """Addresses of one name in a message."""
 
@@ -41,6 +46,13 @@ def names_a_resolver(text: str) -> bool:
     return any(row[0] == "nameserver" for row in rows if len(row) > 1)
 
 
+def signed_by(text: str) -> str:
+    """The program that a comment of resolv.conf names as its writer; nothing where none does."""
+    comments = (line for line in text.splitlines() if line.startswith(("#", ";")))
+    found = next((match for line in comments if (match := _SIGNED.search(line))), None)
+    return found[1].rpartition("/")[2].removesuffix("-script") if found else ""
+
+
 def named_here(name: str, address: str, files: NameFiles) -> Remedies:
     """Let programs on this node get this address, whatever resolvers say."""
     name = name.rstrip(".")
@@ -58,8 +70,9 @@ def asking_resolvers(files: NameFiles) -> Remedies:
 
 def without_resolver(address: str, files: NameFiles) -> Remedies:
     """Do not ask a resolver any more; another one stays."""
-    line = f"Take the resolver {address} out of what writes {RESOLVERS_FILE}, which is {files.written_by}."
-    if files.written_by:
+    writer = files.written_by or files.signed
+    line = f"Take the resolver {address} out of what writes {RESOLVERS_FILE}, which is {writer}."
+    if writer:
         return by_hand(line, root=True)
     return heal(lambda: ResolverLess(address=address))
 

@@ -46,6 +46,12 @@ def give_endpoint(name: str | None, known: OverlayPeer) -> Remedies:
     return by_hand(f"wg set {name} peer {known.key} endpoint {place}", root=True)
 
 
+def own_key(name: str | None) -> Remedies:
+    """The private key that this node's peers know by its public key."""
+    lasting = "PrivateKey = … in the [Interface] section of its file"
+    return by_hand(f"wg set {name} private-key FILE", lasting=lasting, root=True)
+
+
 def look_at_port(name: str | None, known: OverlayPeer, peer: str) -> Remedies:
     """Whether the tunnel of the peer with this name runs, and on which port."""
     host = bracketed(known.endpoint_address or "HOST")

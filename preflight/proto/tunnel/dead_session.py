@@ -5,7 +5,7 @@ from preflight.codes import Code
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.peer import Peer
 from preflight.model.remedy import Remedies, look
-from preflight.proto.tunnel.advice import around, compare, give_endpoint, look_at_port
+from preflight.proto.tunnel.advice import around, compare, give_endpoint, look_at_port, own_key
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch
 
 
@@ -35,6 +35,9 @@ def explain(
                 f"firewall; {ever}"
             )
             remedies = look_at_port(name, known, peer.target)
+        case Finding.NOTHING_SENT if state.public_key is None and state.unreadable is None:
+            message = f"{name} has no private key, so it sends no handshake to the endpoint {endpoint}; {ever}"
+            remedies = own_key(name)
         case Finding.NOTHING_SENT:
             route_error = seen.route.error if seen.route else None
             reason = route_error or seen.objection or "the counters of the tunnel do not change"

@@ -1,11 +1,13 @@
-"""The levers of products with a control server, by what is wrong with this node's membership; pure."""
+"""The levers of products whose members must be admitted, by what is wrong with this node's membership; pure."""
 
 import re
+from pathlib import PurePosixPath
 
 from preflight.model.fix import ServiceRestart, TailscaleTakes, ZeroTierTakes
 from preflight.model.overlay import OverlayState
 from preflight.model.product_fixes import TailscaleOption, ZeroTierOption
 from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.proto.tunnel.reason_levers import of_login
 
 _SET_SINCE = (1, 34)
 """Tailscale's first version with `tailscale set`, which changes one preference and leaves the others."""
@@ -50,6 +52,8 @@ def tailscale(state: OverlayState, slug: str) -> Remedies:
     """Log in where the tailnet really is: without its own server's URL, a login goes to Tailscale's."""
     server = _server(state)
     reminder = "" if server else "   # if the control server is not Tailscale's: add --login-server=URL"
+    if slug in ("overlay.logged-out", "overlay.daemon-down") and (reason := of_login(state, server)) is not None:
+        return reason
     known = {
         "overlay.daemon-down": heal(lambda: ServiceRestart(service="tailscaled")),
         "overlay.down": by_hand("tailscale up", root=True),
@@ -68,19 +72,30 @@ def zerotier(state: OverlayState, slug: str) -> Remedies:
     """What the node's service can change, else what the network's controller must."""
     network = state.network or "NETWORK"
     restart = heal(lambda: ServiceRestart(service="zerotier-one"))
+    if any("CLIENT_TOO_OLD" in each for each in state.health):
+        return by_hand("Update ZeroTier on this node, and restart zerotier-one.", root=True)
     known = {
         "overlay.daemon-down": restart,
         "overlay.down": _device(restart),
         "overlay.no-address": _addresses(state),
         "overlay.not-joined": by_hand(
-            "zerotier-cli join NETWORK   # its number of 16 digits is in the controller's console", root=True
+            f"zerotier-cli join NETWORK   # its number of 16 digits is in the controller's console{_wrong(state)}",
+            root=True,
         ),
-        "overlay.logged-out": by_hand("Log in to the network's single sign-on.", where="product console"),
+        "overlay.logged-out": by_hand(
+            "Log in to the network's single sign-on, at the address that `zerotier-cli listnetworks` prints here.",
+            where="product console",
+        ),
         "overlay.not-authorized": by_hand(
             f"Authorise this node in the network {network} on its controller.", where="product console"
         ),
     }
     return known.get(slug, ())
+
+
+def _wrong(state: OverlayState) -> str:
+    """The number by which this node has joined a network that its controller does not know."""
+    return f", and is not {state.network}" if state.network else ""
 
 
 def _device(restart: Remedies) -> Remedies:
@@ -101,3 +116,32 @@ def _addresses(state: OverlayState) -> Remedies:
         f"Give this node an address in the network {network} on its controller.",
         where="product console",
     )
+
+
+def nebula(state: OverlayState, slug: str) -> Remedies:
+    """Its certificate and its configuration are files; the authority that signs is somewhere else."""
+    said = "; ".join(state.health)
+    if slug == "overlay.daemon-down" and "`nebula -test`" in said:
+        return by_hand("Correct its configuration by that error, and start nebula.", root=True)
+    if slug == "overlay.key-expired" and "authority" in said:
+        new = "Make a new authority (`nebula-cert ca`), put it into each pki.ca, and sign all certificates by it."
+        return by_hand(new, where="product console")
+    if slug == "overlay.key-expired" and "clock" in said:
+        return look("date -u   # the right time? If it is, sign another certificate with `nebula-cert sign`")
+    known = {
+        "overlay.daemon-down": _nebula_again(state),
+        "overlay.down": by_hand("Take tun.disabled out of its configuration, or test from a member with an interface."),
+        "overlay.key-expired": by_hand("Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True),
+        "overlay.not-authorized": by_hand(
+            "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
+        ),
+    }
+    return known.get(slug, ())
+
+
+def _nebula_again(state: OverlayState) -> Remedies:
+    """Its unit is named by the network where the configuration is."""
+    network = PurePosixPath(state.policy.file).stem if state.policy is not None else "config"
+    if network == "config":
+        return heal(lambda: ServiceRestart(service="nebula"))
+    return by_hand(f"systemctl restart nebula@{network}", root=True)

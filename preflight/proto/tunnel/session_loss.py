@@ -90,6 +90,8 @@ def _answers(member: OverlayPeer, now_unix_s: float) -> bool:
 
 
 def _silence(member: OverlayPeer, now_unix_s: float) -> str:
+    if member.last_seen_unix_s is None and member.tried:
+        return f"zerotier sends to {member.key} at {' and '.join(member.tried)}, and has never heard it there"
     if member.last_seen_unix_s is None:
         relays = ": a root relays what it sends there, and" if member.relayed else ", and"
         return f"zerotier has no path to {member.key}{relays} nothing comes back"
@@ -121,8 +123,8 @@ def _refused(name: str, missed: int) -> Loss:
     """Nebula keeps a handshake that nobody answers for seconds, and forgets one whose answer it does not accept."""
     words = (
         f"nebula has forgotten each of {missed} handshakes with {name} within moments, as it does where it refuses the "
-        f"answer: the certificate of {name} has expired, is not valid yet by this node's clock, or is of an authority "
-        "that this node does not trust; its log says which"
+        f"answer: the certificate of {name} has expired, is not valid yet by this node's clock, is of an authority "
+        "that this node does not trust, or is in its pki.blocklist; its log says which"
     )
     valid = look(_CERTIFICATE, where="peer", host=name, root=True)
     return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid))

@@ -1,7 +1,7 @@
 """Why traffic to a peer is relayed, and the one thing that would make it direct; pure."""
 
 from preflight.model.own_nat import OwnNat
-from preflight.model.remedy import Remedies, look
+from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.tunnel.peer_status import PORTS, open_port
 
 _THERE = {
@@ -16,6 +16,16 @@ def why_relayed(product: str, peer: str, nat: OwnNat | None) -> tuple[str, Remed
     """A clause behind the sentence, or none; and what to do. nat: what the product knows of this node's side."""
     if nat is None:
         return "", open_port(product)
+    if nat.forced is not None:
+        return (
+            f"; this node sends nothing by UDP: {nat.forced} is set in {nat.file}",
+            by_hand(f"Take {nat.forced} out of {nat.file}, and restart the service.", root=True),
+        )
+    if nat.barred:
+        return (
+            f"; {nat.file} forbids paths to {' and '.join(nat.barred)} (blacklist)",
+            look(f"grep -n blacklist {nat.file}   # is {peer}'s underlay address in one of them?", root=True),
+        )
     if nat.udp is False:
         return (
             f"; this node's own UDP does not get out ({nat.by})",

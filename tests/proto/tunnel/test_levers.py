@@ -7,6 +7,7 @@ import pytest
 
 from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayState
+from preflight.model.product_policy import OutPolicy
 from preflight.model.remedy import as_text
 from preflight.proto.tunnel import levers
 
@@ -61,3 +62,31 @@ def test_an_older_tailscale_has_no_set() -> None:
         assert (as_text(levers.another_exit(state)) or "").startswith("tailscale set --exit-node= ")
     assert (as_text(levers.tailscale_takes(older, "accept-dns")) or "").startswith("tailscale up --accept-dns   # this")
     assert (as_text(levers.another_exit(older)) or "").startswith("tailscale up --exit-node= ")
+
+
+def test_a_zerotier_that_is_too_old() -> None:
+    """No controller can authorise it."""
+    old = replace(NETWORK, health=("this version of ZeroTier is too old for the network (CLIENT_TOO_OLD)",))
+    assert "Update ZeroTier" in (as_text(levers.zerotier(old, "overlay.not-authorized")) or "")
+
+
+@pytest.mark.parametrize(
+    ("slug", "said", "line"),
+    [
+        ("overlay.daemon-down", "nebula is not running", "systemctl restart nebula"),
+        ("overlay.daemon-down", "`nebula -test` refuses its configuration: no key", "Correct its configuration"),
+        ("overlay.key-expired", "the certificate expired at 2026-11-23", "nebula-cert sign"),
+        ("overlay.key-expired", "the certificate of the authority that signed this node's expired", "nebula-cert ca"),
+        ("overlay.key-expired", "valid from 2026-12-24 on, and this node's clock says 2026-11-28", "date -u"),
+    ],
+)
+def test_nebula(slug: str, said: str, line: str) -> None:
+    """A restart heals no configuration, and a new certificate no authority that has expired."""
+    state = OverlayState("nebula", "neb0", up=False, mtu=None, health=(said,))
+    assert line in (as_text(levers.nebula(state, slug)) or "")
+
+
+def test_a_unit_that_is_named_by_its_network() -> None:
+    """A restart of another unit heals nothing."""
+    state = OverlayState("nebula", "neb0", up=False, mtu=None, policy=OutPolicy("/etc/nebula/lab.yml", ()))
+    assert as_text(levers.nebula(state, "overlay.daemon-down")) == "systemctl restart nebula@lab"

@@ -28,6 +28,12 @@ from preflight.proto.tunnel.why_relayed import why_relayed
         ("zerotier", OwnNat(by="ZeroTier", udp=True, translated=False), "this node has no NAT", "zerotier-cli -j info"),
         ("zerotier", OwnNat(by="ZeroTier", udp=True, translated=True), "", "Let UDP port 9993 in"),
         ("zerotier", OwnNat(by="ZeroTier", udp=True, hard=True), "NAT gives each destination", "UDP port 9993"),
+        (
+            "zerotier",
+            OwnNat(by="ZeroTier", udp=True, barred=("10.0.0.0/8",), file="local.conf"),
+            "local.conf forbids paths to 10.0.0.0/8 (blacklist)",
+            "grep -n blacklist local.conf",
+        ),
         ("nebula", OwnNat(by="f", punches=False, file="f.yml"), "punchy.punch is off in f.yml", "punch: true"),
         ("nebula", OwnNat(by="f", punches=True, file="f.yml"), "", "Let UDP port 4242 in"),
     ],
