@@ -38,7 +38,7 @@ from preflight.proto.control.greeting import BEHIND_PROXY_LINE, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
-from preflight.proto.control.timeouts import conservative, health_facts
+from preflight.proto.control.timeouts import conservative, health_figures
 from preflight.proto.control.tls import trouble
 from preflight.proto.control.url import ControlUrl
 
@@ -379,7 +379,7 @@ def _round_trips(probe: Probe) -> list[float]:
 
 
 def _facts(probe: Probe) -> HealthFacts | None:
-    return health_facts(_round_trips(probe), len(probe.good)) if probe.good else None
+    return HealthFacts(answers=len(probe.good), **health_figures(_round_trips(probe))) if probe.good else None
 
 
 def _evidence(probe: Probe) -> Evidence:

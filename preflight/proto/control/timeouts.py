@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
+from typing import TypedDict
 
-from preflight.model.facts import HealthFacts
 from preflight.model.path import percentile
 
 ROUND_TRIPS = 4  # TCP, two of TLS 1.2, the request
@@ -57,17 +57,29 @@ def conservative(rtts_ms: Sequence[float]) -> Timeouts:
     )
 
 
-def health_facts(rtts_ms: Sequence[float], answers: int) -> HealthFacts:
-    """What the answers to `GET /health` show. rtts_ms: of some of them, at least one."""
+class HealthFigures(TypedDict):
+    """What the answers to `GET /health` show, under the names of the facts."""
+
+    rtt_ms: float
+    rtt_min_ms: float
+    rtt_p95_ms: float
+    rtt_max_ms: float
+    advised_http_timeout_ms: int
+    advised_heartbeat_s: int
+    advised_max_stale_ms: int
+    advised_lease_ms: int
+
+
+def health_figures(rtts_ms: Sequence[float]) -> HealthFigures:
+    """rtts_ms: the round trips of some answers to `GET /health`, at least one."""
     advice = conservative(rtts_ms)
-    return HealthFacts(
-        rtt_ms=round(median(rtts_ms), 3),
-        rtt_min_ms=round(min(rtts_ms), 3),
-        rtt_p95_ms=round(percentile(rtts_ms, TAIL_PERCENT), 3),
-        rtt_max_ms=round(max(rtts_ms), 3),
-        answers=answers,
-        advised_http_timeout_ms=advice.http_timeout_ms,
-        advised_heartbeat_s=advice.heartbeat_s,
-        advised_max_stale_ms=advice.max_stale_ms,
-        advised_lease_ms=advice.lease_ms,
-    )
+    return {
+        "rtt_ms": round(median(rtts_ms), 3),
+        "rtt_min_ms": round(min(rtts_ms), 3),
+        "rtt_p95_ms": round(percentile(rtts_ms, TAIL_PERCENT), 3),
+        "rtt_max_ms": round(max(rtts_ms), 3),
+        "advised_http_timeout_ms": advice.http_timeout_ms,
+        "advised_heartbeat_s": advice.heartbeat_s,
+        "advised_max_stale_ms": advice.max_stale_ms,
+        "advised_lease_ms": advice.lease_ms,
+    }
