@@ -41,6 +41,11 @@ async def run(check: Check, place: str | None, **more: Any) -> list[Result]:
         await ctx.net.control.aclose()
 
 
+def smtp(request: object) -> bytes:
+    """A mail server."""
+    return b"220 mail.example ESMTP\r\n\r\n"
+
+
 def codes_of(results: Iterable[Result]) -> list[str]:
     return [result.code.slug if result.code else result.status.value for result in results]
 
@@ -58,17 +63,18 @@ def test_a_healthy_control_plane_passes_everything(start_control_plane: "StartCo
         (lambda r: answer(body=b"<html>Welcome</html>"), "control.not-populi"),
         (lambda r: answer("301 Moved", location="https://portal.example/login"), "control.redirected"),
         (lambda r: answer("500 Oops", b"oops"), "control.unhealthy"),
-        (lambda r: b"220 mail.example ESMTP\r\n\r\n", "control.not-populi"),
+        (smtp, "control.not-populi"),
         (lambda r: answer("429 Later", retry_after="3600"), "control.throttled"),
     ],
 )
 def test_what_answers_in_its_place(open_trap: "OpenTrap", respond: "Respond", code: str) -> None:
-    """Each impostor is named after one request: none is hammered."""
+    """Each impostor is named after one request, and what speaks no HTTP after one more, as a gateway would send it."""
 
     async def talk() -> None:
         async with open_trap(respond) as trap:
             assert codes_of(await run(health, trap.url)) == [code]
-            assert len(trap.requests) == 1
+            asked = [request.line for request in trap.requests]
+            assert asked == ["GET /health HTTP/1.1", *(["PROXY UNKNOWN"] if respond is smtp else [])]
 
     asyncio.run(talk())
 
