@@ -9,6 +9,7 @@ from preflight.lab.stations import proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError, anywhere
 from preflight.lab.stations.levers import LARGE, Lever, by_iptables, chain, policy, rewrite, rule
 from preflight.lab.stations.making import OTHER, ruleset
+from preflight.lab.stations.outside import through_a_third
 from preflight.lab.truth import Deciding, Place, Truth
 
 if TYPE_CHECKING:
@@ -184,7 +185,14 @@ def _rewritten_is(setup: Setup) -> Truth:
 
 
 def _rewritten_there(setup: Setup) -> Truth:
-    return words.answers_there(setup, "post-out", deciding=rewrite("b").deciding("b"))
+    """Where b does not tell its rule, root at a's end of WireGuard sees that the source is refused, and not by what."""
+    answers = setup.keyed or setup.responder == "keyless"
+    ends_here = setup.product == "wireguard" and not through_a_third(setup)
+    if words.observed(setup) or not (answers and ends_here and words.watches_outside(setup)):
+        return words.answers_there(setup, "post-out", deciding=rewrite("b").deciding("b"))
+    refused, less = Place("packet", "session", "receiver"), (words.NO_REVERSE, words.UNREACHABLE)
+    owner = Deciding("address", lambda network: probe.address_of(network, "b"))
+    return Truth("overlay.wrong-source", "b", "reverse", place=refused, deciding=owner, where="peer", vague=less)
 
 
 def _rewritten(node: str, suffix: str, expected: Callable[[Setup], Truth]) -> Fault:

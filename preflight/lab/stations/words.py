@@ -139,7 +139,7 @@ def answers_there(
 # The tunnel's own packets
 
 
-def _watches_outside(setup: Setup) -> bool:
+def watches_outside(setup: Setup) -> bool:
     """Whether a sees its tunnel's own packets, and the errors about them: not those of another namespace."""
     return setup.user == "root" and setup.namespace != "container"
 
@@ -160,7 +160,7 @@ def dead(
     place: None where the last observation before the death and the first one behind it leave several stations.
     proven: a sees the death itself, so the direction does not depend on b's word. public: not only root sees it.
     """
-    if not public and not _watches_outside(setup):
+    if not public and not watches_outside(setup):
         place, deciding, proven = None, None, False
     known = proven or _is_known(setup, direction, outer=True)
     return _dead(direction if known else "round-trip", place=place, deciding=deciding, heals=heals, where=where)
@@ -178,7 +178,7 @@ def never_up(
     """The tunnel never came up. direction: only where a sees the peer's own calls, or its own refusal."""
     if setup.user != "root":
         return dead(setup, "round-trip", heals=heals, where=where)  # only root sees what a tunnel has received
-    if not _watches_outside(setup):
+    if not watches_outside(setup):
         place, deciding = None, None
     return Truth(
         "overlay.no-handshake",

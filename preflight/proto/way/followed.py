@@ -11,6 +11,7 @@ from preflight.proto.way.observation import Observation
 from preflight.proto.way.stations import Station
 
 _NETWORK = Station("network", "network")
+_REWRITES = Station("post-out", "sender")
 _COMES_BACK = ("session", "tunnel", "prerouting", "rp", "input", "socket")
 """Stations of this node that only answers come to."""
 
@@ -25,6 +26,29 @@ def heard(said: Iterable[Observation]) -> bool:
         and each.station.id in _COMES_BACK
         for each in said
     )
+
+
+def with_rewriting(said: Iterable[Observation]) -> tuple[Observation, ...]:
+    """The same, where this node's tunnel refuses the peer's source, and the peer has found its rule that gives it.
+
+    The packets pass that rule and die here, so its word would not count: the rule is the cause of the refusal.
+    """
+    known = tuple(said)
+    if not any(_refuses_source(each) for each in known):
+        return known
+    return tuple(
+        replace(each, death=replace(each.death, later=True)) if each.death is not None and _rewrites(each) else each
+        for each in known
+    )
+
+
+def _refuses_source(each: Observation) -> bool:
+    death = each.death
+    return death is not None and death.code == codes.OVERLAY_WRONG_SOURCE and each.direction == "reverse"
+
+
+def _rewrites(each: Observation) -> bool:
+    return each.finding == "killed" and each.direction == "reverse" and each.station == _REWRITES
 
 
 def with_origin(

@@ -175,7 +175,13 @@ def _not_accepted(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Obser
         f"{count} packets of {view.target} come in from {view.endpoint}, are decrypted, and do not come out of "
         f"{view.name}: their source is not {view.address}, nor any that {view.name} takes from {peer.key}"
     )
-    remedies = look(f"ip route get {_own(view)}   # its src must be {view.address}", where="peer", host=view.target)
+    remedies = look(
+        f"ip route get {_own(view)}   # its src must be {view.address}",
+        "nft list ruleset; iptables-save -t nat   # does a rule translate what enters the tunnel?",
+        where="peer",
+        host=view.target,
+        root=True,
+    )
     facts = DeathFacts(public_key=peer.key, address=view.address)
     return _here_in(OVERLAY_WRONG_SOURCE, message, facts, remedies, packets="data")
 

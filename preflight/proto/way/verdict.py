@@ -8,7 +8,7 @@ from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies, Remedy, look, to_try
-from preflight.proto.way.followed import heard
+from preflight.proto.way.followed import heard, with_rewriting
 from preflight.proto.way.inference import Followed, infer
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import FORWARDED, PACKET, Station
@@ -63,7 +63,7 @@ def conclude(peer: str, observations: Iterable[Observation], *, echoed: bool = F
     Where nobody saw why packets die in either direction, it is one silence, and not two faults. echoed: the peer
     answers echoes, so that only UDP dies.
     """
-    said = tuple(observations)
+    said = with_rewriting(observations)
     known: list[Verdict] = []
     is_heard = heard(said)
     for direction in _NOBODY:

@@ -151,6 +151,18 @@ def test_to_a_wrong_source_no_answer_comes() -> None:
     assert (forward.code, reverse.code) == (codes.OVERLAY_WRONG_SOURCE, None)
 
 
+def test_the_rule_that_gives_a_wrong_source_is_the_cause() -> None:
+    """Its packets pass it and die here, where only their source is refused: the first sentence names the rule."""
+    wrong = Death(code=codes.OVERLAY_WRONG_SOURCE, message="the source is not 10.66.0.2")
+    words = [
+        said("post-out", "killed", death=RULE, direction="reverse"),
+        said("wire", "seen", "receiver", packets="data", direction="reverse"),
+        said("session", "killed", "receiver", death=wrong, packets="data", direction="reverse"),
+    ]
+    assert (verdict(*words).code, verdict(*words).station) == (RULE.code, Station("post-out", "sender"))
+    assert verdict(*words[1:]).code == codes.OVERLAY_WRONG_SOURCE
+
+
 def test_where_echoes_pass_only_udp_dies() -> None:
     """A silent direction has the code of a filter then; a place that is proven keeps its own."""
     (both,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK], echoed=True)
