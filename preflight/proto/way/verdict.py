@@ -38,6 +38,7 @@ _BOTH_WAYS = frozenset(
     )
 )
 """What leaves a tunnel no session: then nothing passes in the other direction either."""
+_FILTER_HERE = Station("rp", "receiver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +87,20 @@ def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
     if len(silent) == len(_NOBODY):
         return (_both(silent),)
     if any(each.proven and _stops_both(each) for each in known):
-        return tuple(replace(each, code=None, station=None, remedies=()) if each in silent else each for each in known)
+        return tuple(_not_another(each) if each in silent else each for each in known)
+    if any(each.proven and each.code == codes.OVERLAY_ROUTE_LEAK and each.direction == "forward" for each in known):
+        # The strict filter asks the routes of this node: the leaking one is why it refuses what comes from the peer.
+        return tuple(_not_another(each) if _filters_here(each) else each for each in known)
     return tuple(known)
+
+
+def _not_another(each: Verdict) -> Verdict:
+    """The same as what another cause brings."""
+    return replace(each, code=None, station=None, remedies=())
+
+
+def _filters_here(each: Verdict) -> bool:
+    return each.code == codes.HOST_RP_FILTER and each.direction == "reverse" and each.station == _FILTER_HERE
 
 
 def _stops_both(each: Verdict) -> bool:

@@ -163,6 +163,16 @@ def test_the_rule_that_gives_a_wrong_source_is_the_cause() -> None:
     assert verdict(*words[1:]).code == codes.OVERLAY_WRONG_SOURCE
 
 
+def test_a_route_that_leaks_is_why_the_filter_here_refuses_the_peer() -> None:
+    """Both ask the same routes: a fix of the filter would let answers in, and send the next packets outside."""
+    leak = Death(code=codes.OVERLAY_ROUTE_LEAK, message="out by eth0")
+    strict = Death(code=codes.HOST_RP_FILTER, message="the strict filter drops them")
+    refused = said("rp", "killed", "receiver", death=strict, direction="reverse")
+    forward, reverse = conclude("b", [said("route", "killed", death=leak), refused])
+    assert (forward.code, reverse.code) == (codes.OVERLAY_ROUTE_LEAK, None)
+    assert verdict(refused).code == codes.HOST_RP_FILTER
+
+
 def test_where_echoes_pass_only_udp_dies() -> None:
     """A silent direction has the code of a filter then; a place that is proven keeps its own."""
     (both,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK], echoed=True)
