@@ -185,7 +185,7 @@ def _rewritten_is(setup: Setup) -> Truth:
 
 
 def _rewritten_there(setup: Setup) -> Truth:
-    """Where b does not report its rule, root at a's end of WireGuard sees that the source is refused, and not by what."""
+    """Where b does not report its rule, root at a's end of WireGuard sees that the source is refused, but not why."""
     answers = setup.keyed or setup.responder == "keyless"
     ends_here = setup.product == "wireguard" and not through_a_third(setup)
     if words.observed(setup) or not (answers and ends_here and words.watches_outside(setup)):
