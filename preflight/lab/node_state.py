@@ -33,5 +33,5 @@ def node_state(lab: Lab, node: str = "a") -> list[str]:
 
 def _shown(lab: Lab, node: str, view: str) -> list[str]:
     words = lab.command(["/bin/sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; {view}"], node)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, env=lab.environment())
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE_S, env=lab.environment())
     return done.stdout.splitlines()
