@@ -136,15 +136,7 @@ def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:
         return Healed("still there", f"{cause.code} at {cause.target} is still there")
     if same:
         return Healed("another cause", f"what is there now is not the same: {same[0].message}")
-    # A way is followed only while there is trouble: its result may be missing now.
-    explained = {*cause.explains}
-    # What was skipped because of the cause had no direction yet, so its result has another id now.
-    held_up = {(each.check, each.target) for each in before.results if each.id in explained and each.status == "skip"}
-    now = {
-        result.id: result.status
-        for result in after.results
-        if result.id in explained or (result.check, result.target) in held_up
-    }
+    now = _explained_now(cause, before, after)
     bad = [id for id, status in now.items() if status in ("fail", "error")]
     if bad:
         others = ", ".join(dict.fromkeys(each.code for each in after.diagnosis if {*each.explains} & {*bad}))
@@ -152,6 +144,25 @@ def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:
     if not any(status in ("pass", "warn") for status in now.values()):
         return Healed("still there", "nothing that it explained passes now")
     return Healed("healed", f"{cause.code} at {cause.target} is gone")
+
+
+def _explained_now(cause: CauseEntry, before: Report, after: Report) -> dict[str, str]:
+    """The status of what a cause explained, by the id that it has now.
+
+    A way is followed only while there is trouble: its result may be missing. What was skipped because of the cause had
+    no direction yet, and what one side finds alone may name one only while something is lost: these have another id.
+    """
+    explained, there = {*cause.explains}, {result.id for result in after.results}
+    moved = {
+        (each.check, each.target)
+        for each in before.results
+        if each.id in explained and (each.status == "skip" or each.id not in there)
+    }
+    return {
+        result.id: result.status
+        for result in after.results
+        if result.id in explained or (result.check, result.target) in moved
+    }
 
 
 def _worse(before: Report, after: Report) -> Iterator[str]:
