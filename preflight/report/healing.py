@@ -97,6 +97,7 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
     alike = [each for each in fresh.diagnosis if (each.code, each.target) == (cause.code, cause.target)]
     same = [each for each in alike if each.direction == cause.direction and _same_place(each, cause)]
     if not alike:
+        _refuse_unseen(fresh, old)
         return None
     if not same:
         raise RefusedError(
@@ -107,6 +108,19 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
         lines = tuple(line for fix in found.fixes for line in fix.lines)
         raise RefusedError("What heals it by now is not what the report says: make a new report.", lines)
     return found
+
+
+def _refuse_unseen(fresh: Report, old: Chosen) -> None:
+    """Raises RefusedError if nobody looked for the cause again: that it does not show proves nothing then."""
+    places = {tuple(id.split("/")[:2]) for id in old.cause.explains}
+    again = [result for result in fresh.results if (result.check, result.target) in places]
+    idle = [each for each in again if each.status in ("skip", "inconclusive") and each.code != "run.not-applicable"]
+    if idle and not any(each.status in ("pass", "warn") for each in again):
+        raise RefusedError(
+            f"{old.cause.code} at {old.cause.target} was not looked for again, because {idle[0].message}: nothing is "
+            "changed. What heals it:",
+            tuple(line for fix in old.fixes for line in fix.lines),
+        )
 
 
 def _alike(found: Sequence[Fix], old: Sequence[Fix]) -> bool:
