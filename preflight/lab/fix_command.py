@@ -19,10 +19,14 @@ _REFUSED = 2
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """What came of the command. words: kept and undone, or why not; left: what was another than before in the end."""
+    """What came of the command. words: kept and undone, or why not; left: what was another than before in the end.
+
+    refused: nothing was tried.
+    """
 
     words: str
     left: tuple[str, ...] = ()
+    refused: bool = False
 
 
 def fixed(lab: Lab, report: Mapping[str, Any]) -> Fixed:
@@ -31,12 +35,12 @@ def fixed(lab: Lab, report: Mapping[str, Any]) -> Fixed:
     file.write_text(json.dumps(report), encoding="utf-8")
     before = node_state(lab)
     done = _preflight(lab, str(file), *lab.preflight_arguments()[:2], "-q", "--yes")
-    said = _last(done.stderr) or _last(done.stdout)
     if done.returncode == _REFUSED:
-        return Fixed(f"refused: {said}", _changed(lab, before))
+        return Fixed(f"refused: {_first(done.stderr)}", _changed(lab, before), refused=True)
     ended = _ended(lab)
     if ended != "kept":
-        return Fixed(f"{ended or 'nothing made'}: {_reason(done.stdout) or said}", _changed(lab, before))
+        said = _reason(done.stdout) or _last(done.stderr) or _last(done.stdout)
+        return Fixed(f"{ended or 'nothing made'}: {said}", _changed(lab, before))
     back = _preflight(lab, "--undo", "--yes")
     words = "kept, then undone" if back.returncode == 0 else f"kept, but not undone: {_last(back.stderr)}"
     return Fixed(words, _changed(lab, before))
@@ -67,6 +71,10 @@ def _ended(lab: Lab) -> str:
 
 def _reason(output: str) -> str:
     return next((line for line in output.splitlines() if line.startswith(("Healed:", "Not healed:"))), "")
+
+
+def _first(output: str) -> str:
+    return next((line for line in output.splitlines() if line.strip()), "")
 
 
 def _last(output: str) -> str:

@@ -92,10 +92,11 @@ class Trials:
 
         silent = scenario.silent
         done = heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario), silent=silent)
-        if not self._fixing or done.verdict == "no fix":
+        if not self._fixing:
             return done
-        by_command = fixed(lab, report)
-        return replace(done, command=by_command.words, left=(*done.left, *by_command.left))
+        by_command = fixed(lab, report)  # one of several causes may have a fix of this node, also if a person must act
+        words = "" if done.verdict == "no fix" and by_command.refused else by_command.words
+        return replace(done, command=words, left=(*done.left, *by_command.left))
 
     def _preflight(self, lab: Lab, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it writes no report."""
