@@ -21,6 +21,8 @@ TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
 NOTICED_MS, NOTICED_TIMES = 5.0, 5.0
 """Work that waits for answers notices a transfer that adds this much, and makes the delay this many times as long."""
 UNLOADED = "not measured: the delay during a transfer (--tag load)"
+_NAMED = 6
+"""Places that are named of those that are alike; a mesh may have hundreds."""
 BULK = "bulk data never uses the control path, but object storage or rsync over the overlay"
 
 
@@ -225,7 +227,8 @@ def _all_to(what: str, how: str, places: Sequence[str]) -> str:
     """A clause that is true however many of its places are cut off at its end."""
     if len(places) == 1:
         return f"the {what} to {places[0]} is {how}"
-    return f"{len(places)} {what}s are {how}: to {', '.join(places)}"
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return f"{len(places)} {what}s are {how}: to {', '.join(places[:_NAMED])}{more}"
 
 
 def _loaded(result: Result) -> Loaded | None:
