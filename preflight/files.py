@@ -37,7 +37,7 @@ class WriteError(Exception):
 
 
 class ReaderGoneError(WriteError):
-    """Whoever read standard output has ended, as `head` does when it has enough: no mistake of anybody's."""
+    """The program that read standard output has ended, as `head` does when it has enough: nothing is wrong."""
 
 
 class Attempts:

@@ -116,7 +116,7 @@ ELSEWHERE = {
     "preflight/lab/probe.py": "tests/lab/test_stations.py",
     "preflight/lab/processes.py": "tests/lab/test_lock.py",
     "preflight/lab/repairs.py": "tests/lab/test_heal.py",
-    "preflight/lab/fix_command.py": "tests/lab/test_heal.py",
+    "preflight/lab/rehearsal.py": "tests/lab/test_heal.py",
     "preflight/lab/node_state.py": "tests/lab/test_heal.py",
     "preflight/lab/reaper.py": "tests/lab/test_fuzz.py",
     "preflight/lab/routes.py": "tests/lab/test_faults.py",

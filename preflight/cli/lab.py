@@ -100,9 +100,8 @@ def run(
     Each runs in a fresh lab. Exits 0 only if every diagnosis is right and there is no false alarm. Reports go into the
     folder of the JSON file; the report of one scenario that runs once goes into the JSON file itself.
 
-    --heal makes each fix where the report says, by the code of `preflight fix`, runs again, undoes it, and compares the
-    nodes with themselves before. Then `preflight fix` itself makes and undoes that of node a. Exits 1 if a fix harms,
-    or leaves anything when it is undone.
+    --heal makes each fix where the report says, runs again, undoes it, and compares the nodes with themselves before;
+    then `preflight fix` does the same with that of node a. Exits 1 if a fix harms or leaves anything.
     """
     from preflight.lab.trial import Trials
 
@@ -123,11 +122,13 @@ def run(
             with attempts.one():
                 write_scores(outcomes, wanted, single=single)
             attempts.settle()
-    if interrupted:
-        sys.exit(INTERRUPTED)
+    sys.exit(INTERRUPTED if interrupted else _exit_code(outcomes))
+
+
+def _exit_code(outcomes: list["Outcome"]) -> int:
     from preflight.lab.score import all_right
 
-    sys.exit(0 if all_right(outcomes) else 1)
+    return 0 if all_right(outcomes) else 1
 
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:

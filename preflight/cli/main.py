@@ -27,7 +27,7 @@ def build() -> "click.Group":
 def main() -> None:
     """Entry point of the program: a failed write ends it with one sentence and exit code 2.
 
-    Without a sentence if whoever read standard output has ended, as with other programs in front of `head`.
+    Without a sentence if the program that read standard output has ended, as with other programs in front of `head`.
     """
     lean.start()
     with leaving_threads_behind():

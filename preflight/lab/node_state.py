@@ -25,7 +25,7 @@ _TUNNELS = "for name in $(ls /sys/class/net); do wg show $name allowed-ips; wg s
 def node_state(lab: Lab, node: str = "a") -> list[str]:
     """Its links, addresses, routes, rules, tunnels, settings of the kernel and names, and the settings file of node a.
 
-    Without counters and lifetimes, and what the kernel makes anew for each link with IPv6.
+    Without counters and lifetimes, and what the kernel makes again for each link with IPv6.
     """
     lines = [line for view in _VIEWS for line in _shown(lab, node, view) if not _PASSING.search(line)]
     lines += sorted(_shown(lab, node, f"({_TUNNELS}) 2>/dev/null"))

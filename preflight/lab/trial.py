@@ -11,10 +11,10 @@ from typing import Any
 
 from preflight.files import Attempts, WriteError, write
 from preflight.lab import reaper, score, truth
-from preflight.lab.fix_command import fixed
 from preflight.lab.heal import Healing, heal
 from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.names import LabError
+from preflight.lab.rehearsal import fixed
 from preflight.lab.scenarios import Scenario
 from preflight.lab.score import Outcome
 from preflight.lab.truth import Truth
