@@ -7,9 +7,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-from preflight.report import html
+from preflight.report import html, matrix_text
 from preflight.report.compare import compare
 from preflight.report.compare_page import render_html
+from preflight.report.merge import merge
 from preflight.report.model import Report
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.needs("chromium")]
@@ -154,6 +155,19 @@ def test_what_changed_is_a_page_of_the_same_hand(
     assert window.page.evaluate("document.documentElement.scrollWidth") <= 390
     before = "getComputedStyle(document.querySelector('td.half'), '::before').content"
     assert window.page.evaluate(before) == '"before: "'
+
+
+def test_what_many_nodes_saw_is_a_page_of_the_same_hand(
+    window: Window, broken: Report, healthy: Report, tmp_path: Path, artefacts: Path
+) -> None:
+    """axe-core finds nothing on the page of joined reports, and on a phone only its table scrolls."""
+    (tmp_path / "matrix.html").write_text(matrix_text.render_html(merge([broken, healthy])), encoding="utf-8")
+    window.page.goto((tmp_path / "matrix.html").as_uri())
+    found = Axe().run(window.page)
+    assert found.violations_count == 0, found.generate_report()
+    window.page.set_viewport_size({"width": 390, "height": 800})
+    window.page.screenshot(path=artefacts / "matrix-narrow.png", full_page=True)
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_directions_are_shown_without_colour(window: Window, broken: Report, tmp_path: Path) -> None:
