@@ -68,6 +68,16 @@ def test_a_gap_names_no_station_as_the_place() -> None:
     assert "seen at wire; absent at socket" in found.message
 
 
+def test_data_that_dies_where_handshakes_pass() -> None:
+    """A network that lets only WireGuard's handshakes through is told from one that is silent."""
+    shakes = said("session", "seen", host="receiver", packets="handshake")
+    words = (said("wire", "seen", packets="data"), said("socket", "absent", host="receiver"))
+    there = (said("tunnel", "seen", host="receiver"), said("socket", "absent", host="receiver"))
+    assert verdict(shakes, *words).facts == DeathFacts(packet_class="data")
+    assert "seen at session" in verdict(shakes, *words).message
+    assert [verdict(*words).facts, verdict(shakes, *there).facts] == [None, None]
+
+
 def test_a_gap_at_the_peer_says_what_shows_more() -> None:
     """Its rules, and what its responder sees there: one that can be asked and does not look yet could look."""
     silent = said("socket", "absent", host="receiver")
