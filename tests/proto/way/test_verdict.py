@@ -69,7 +69,7 @@ def test_a_gap_names_no_station_as_the_place() -> None:
 
 
 def test_data_that_dies_where_handshakes_pass() -> None:
-    """A network that lets only WireGuard's handshakes through is told from one that is silent."""
+    """A network that lets only WireGuard's handshakes through is kept apart from one that is silent."""
     shakes = said("session", "seen", host="receiver", packets="handshake")
     words = (said("wire", "seen", packets="data"), said("socket", "absent", host="receiver"))
     there = (said("tunnel", "seen", host="receiver"), said("socket", "absent", host="receiver"))
