@@ -6,7 +6,8 @@ from dataclasses import replace
 from preflight.model.kernel import MAIN_TABLE, NeedsPlatform
 from preflight.model.return_path import INTERFACE_NAME, ReturnPath
 from preflight.net.host_state import reverse_path_filter
-from preflight.net.responder.own_routes import OwnRoutes, name_of
+from preflight.net.responder.own_routes import OwnRoutes
+from preflight.net.route_socket import name_of
 from preflight.proto.way.address_messages import Device
 
 ELSEWHERE = ("dummy", "vrf")
