@@ -120,7 +120,7 @@ _BY_ECHO = ("reach.icmp", "mtu.echo")
 
 
 def _of_the_peer(cause: Result, effect: Result) -> bool:
-    """A peer's filter drops what comes because its route back leads elsewhere: the same route, seen from both sides."""
+    """What is wrong with the way there is why answers die: a route back leads elsewhere, a source is another's."""
     return cause.direction is Direction.FORWARD and effect.direction is Direction.REVERSE
 
 
@@ -262,6 +262,7 @@ RULES: tuple[Rule, ...] = (
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
     Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
+    Rule("reach.no-reverse", ("reach.no-reverse",), condition=_of_the_peer),
     Rule(
         "host.captive-portal",
         (
@@ -371,7 +372,6 @@ a known direction also loses echoes; and the reason for a missing lease is in it
 
 STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
 """Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
-
 OUTER = frozenset(
     {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
     | {"prerouting-outer", "rp-outer", "input-outer", "socket-outer"}

@@ -113,7 +113,7 @@ def _filters_here(each: Verdict) -> bool:
 
 def _stops_both(each: Verdict) -> bool:
     """Whether nothing can pass in the other direction either: without a session, or to an address that is wrong."""
-    wrong_source = each.code == codes.OVERLAY_WRONG_SOURCE and each.direction == "forward"
+    wrong_source = each.code in (codes.OVERLAY_WRONG_SOURCE, codes.REACH_NO_REVERSE) and each.direction == "forward"
     return wrong_source or each.code in _BOTH_WAYS
 
 

@@ -155,10 +155,11 @@ def test_two_silent_directions_are_one_cause() -> None:
 
 
 def test_to_a_wrong_source_no_answer_comes() -> None:
-    """That the peer's packets to it die is the same fault."""
-    wrong = Death(code=codes.OVERLAY_WRONG_SOURCE, message="the source is 192.0.2.7")
-    forward, reverse = conclude("b", [said("route", "killed", death=wrong), MISSED_BACK])
-    assert (forward.code, reverse.code) == (codes.OVERLAY_WRONG_SOURCE, None)
+    """That the peer's packets to it die is the same fault, also where a rule rewrites it on the way out."""
+    for code, station in ((codes.OVERLAY_WRONG_SOURCE, "route"), (codes.REACH_NO_REVERSE, "post-outer")):
+        wrong = Death(code=code, message="the source is 192.0.2.7")
+        forward, reverse = conclude("b", [said(station, "killed", death=wrong), MISSED_BACK])
+        assert (forward.code, reverse.code) == (code, None)
 
 
 def test_the_rule_that_gives_a_wrong_source_is_the_cause() -> None:
