@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
+from preflight.net.control.destination import SecretWay
+from preflight.overlay.wgquick import stopped
+from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -181,7 +184,6 @@ class Net:
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
-        from preflight.net.control.destination import SecretWay
 
         way = SecretWay(self.overlay, self._routes.routes_to, self._overlay)
         return ControlClient.from_settings(self._settings, self.listener, self.dns.known, way)
@@ -226,7 +228,6 @@ class Net:
     async def better_url(self, url: "ControlUrl", address: str, overlay: "OverlayState | None") -> "ControlUrl | None":
         """The only place at which a control plane answers, of those that a URL may mean at whose address none does."""
         from preflight.net.control.living import the_only_one
-        from preflight.proto.control.placement import meant_places
 
         places = meant_places(url, address, overlay)
         return await the_only_one(places, self._settings.control.ca_file, TWIN_S, self.listener)
@@ -250,8 +251,6 @@ class Net:
 
         source: where the URL comes from.
         """
-        from preflight.proto.control.placement import inside, lead_inside
-
         twin = inside(url, addresses, overlay)
         lives = twin is not None and await self.control_lives(twin, TWIN_S)
         return lead_inside(url, twin, overlay, source, lives=lives)
@@ -287,8 +286,6 @@ class Net:
 
     def stopped_tunnels(self, links: "Sequence[str]") -> tuple[str, ...]:
         """The interfaces that a wg-quick file describes and that are not there, the peers' own if there are any."""
-        from preflight.overlay.wgquick import stopped
-
         return stopped(links, [peer.address for peer in self._settings.peers])
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":

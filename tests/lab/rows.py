@@ -1,4 +1,4 @@
-"""One scenario in its own lab, run and judged in this process: `lab run`, which does the same, has tests of its own."""
+"""One scenario in a fresh lab, run and judged in this process: `lab run`, which does the same, has separate tests."""
 
 import json
 from pathlib import Path
