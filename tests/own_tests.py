@@ -41,7 +41,7 @@ ELSEWHERE = {
     "preflight/cli/fix.py": "tests/lab/test_fix_command.py",
     "preflight/cli/fix_flow.py": "tests/lab/test_fix_command.py",
     "preflight/cli/group.py": "tests/cli/test_cli.py",
-    "preflight/cli/fuzz.py": "tests/lab/test_fuzz.py",
+    "preflight/cli/fuzz.py": "tests/lab/test_forty_draws.py",
     "preflight/cli/in_lab.py": "tests/lab/test_lifecycle.py",
     "preflight/cli/nearest.py": "tests/cli/test_completion.py",
     "preflight/cli/init.py": "tests/settings/test_first_file.py",
