@@ -219,11 +219,12 @@ class OverlayState:
     def claims(self, address: str) -> int:
         """How specifically this tunnel has the address, in bits of the prefix; -1: not, or only as part of the whole.
 
-        Where it is not known who owns what, the networks of the interface's addresses and of the product count.
+        Where it is not known who owns what, or one peer owns all, the networks of the interface's addresses and of the
+        product count.
         """
         owned, wanted = self.owners.prefix(address), ip_address(address)
         networks = [owned] if owned is not None else []
-        if not self.lists_owners:
+        if not self.lists_owners or (owned is not None and owned.prefixlen <= WHOLE_BITS):
             networks += (*self.prefixes, *(interface.network for interface in self.addresses))
         bits = (network.prefixlen for network in networks if _inside(wanted, network))
         return max((length for length in bits if length > WHOLE_BITS), default=-1)

@@ -23,6 +23,8 @@ from preflight.overlay.tailscale_words import complaints
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
+FWMARK = 0x80000
+"""Of the daemon's own packets on Linux, by which its rules lead them past its own table."""
 STATE = Path("/var/lib/tailscale/tailscaled.state")
 HOST = "local-tailscaled.sock"
 INTERFACE = "tailscale0"
@@ -148,6 +150,7 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
         prefixes=outermost([*mine, *theirs]),
         peers=peers,
         overhead_bytes=OVERHEAD_BYTES,
+        fwmark=FWMARK,
         version=text(status.get("Version")) or None,
         condition="overlay.key-expired" if _ended(own, status, now_unix_s) else _condition(backend, status),
         health=tuple(_health(status, own, now_unix_s)),
