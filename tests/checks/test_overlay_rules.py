@@ -58,7 +58,7 @@ def test_what_a_rule_takes_is_about_the_node() -> None:
 
 
 def test_who_is_silent() -> None:
-    """A peer that answered nothing of what was sent, or with whom there never was a session; a dead one may have had its own end."""
+    """One that answered nothing, or with whom there never was a session; a dead one may have had its own end."""
     mute = sample(EchoFacts, sent=4)
     never = sample(HandshakeFacts, sent_bytes=296)
     alive = sample(HandshakeFacts, handshake_age_s=9.0, received_bytes=92)
