@@ -36,8 +36,8 @@ EXIT_GONE = "overlay.exit-node-gone"
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
 
 SOLD_EXIT = "tag:mullvad-exit-node"
-"""What only forwards to the Internet. Another kind of peer that is no member is one which may call this node, and not
-be called: Tailscale's own ingress of a funnel, and machines of people with whom this node is shared."""
+"""What only forwards to the Internet. Another kind of peer is not a member either, which may call this node, and not be
+called: Tailscale's own ingress of a funnel, and machines of people with whom this node is shared."""
 
 CONDITIONS = {
     "NeedsLogin": "overlay.logged-out",

@@ -149,7 +149,7 @@ def test_an_exit_node_that_is_not_in_the_tailnet(preferences: Any, leaving: bool
     ],
 )
 def test_who_is_listed_and_no_member(change: Mapping[str, Any]) -> None:
-    """A run towards everybody leaves out whom this node cannot reach in a healthy tailnet."""
+    """A run towards everyone leaves out whom this node cannot reach in a healthy tailnet."""
     whole, less = tailnet(), tailnet(peer=change)
     assert [peer.target for peer in overlay_peers((), whole)] == ["nb"]
     assert overlay_peers((), less) == ()
