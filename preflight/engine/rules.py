@@ -38,6 +38,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.subnet-conflict",
         "overlay.mtu-too-big",
         "overlay.mtu-too-small",
+        "overlay.exit-node-lan",
         "overlay.route-leak",
         "overlay.endpoint-loop",
         "overlay.allowed-ips",
@@ -186,6 +187,7 @@ def _by_echo(_: Result, effect: Result) -> bool:
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
+_NO_SESSION = ("overlay.no-handshake", "overlay.handshake-stale")
 _UNMEASURED = ("mtu.*", "udp.*", "run.needs-responder")
 _DROPPED = (
     *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
@@ -278,22 +280,15 @@ RULES: tuple[Rule, ...] = (
     Rule("host.uplink-down", ("control.dns-timeout",), "all"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
-    Rule(
-        "overlay.route-leak",
-        ("overlay.route-leak", "overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_OUTSIDE),
-        "control",
-    ),
+    Rule("overlay.route-leak", ("overlay.route-leak", *_NO_SESSION, *_PATH, *_CONTROL_PATH, *_OUTSIDE), "control"),
     Rule("overlay.route-leak", ("overlay.routes-not-accepted",), "all", _same_lever),
-    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
+    *(Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), where) for where in ("control", "node")),
+    # What the rules of an overlay take from another one is the reason for each of the ways that lead elsewhere.
+    *(Rule(f"overlay.{how}", ("overlay.*", *_PATH, *_CONTROL_PATH), "node") for how in ("exit-node-lan", "route-leak")),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
-    Rule(
-        "overlay.duplicate-*",
-        ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_ENDED),
-        "control",
-    ),
+    Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
     Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
-    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
-    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
+    *(Rule(cause, ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control") for cause in _NO_SESSION),
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
@@ -364,6 +359,7 @@ RULES: tuple[Rule, ...] = (
 
 BENEATH: Mapping[str, tuple[str, ...]] = {
     "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
+    "overlay.mtu-too-big": ("overlay.endpoint-loop", "overlay.exit-node-lan"),
     "reach.loss": ("udp.loss",),
     "enroll.lease-failed": ("nodes.quarantined",),
 }
