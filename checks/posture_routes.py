@@ -19,9 +19,10 @@ from preflight.api import (
     failed,
     inconclusive,
     passed,
+    request,
 )
 from preflight.model.control import ControlError
-from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.control.answers import CACHED, FORBIDDEN, KEEP_NOTHING, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.http import retry_after_s
 
@@ -104,7 +105,13 @@ Question = tuple[str, str, "SecretStr | None"]
     "posture.routes",
     title="Every route except /health requires a bearer",
     subject="control",
-    codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN, codes.CONTROL_REDIRECTED, codes.CONTROL_NOT_POPULI),
+    codes=(
+        codes.POSTURE_OPEN,
+        codes.POSTURE_ROUTE_OPEN,
+        codes.CONTROL_REDIRECTED,
+        codes.CONTROL_NOT_POPULI,
+        codes.CONTROL_BAD_ANSWER,
+    ),
     needs=("control.api",),
     after=("udp.quality",),  # on a slow link this many requests would disturb what that measures
     timeout=60,
@@ -188,6 +195,8 @@ def judge(probes: Iterable[Probe]) -> Result:
     for kind, code in ((Gate.REDIRECTED, codes.CONTROL_REDIRECTED), (Gate.STRANGER, codes.CONTROL_NOT_POPULI)):
         if by_gate[kind]:
             return _not_it(code, by_gate[kind], probes)
+    if by_gate[Gate.KEPT]:
+        return _from_cache(by_gate[Gate.KEPT], probes)
     denied = by_gate[Gate.DENIED]
     if by_gate[Gate.UNTOLD] or known < 2 * len(ROUTES):
         missing = max(0, 2 * len(ROUTES) - known)
@@ -244,6 +253,21 @@ def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Resu
             where="control host",
         ),
         **_more(probes),
+    )
+
+
+def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
+    """A cache shows nothing of the bearer check, and hands the list that one client got to every other."""
+    more, routes = _more(probes), ", ".join(_named(kept))
+    return failed(
+        codes.CONTROL_BAD_ANSWER,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"answered without a known bearer, with what a gateway has cached of an earlier request: {routes}",
+        remedies=KEEP_NOTHING,
+        station=request("answer"),
+        measurements={**more["measurements"], "problem": CACHED},
+        evidence=more["evidence"],
     )
 
 

@@ -65,3 +65,17 @@ class Disagreement:
     used: str
     others: tuple[str, ...]
     values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """The variable by which workers of this node stay out of the cluster; file: where it is, if not the environment."""
+
+    variable: str
+    value: str
+    file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is said."""
+        return f"{self.variable} in {self.file}" if self.file else self.variable

@@ -13,12 +13,12 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
-from preflight.model.token import Disagreement, HeldToken
+from preflight.model.token import Disagreement, HeldToken, SwitchedOff
 from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
-from preflight.settings.places import SCOPE, WorkerFile, worker_files
+from preflight.settings.places import SCOPE, WorkerFile, switched_off, worker_files
 from preflight.settings.reading import SettingsError, read_key, read_variable
 from preflight.settings.responder import LoadSettings, ResponderSettings
 from preflight.settings.schema import (
@@ -119,6 +119,7 @@ class Settings:
     worker_files: tuple[WorkerFile, ...] = ()
     scope_from_file: bool = False
     disagreements: tuple[Disagreement, ...] = ()
+    switched_off: SwitchedOff | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
             (f"control.scope_id in {source}", config.control.scope_id),
             (f"control.url in {source}", str(config.control.usable_url) if config.control.usable_url else None),
         ),
+        switched_off=switched_off(environ, files),
         scope_from_file=config.control.scope_id is not None and read_variable(environ, *SCOPE_VARIABLES) is None,
     )
 

@@ -11,7 +11,9 @@ from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
 from preflight.proto.control.answers import (
+    CACHED,
     GATEWAY_LIMIT,
+    KEEP_NOTHING,
     LONGER_HEADERS,
     PASS_THROUGH,
     TOO_LONG,
@@ -146,6 +148,8 @@ def station_of(outcome: Outcome, code: Code) -> Station | None:
 
 def problem_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> str | None:
     """What decides where the code does not say it: the bearer that a moment ago was bought is refused at once."""
+    if outcome.error is not None and outcome.error.decided.problem == CACHED:
+        return CACHED
     refused = code is codes.ENROLL_UNAUTHORIZED and outcome.error is not None
     return STRIPPED if refused and facts.bought and outcome.step is Step.JOIN else None
 
@@ -168,6 +172,8 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return by_hand(leave_later(facts))
     if outcome.error is not None and outcome.error.status == TOO_LARGE:
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
+    if outcome.error is not None and outcome.error.decided.problem == CACHED:
+        return KEEP_NOTHING
     if _lost_body(outcome):
         return _PASS_BODIES_ON
     if outcome.error is not None and outcome.error.decided.problem == TOO_LONG:
