@@ -35,7 +35,7 @@ from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, UNAUTHORIZED, finding
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.http import END_OF_YEAR_9999_S
-from preflight.proto.control.token_finding import hidden_bearer
+from preflight.proto.control.token_finding import better_bearer
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
             has_token=token is not None,
             enrolling=enrolment is not None and (enrolment.brings_token or settings.secrets.only_for_workers is None),
             only_for_workers=settings.secrets.only_for_workers,
-            hidden=hidden_bearer(*hidden) if hidden is not None else None,
+            hidden=better_bearer(hidden) if hidden is not None else None,
         )
         return
     enrolling = settings.enrolment is not None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -51,6 +51,19 @@ class HeldToken:
     def place(self) -> str:
         """The source for a message, with its file."""
         return self.source if self.path is None or str(self.path) in self.source else f"{self.source} ({self.path})"
+
+
+@dataclass(frozen=True, slots=True)
+class Better:
+    """What the control plane accepts where it refused the bearer that won, `used`.
+
+    how: `hidden`: another one of this node, which `used` hides; `decoded`: what `used` is the base64 of; `again`: the
+    same one, in another answer.
+    """
+
+    used: HeldToken
+    other: HeldToken
+    how: Literal["hidden", "decoded", "again"]
 
 
 @dataclass(frozen=True, slots=True)

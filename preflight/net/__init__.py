@@ -183,6 +183,10 @@ class Net:
     @cached_property
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
+        return self.control_anew()
+
+    def control_anew(self) -> "ControlClient":
+        """The same client on connections of its own; close it."""
         from preflight.net.control.client import ControlClient
 
         way = SecretWay(self.overlay, self._routes.routes_to, self._overlay)
@@ -265,10 +269,10 @@ class Net:
 
     @cached_property
     def other_bearer(self) -> "OtherBearer":
-        """A bearer of this node that a stronger place hides, and that the control plane accepts."""
+        """What the control plane accepts after it refused this node's bearer."""
         from preflight.net.control.other_bearer import OtherBearer
 
-        return OtherBearer(self.control, self._settings.secrets.bearers)
+        return OtherBearer(self.control, self._settings.secrets.bearers, self.control_anew)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""
