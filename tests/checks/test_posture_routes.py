@@ -14,7 +14,7 @@ from preflight.proto.control.gate import Gate
 from preflight.proto.control.populi import FEATURE_HEADER
 
 OPEN, REFUSED, DENIED, STRANGER = Gate.OPEN, Gate.REFUSED, Gate.DENIED, Gate.STRANGER
-STATUS = {OPEN: 422, REFUSED: 401, DENIED: 403, STRANGER: 200, Gate.REDIRECTED: 302, Gate.UNTOLD: 503}
+STATUS = {OPEN: 422, REFUSED: 401, DENIED: 403, STRANGER: 200, Gate.REDIRECTED: 302, Gate.UNTOLD: 503, Gate.KEPT: 200}
 
 
 def probes(gates: Iterable[Gate], bearer: str = "none", status: int | None = None) -> list[Probe]:
@@ -46,6 +46,7 @@ UNKNOWN = probes([REFUSED] * 15, "unknown")
             Status.FAIL,
             "control.not-populi",
         ),
+        ([*probes([Gate.KEPT, *[REFUSED] * 14]), *UNKNOWN], Status.FAIL, "control.bad-answer"),
         (probes([STRANGER] * 15), Status.FAIL, "control.not-populi"),
         (probes([Gate.REDIRECTED] * 15), Status.FAIL, "control.redirected"),
     ],
