@@ -101,7 +101,7 @@ async def _with_more(ctx: Context, outcome: Outcome, session: "EnrolmentSession"
     refused = outcome.error is not None and outcome.error.status == 401 and outcome.step is not Step.BOOTSTRAP
     if not refused and outcome.problem != "not-listed":
         return facts
-    if await session.is_answered_otherwise(ctx.net.control_anew):
+    if await session.is_answered_otherwise(ctx.net.new_control):
         return replace(facts, several=True)
     better = await ctx.net.other_bearer.accepted() if refused and facts.bearer_place and not facts.bought else None
     return replace(facts, hidden=better_bearer(better)) if better is not None else facts

@@ -39,7 +39,7 @@ async def enroll_settings(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(found: Sequence[Disagreement], files: Sequence[str], off: SwitchedOff | None = None) -> list[Result]:
-    """One finding for each thing about which places differ, and one if workers are told to stay out.
+    """One finding for each thing about which places differ, and one if workers are kept out.
 
     files: those of the workers that were read.
     """
@@ -53,8 +53,8 @@ def _stays_out(off: SwitchedOff) -> Result:
     """It may be meant: a node that only serves, or only sends work."""
     place = str(off.file) if off.file is not None else "the environment"
     message = (
-        f"workers of this node do not join the cluster: {off.variable} is {excerpt(off.value)} in {place}; a test "
-        "enrolment joins all the same"
+        f"workers of this node do not join the cluster: {off.variable} is {excerpt(off.value)} in {place}, which a "
+        "test enrolment does not read"
     )
     line = (
         f"Remove {off.variable} from {place}, and from the unit of the worker; or accept this finding if it is meant."

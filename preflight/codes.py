@@ -185,7 +185,9 @@ ENROLL_FORBIDDEN = Code("enroll.forbidden", "The token's role may not do this")
 ENROLL_SETTINGS_DISAGREE = Code(
     "enroll.settings-disagree", "This node's own places disagree about its cluster", Severity.WARN
 )
-ENROLL_SWITCHED_OFF = Code("enroll.switched-off", "Workers of this node are told not to join", Severity.WARN)
+ENROLL_SWITCHED_OFF = Code(
+    "enroll.switched-off", "Settings of this node keep its workers out of the cluster", Severity.WARN
+)
 ENROLL_SCOPE_MISMATCH = Code("enroll.scope-mismatch", "The scope id belongs to another cluster")
 ENROLL_JOIN_FAILED = Code("enroll.join-failed", "Join failed")
 ENROLL_HEARTBEAT_FAILED = Code("enroll.heartbeat-failed", "Heartbeat failed")

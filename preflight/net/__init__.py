@@ -183,10 +183,10 @@ class Net:
     @cached_property
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
-        return self.control_anew()
+        return self.new_control()
 
-    def control_anew(self) -> "ControlClient":
-        """The same client on connections of its own; close it."""
+    def new_control(self) -> "ControlClient":
+        """The same client on new connections; close it."""
         from preflight.net.control.client import ControlClient
 
         way = SecretWay(self.overlay, self._routes.routes_to, self._overlay)
@@ -272,7 +272,7 @@ class Net:
         """What the control plane accepts after it refused this node's bearer."""
         from preflight.net.control.other_bearer import OtherBearer
 
-        return OtherBearer(self.control, self._settings.secrets.bearers, self.control_anew)
+        return OtherBearer(self.control, self._settings.secrets.bearers, self.new_control)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""

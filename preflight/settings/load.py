@@ -163,8 +163,7 @@ CONTROL_URL_VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL
 def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings:
     """Put the settings together, strongest source first. Raises SettingsError."""
     environ = os.environ if environ is None else environ
-    named = environ.get("PREFLIGHT_CONFIG")
-    source = options.config or (Path(named) if named else find_config(environ))
+    source = _source(options, environ)
     config = read_config(source) if source else ConfigFile()
     files = worker_files(environ, Path.cwd())
     secrets = _secrets(config, environ, files)
@@ -201,6 +200,12 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         switched_off=switched_off(environ, files),
         scope_from_file=config.control.scope_id is not None and read_variable(environ, *SCOPE_VARIABLES) is None,
     )
+
+
+def _source(options: Options, environ: Mapping[str, str]) -> Path | None:
+    """The settings file, where there is one."""
+    named = environ.get("PREFLIGHT_CONFIG")
+    return options.config or (Path(named) if named else find_config(environ))
 
 
 def _node(config: ConfigFile, environ: Mapping[str, str]) -> NodeSettings:

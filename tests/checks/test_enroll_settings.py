@@ -28,7 +28,7 @@ def test_agreement_says_what_was_read() -> None:
 
 
 def test_a_worker_that_is_told_to_stay_out() -> None:
-    """The place and the variable are named, beside disagreements."""
+    """The place and the variable are named, in addition to disagreements."""
     off = SwitchedOff("VOX_MESH_HTTP_JOIN", "0", Path("/h/mesh.env"))
     differ = Disagreement("token", "VOX_MESH_TOKEN", ("VOX_MESH_TOKEN in /h/mesh.env",))
     assert [each.code.slug for each in judge([differ], ["/h/mesh.env"], off) if each.code] == [

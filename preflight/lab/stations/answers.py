@@ -87,7 +87,7 @@ def _not_json(network: "Network") -> None:
 
 
 def _is_kept(network: "Network") -> None:
-    """Two requests with ids of their own are answered with one."""
+    """Two requests with different ids are answered with the same one."""
     got = [ask(network, LIST, token=asks.mesh_token(network)) for _ in range(2)]
     ids = {answer.headers.get("x-request-id") for answer in got}
     must([answer.status for answer in got] == [200, 200] and len(ids) == 1, f"the list is not kept: {ids}")

@@ -154,7 +154,7 @@ FAULTS = (
     ),
     Fault(
         name="source-switched-off",
-        summary="a's environment tells workers not to join",
+        summary="a variable of a's environment keeps workers out of the cluster",
         place=_SOURCE,
         made=lambda setup: (
             asks.variables("a's workers stay out", VOX_MESH_HTTP_JOIN="join"),

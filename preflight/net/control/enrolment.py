@@ -87,12 +87,12 @@ class EnrolmentSession:
         """Do the next thing; returns the steps that ended, or None when all is done."""
         return self._machine.finished() if await step(self._machine, self._perform) else None
 
-    async def is_answered_otherwise(self, anew: "Callable[[], ControlClient]") -> bool:
+    async def is_answered_otherwise(self, new_client: "Callable[[], ControlClient]") -> bool:
         """Whether other answers to the same client list this node; before it joined, whether any lists nodes."""
         token = self._credential.mesh_token if self._credential else self._settings.secrets.token
         joined, identity = self._row.may_be_listed, self._row.identity
         return await says_otherwise(
-            anew, token, lambda listed: not joined or any(node.id == identity for node in listed.nodes)
+            new_client, token, lambda listed: not joined or any(node.id == identity for node in listed.nodes)
         )
 
     def facts(self) -> EnrolmentFacts:

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class OtherBearer:
-    """Asks once in a run. bearers: the one that won first. anew: makes the same client on connections of its own.
+    """Asks once in a run. bearers: the one that won first. new_client: makes the same client on new connections.
 
     Other programs of this node send the hidden ones to the same control plane anyway.
     """
 
     def __init__(
-        self, client: "ControlClient", bearers: Sequence[HeldToken], anew: "Callable[[], ControlClient]"
+        self, client: "ControlClient", bearers: Sequence[HeldToken], new_client: "Callable[[], ControlClient]"
     ) -> None:
         self._client = client
         self._bearers = bearers
-        self._anew = anew
+        self._new_client = new_client
         self._alone = asyncio.Lock()
         self._found: list[Better | None] = []
 
@@ -43,7 +43,7 @@ class OtherBearer:
         used = next(iter(self._bearers), None)
         if used is None or used.value is None:
             return None
-        if await says_otherwise(self._anew, used.value, lambda _: True):
+        if await says_otherwise(self._new_client, used.value, lambda _: True):
             return Better(used, used, "again")
         for held in differing(self._bearers):
             if await self._is_good(held):

@@ -1,4 +1,4 @@
-"""Do several control planes answer at one URL, each with its own tokens and nodes, as behind a balancer?"""
+"""Do several control planes answer at one URL, with different tokens and nodes, as behind a balancer?"""
 
 import asyncio
 from collections.abc import Callable
@@ -17,15 +17,15 @@ TRIES = 3
 
 
 async def says_otherwise(
-    anew: "Callable[[], ControlClient]", token: "SecretStr | None", wanted: Callable[[NodeList], bool]
+    new_client: "Callable[[], ControlClient]", token: "SecretStr | None", wanted: Callable[[NodeList], bool]
 ) -> bool:
-    """Whether the list of nodes is as wanted in the answer to any of a few requests, each on its own connection.
+    """Whether the list of nodes is as wanted in the answer to any of a few requests, each on another connection.
 
     Asked after the same client got another answer. A bearer that is accepted once is not used up for it.
     """
     if token is None or accepted_once(token.get_secret_value()):
         return False
-    return any(await asyncio.gather(*(_is_wanted(anew(), token, wanted) for _ in range(TRIES))))
+    return any(await asyncio.gather(*(_is_wanted(new_client(), token, wanted) for _ in range(TRIES))))
 
 
 async def _is_wanted(client: "ControlClient", token: "SecretStr", wanted: Callable[[NodeList], bool]) -> bool:

@@ -179,9 +179,9 @@ def _moment(value: object) -> float | None:
 
 
 def decoded(text: str) -> str | None:
-    """What a text is the base64 of, if that is a token's text; None for any other: the bytes of a random one are none.
+    """What a text is the base64 of, if that can be a token; None for any other, such as the base64 of random bytes.
 
-    Such a text may be a token all the same, so it is no fault by itself.
+    Such a text may be a token itself, so it is not a fault.
     """
     try:
         plain = b64decode(text, validate=True).decode("ascii").rstrip("\n")

@@ -37,5 +37,5 @@ def test_ids_that_a_gateway_writes() -> None:
     ],
 )
 def test_what_caches_say(headers: dict[str, str], kept: bool) -> None:
-    """By an answer's age, or by the headers of their own."""
+    """By an answer's age, or by their usual headers."""
     assert says_kept(headers) is kept
