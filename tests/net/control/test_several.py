@@ -25,9 +25,7 @@ def test_one_of_them_knows_the_token(open_trap: "OpenTrap") -> None:
         asked.append(request.line)
         good = len(asked) == TRIES
         status = "200 OK" if good else "401 Unauthorized"
-        return answer(
-            "200 OK" if good else "401 Unauthorized", EMPTY if good else b"unauthorized", x_populi_feature="a"
-        )
+        return answer(status, EMPTY if good else b"unauthorized", x_populi_feature="a")
 
     async def differs(token: str | None, *, listing: bool = False) -> bool:
         async with open_trap(respond) as trap:
