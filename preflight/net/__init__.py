@@ -13,7 +13,7 @@ from preflight.proto.control.placement import inside, lead_inside, meant_places
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from preflight.model.control import HttpAnswer
+    from preflight.model.control import HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState, Withheld
     from preflight.model.own_nat import OwnNat
@@ -266,6 +266,12 @@ class Net:
         from preflight.net.way.nobody import ask_nobody
 
         return await ask_nobody(overlay, peers, timeout_s, self.listener)
+
+    async def lists_of_nodes(self) -> "Sequence[NodeList]":
+        """The list of nodes in a few answers, each on another connection: a balancer may ask several control planes."""
+        from preflight.net.control.several import lists
+
+        return await lists(self.new_control, self._settings.secrets.token)
 
     @cached_property
     def other_bearer(self) -> "OtherBearer":

@@ -28,6 +28,18 @@ async def says_otherwise(
     return any(await asyncio.gather(*(_is_wanted(new_client(), token, wanted) for _ in range(TRIES))))
 
 
+async def lists(new_client: "Callable[[], ControlClient]", token: "SecretStr | None") -> list[NodeList]:
+    """The lists of nodes in the answers to a few requests, each on another connection."""
+    found: list[NodeList] = []
+
+    def keep(listed: NodeList) -> bool:
+        found.append(listed)
+        return True
+
+    await says_otherwise(new_client, token, keep)
+    return found
+
+
 async def _is_wanted(client: "ControlClient", token: "SecretStr", wanted: Callable[[NodeList], bool]) -> bool:
     try:
         return wanted(await client.with_token(token).nodes())
