@@ -96,7 +96,7 @@ def _is_kept(network: "Network") -> None:
 def _caches(setup: Setup) -> str | None:
     """Why nothing in front keeps the list."""
     if setup.gateway != "nginx":
-        return "Caddy has no cache of its own, and HAProxy's keeps nothing that a bearer got"
+        return "Caddy has no cache, and HAProxy's keeps nothing that a bearer got"
     return asks.needs_direct(setup)
 
 

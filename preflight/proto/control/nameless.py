@@ -46,6 +46,14 @@ def nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | No
             DeathFacts(resolver=silent.source, problem=silent.detail),
             "name",
         )
+    if silent.outcome == "unreachable":
+        return Finding(
+            codes.CONTROL_DNS_TIMEOUT,
+            f"no question about {what} {name} leaves for the resolver {silent.source}: {silent.detail}",
+            look(f"ip route get {silent.source}   # which route should lead there?"),
+            DeathFacts(resolver=silent.source, problem=silent.detail),
+            "name",
+        )
     return Finding(
         codes.CONTROL_DNS_TIMEOUT,
         f"no resolver answers for {what} {name}",
