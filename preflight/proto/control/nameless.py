@@ -38,6 +38,12 @@ def nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | No
             "name",
         )
     silent = next((lookup for lookup in asked if lookup.outcome == "timeout"), asked[0])
+    return _without_answer(resolution, silent)
+
+
+def _without_answer(resolution: Resolution, silent: Lookup) -> Finding:
+    """What a resolver does that says neither yes nor no."""
+    name, what = resolution.name, "the control host's name"
     if silent.outcome == "failed" and resolution.resolvers:
         return Finding(
             codes.CONTROL_DNS_TIMEOUT,
