@@ -172,9 +172,16 @@ def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignor
         message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
         return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
-    message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_expiry(state)}"
+    message = (
+        f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
+    )
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
     return passed(NODE, Direction.LOCAL, message + others, **_reported(state, ignored))
+
+
+def _shields(state: OverlayState) -> str:
+    """No fault, and the reason where a peer gets no answer from this node."""
+    return f"; {state.product} lets in nothing that a peer begins (shields-up)" if state.shielded else ""
 
 
 def _expiry(state: OverlayState) -> str:

@@ -23,7 +23,7 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tapped import Tapped
-from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched, moved, turns
+from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched, moved, renewals, turns
 from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_another, on_the_wire, one_machine, strange
 
 PRODUCTS = ("wireguard", "tailscale", "nebula")
@@ -147,7 +147,7 @@ async def _turns(
     since = earlier.since_s if earlier is not None else began
     seen = [Seen(known.endpoint, known.session), *(earlier.seen if earlier is not None else ())]
     ends = max(began + least_s, since + SHORT_S)
-    while (found := turns(seen) or turns(wire(seen))) is None and monotonic() < ends:
+    while (found := turns(seen) or turns(wire(seen)) or renewals(seen)) is None and monotonic() < ends:
         # What nobody has moved is only read: what is sent would be counted by others who look at the same time.
         if moved(seen) and monotonic() - provoked >= PROVOKED_S:
             provoked = monotonic()
@@ -192,8 +192,30 @@ def _patience_s(seen: Sequence[Seen], *, came: bool, rekeys: bool) -> float:
     return SHORT_S if came else 0.0
 
 
+def judge_renewed(peer: Peer, found: Turns) -> Result:
+    """The finding of sessions that the peer gives up for those of another machine, which Nebula's host map shows."""
+    return failed(
+        codes.OVERLAY_DUPLICATE_KEY,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"nebula made {found.changes + 1} sessions with {peer.target} at {found.places[0]} in this run, and each held "
+        f"for moments: another machine uses this node's certificate and takes them, or nebula on {peer.target} starts "
+        "again and again",
+        remedies=(
+            *look(
+                "nebula-cert print -path /etc/nebula/host.crt   # a copy of this machine needs another one", root=True
+            ),
+            *look("journalctl -u nebula -n 30   # does it restart?", where="peer", host=peer.target, root=True),
+        ),
+        measurements={"endpoint": found.places[0], "sessions": found.changes + 1},
+        station=Station("session", "receiver"),
+    )
+
+
 def judge(peer: Peer, known: OverlayPeer, product: str, found: Turns) -> Result:
     """The finding of an endpoint that returns."""
+    if found.of_this_node:
+        return judge_renewed(peer, found)
     first, second = found.places
     what = "certificate" if product == "nebula" else "key"
     return failed(

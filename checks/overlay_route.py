@@ -166,7 +166,7 @@ def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) 
     if route.error is not None:
         message = f"this node has no route to {peer.address}, neither through {overlay} nor elsewhere: {route.error}"
     elif route.matched is not None and route.matched.prefixlen == 0:
-        message = f"no route sends {peer.address} into {overlay}, so the default route applies: {route}"
+        message = f"the default route applies to {peer.address}, and none into {overlay}: {route}"
     else:
         message = f"the route {route.matched} sends {peer.address} outside {overlay}: {route}"
     tunnel = any(link.name == route.interface and link.kind in TUNNELS for link in links)

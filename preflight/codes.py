@@ -76,6 +76,7 @@ OVERLAY_ROUTES_NOT_ACCEPTED = Code(
     "overlay.routes-not-accepted", "Peers announce networks that this node does not take", Severity.WARN
 )
 OVERLAY_EXIT_NODE_GONE = Code("overlay.exit-node-gone", "The chosen exit node does not offer to be one", Severity.WARN)
+OVERLAY_EXIT_NODE_LAN = Code("overlay.exit-node-lan", "The exit node takes what is for this node's own network")
 OVERLAY_UNHEALTHY = Code("overlay.unhealthy", "The overlay's daemon has a complaint", Severity.WARN_OR_FAIL)
 OVERLAY_POLICY_DROP = Code(
     "overlay.policy-drop", "The session with the peer lives, and what goes through it is dropped"

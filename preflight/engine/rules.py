@@ -38,6 +38,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.subnet-conflict",
         "overlay.mtu-too-big",
         "overlay.mtu-too-small",
+        "overlay.exit-node-lan",
         "overlay.route-leak",
         "overlay.endpoint-loop",
         "overlay.allowed-ips",
@@ -120,7 +121,7 @@ _BY_ECHO = ("reach.icmp", "mtu.echo")
 
 
 def _of_the_peer(cause: Result, effect: Result) -> bool:
-    """A peer's filter drops what comes because its route back leads elsewhere: the same route, seen from both sides."""
+    """What is wrong with the way there is why answers die: a route back leads elsewhere, a source is another's."""
     return cause.direction is Direction.FORWARD and effect.direction is Direction.REVERSE
 
 
@@ -186,6 +187,7 @@ def _by_echo(_: Result, effect: Result) -> bool:
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
+_NO_SESSION = ("overlay.no-handshake", "overlay.handshake-stale")
 _UNMEASURED = ("mtu.*", "udp.*", "run.needs-responder")
 _DROPPED = (
     *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
@@ -262,6 +264,7 @@ RULES: tuple[Rule, ...] = (
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
     Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
+    Rule("reach.no-reverse", ("reach.no-reverse",), condition=_of_the_peer),
     Rule(
         "host.captive-portal",
         (
@@ -277,22 +280,15 @@ RULES: tuple[Rule, ...] = (
     Rule("host.uplink-down", ("control.dns-timeout",), "all"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
-    Rule(
-        "overlay.route-leak",
-        ("overlay.route-leak", "overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_OUTSIDE),
-        "control",
-    ),
+    Rule("overlay.route-leak", ("overlay.route-leak", *_NO_SESSION, *_PATH, *_CONTROL_PATH, *_OUTSIDE), "control"),
     Rule("overlay.route-leak", ("overlay.routes-not-accepted",), "all", _same_lever),
-    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
+    *(Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), where) for where in ("control", "node")),
+    # What the rules of an overlay take from another one is the reason for each of the ways that lead elsewhere.
+    *(Rule(f"overlay.{how}", ("overlay.*", *_PATH, *_CONTROL_PATH), "node") for how in ("exit-node-lan", "route-leak")),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
-    Rule(
-        "overlay.duplicate-*",
-        ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_ENDED),
-        "control",
-    ),
+    Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
     Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
-    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
-    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
+    *(Rule(cause, ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control") for cause in _NO_SESSION),
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
@@ -363,6 +359,7 @@ RULES: tuple[Rule, ...] = (
 
 BENEATH: Mapping[str, tuple[str, ...]] = {
     "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
+    "overlay.mtu-too-big": ("overlay.endpoint-loop", "overlay.exit-node-lan"),
     "reach.loss": ("udp.loss",),
     "enroll.lease-failed": ("nodes.quarantined",),
 }
@@ -371,7 +368,6 @@ a known direction also loses echoes; and the reason for a missing lease is in it
 
 STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
 """Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
-
 OUTER = frozenset(
     {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
     | {"prerouting-outer", "rp-outer", "input-outer", "socket-outer"}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import count as counting
 
+from preflight import codes
 from preflight.lab.axes.axis import Axis
 from preflight.lab.axes.rules import broken_rule
 from preflight.lab.axes.setup import AXES, Setup
@@ -79,12 +80,12 @@ class Draw:
 
     @property
     def any_order(self) -> bool:
-        """Whether none of its faults is deeper: they strike packets two ways or to two peers, or one only warns.
+        """Whether none of its faults is deeper: they strike packets two ways or to two peers, or one stops nothing.
 
-        What stops nothing need not be repaired before anything else.
+        What only warns, or leaves something undecided, need not be repaired before anything else.
         """
         packets = {fault.place.way for fault in self.made()} == {"packet"}
-        return len(self.faults) > 1 and (packets or any(truth.warns for truth in self.truths()))
+        return len(self.faults) > 1 and (packets or any(map(_stops_nothing, self.truths())))
 
     @property
     def name(self) -> str:
@@ -96,8 +97,12 @@ class Draw:
         return f"{' + '.join(self.faults) or 'healthy'} on {self.setup}"
 
 
-_BEFORE_THE_ANSWER = ("name", "connect", "proxy", "tls", "server")
-"""Stations of a request at which all requests die: without a name, a connection or the right server."""
+_BEFORE_THE_ANSWER = ("source", "parse", "name", "connect", "proxy", "tls", "server", "bearer")
+"""Stations of a request at which all requests die: without a URL, a connection, the right server or a bearer."""
+
+
+def _stops_nothing(truth: Truth) -> bool:
+    return truth.warns or truth.code == codes.RUN_NEEDS_RESPONDER.slug
 
 
 def _stops_requests(fault: Fault, setup: Setup) -> bool:

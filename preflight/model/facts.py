@@ -374,6 +374,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "enroll.cycle": (EnrolmentStepFacts,),
     "host.portal": (DeathFacts,),
     "overlay.route": (DeathFacts,),
+    "overlay.rules": (DeathFacts,),
     "way.packet": (DeathFacts,),
 }
 """Which facts each check gives. Where the fields of one class are among another's, the larger class comes first: a

@@ -37,7 +37,8 @@ class OverlayPeer:
     last_seen_unix_s, last_sent_unix_s: when a packet of it came, and when one was sent to it.
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
-    session: the number of the session with it, where the product shows it: each handshake gives another.
+    session: the number of the session with it, where the product shows it: each handshake gives another. member: False
+    where this node is not to reach it, although the product lists it.
     """
 
     key: str
@@ -58,6 +59,7 @@ class OverlayPeer:
     preshared: bool | None = None
     tried: tuple[str, ...] = ()
     session: int | None = None
+    member: bool = True
 
     @property
     def endpoint_address(self) -> str | None:
@@ -150,7 +152,7 @@ class OverlayState:
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
     withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
     own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
-    known.
+    known. shielded: it lets nothing in that a peer begins.
     """
 
     product: str
@@ -181,6 +183,7 @@ class OverlayState:
     lists_sessions: bool = True
     control_server: str | None = None
     policy: OutPolicy | None = None
+    shielded: bool = False
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:
@@ -219,11 +222,12 @@ class OverlayState:
     def claims(self, address: str) -> int:
         """How specifically this tunnel has the address, in bits of the prefix; -1: not, or only as part of the whole.
 
-        Where it is not known who owns what, the networks of the interface's addresses and of the product count.
+        Where it is not known who owns what, or one peer owns all, the networks of the interface's addresses and of the
+        product count.
         """
         owned, wanted = self.owners.prefix(address), ip_address(address)
         networks = [owned] if owned is not None else []
-        if not self.lists_owners:
+        if not self.lists_owners or (owned is not None and owned.prefixlen <= WHOLE_BITS):
             networks += (*self.prefixes, *(interface.network for interface in self.addresses))
         bits = (network.prefixlen for network in networks if _inside(wanted, network))
         return max((length for length in bits if length > WHOLE_BITS), default=-1)

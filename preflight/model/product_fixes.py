@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from preflight.model import parameters
 from preflight.model.change import STRICT, Change, Command
 
-TailscaleOption = Literal["accept-routes", "accept-dns"]
+TailscaleOption = Literal["accept-routes", "accept-dns", "exit-node-allow-lan-access"]
 ZeroTierOption = Literal["allowManaged", "allowDNS"]
 
 

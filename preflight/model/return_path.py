@@ -18,9 +18,10 @@ class ReturnPath:
 
     arrival: the interface that holds the address to which this node sends; None: unknown, for example if that address
     is on a loopback or dummy interface. interface, gateway: of the route to this node; interface None: there is none,
-    or its name was not reported. rp_filter: the mode in force on `arrival` (0 off, 1 strict, 2 loose); None: unknown,
-    or IPv6, which has none. refuses: the peer's kernel says that this filter drops packets from this node on `arrival`.
-    dropped: packets that the peer's reverse-path filters dropped meanwhile; None: not counted.
+    or its name was not reported. table: of that route; None: in the main one, or unknown. rp_filter: the mode
+    in force on `arrival` (0 off, 1 strict, 2 loose); None: unknown, or IPv6, which has none. refuses: the peer's kernel
+    says that this filter drops packets from this node on `arrival`. dropped: packets that the peer's reverse-path
+    filters dropped meanwhile; None: not counted.
     """
 
     arrival: str | None = None
@@ -29,6 +30,7 @@ class ReturnPath:
     rp_filter: int | None = None
     refuses: bool = False
     dropped: int | None = None
+    table: int | None = None
 
     @property
     def elsewhere(self) -> bool:

@@ -248,6 +248,14 @@ class Net:
 
         return await filtered(address, port, lambda: self.tcp.connect(address, port, FIRST_SYN_S), self.listener)
 
+    async def taken_by_rules(
+        self, overlay: "OverlayState", peers: "Sequence[Peer]", silent: "Sequence[Peer]", control: "ControlUrl | None"
+    ) -> "tuple[Death, ...]":
+        """Where this node's rules send the packets of an overlay into another one. silent: peers without any answer."""
+        from preflight.net.way.rule_order import taken_by_rules
+
+        return await taken_by_rules(overlay, peers, silent, control, self.listener)
+
     async def way_inside(
         self, url: "ControlUrl", addresses: "Sequence[str]", overlay: "OverlayState | None", source: str | None
     ) -> "Remedies":

@@ -23,6 +23,8 @@ from preflight.overlay.tailscale_words import complaints
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
+FWMARK = 0x80000
+"""Of the daemon's own packets on Linux, by which its rules lead them past its own table."""
 STATE = Path("/var/lib/tailscale/tailscaled.state")
 HOST = "local-tailscaled.sock"
 INTERFACE = "tailscale0"
@@ -32,6 +34,10 @@ NEVER = "0001-01-01T00:00:00Z"
 NOT_ACCEPTED = "overlay.routes-not-accepted"
 EXIT_GONE = "overlay.exit-node-gone"
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
+
+SOLD_EXIT = "tag:mullvad-exit-node"
+"""What only forwards to the Internet. Another kind of peer is not a member either, which may call this node, and not be
+called: Tailscale's own ingress of a funnel, and machines of people with whom this node is shared."""
 
 CONDITIONS = {
     "NeedsLogin": "overlay.logged-out",
@@ -78,7 +84,7 @@ def with_preferences(state: OverlayState, preferences: Mapping[str, Any], *, lea
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
-    return replace(state, control_server=_own_server(preferences))
+    return replace(state, control_server=_own_server(preferences), shielded=preferences.get("ShieldsUp") is True)
 
 
 def _own_server(preferences: Mapping[str, Any]) -> str | None:
@@ -148,6 +154,7 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
         prefixes=outermost([*mine, *theirs]),
         peers=peers,
         overhead_bytes=OVERHEAD_BYTES,
+        fwmark=FWMARK,
         version=text(status.get("Version")) or None,
         condition="overlay.key-expired" if _ended(own, status, now_unix_s) else _condition(backend, status),
         health=tuple(_health(status, own, now_unix_s)),
@@ -211,6 +218,7 @@ def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> Overl
         # A key that was renewed meanwhile would be news from the control server, too.
         expired=_expired(peer, now_unix_s) and not (in_use and _outlived(peer, peer)) if current else None,
         key_expires_unix_s=_expiry_unix_s(peer),
+        member=not peer.get("ShareeNode") and SOLD_EXIT not in texts(peer.get("Tags")),
     )
 
 

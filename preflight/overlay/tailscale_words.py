@@ -67,7 +67,7 @@ def _warned(status: Mapping[str, Any]) -> Iterator[Complaint]:
     """The daemon's own warnings, which it gives in any order."""
     warnings = ((_kind(said), said) for said in texts(status.get("Health")) if not _NO_FAULT.search(said))
     for kind, said in sorted(warnings, key=lambda each: _rank(each[0])):
-        yield Complaint(kind.code, said.rstrip("."), cuts=kind.cuts, names=kind.names)
+        yield Complaint(kind.code, " ".join(said.split()).rstrip("."), cuts=kind.cuts, names=kind.names)
 
 
 def _kind(said: str) -> _Kind:

@@ -52,7 +52,7 @@ def distinct(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
 
 
 def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) -> tuple[Peer, ...]:
-    """The configured peers, or, without any, those that the overlay names by a single address.
+    """The configured peers, or, without any, the members that the overlay names by a single address.
 
     This node itself is left out, so one settings file can serve every node of a cluster. An address of this node that
     belongs to another peer is not this node: that is a fault, and the peer stays.
@@ -62,7 +62,7 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
     if configured or not overlay.lists_members:
         return tuple(peer for peer in configured if not _is_this_node(peer.address, overlay))
     found: dict[str, str] = {}
-    for member in (member for tunnel in overlay.own_tunnels for member in tunnel.peers):
+    for member in (peer for tunnel in overlay.own_tunnels for peer in tunnel.peers if peer.member):
         single = next((network for network in member.addresses if network.prefixlen == network.max_prefixlen), None)
         if single is not None:
             address = str(single.network_address)

@@ -51,7 +51,7 @@ async def silent(writer: asyncio.StreamWriter) -> None:
 
 LONG = f"HTTP/1.1 200 OK\r\n{POPULI}content-length: 104857600\r\n\r\n"
 OPEN_ENDED = f"HTTP/1.1 200 OK\r\n{POPULI}\r\n"
-BOMB = gzip.compress(b" " * 50_000_000)
+BOMB = gzip.compress(b" " * 5_000_000)
 
 
 BROKEN: dict[str, tuple[Reply, str]] = {

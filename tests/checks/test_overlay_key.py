@@ -195,3 +195,11 @@ def test_the_sentence_has_both_places() -> None:
     nebula = overlay_key.judge(NB, known, "nebula", Turns((B, OTHER), 2))
     assert "nebula sees the certificate of b" in nebula.message
     assert "nebula-cert print" in (nebula.remedy or "")
+
+
+def test_the_sentence_about_this_node_s_certificate() -> None:
+    """How many sessions there were, where, and both of the reasons that there may be."""
+    result = overlay_key.judge(NB, tunnel(B).peers[0], "nebula", Turns(("192.0.2.2:4242", "192.0.2.2:4242"), 4))
+    assert "nebula made 5 sessions with b at 192.0.2.2:4242 in this run" in result.message
+    assert "another machine uses this node's certificate" in result.message
+    assert [each.where for each in result.remedies] == ["node", "peer"]

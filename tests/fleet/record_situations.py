@@ -1,4 +1,4 @@
-"""Records what four real nodes report in each situation of `tests/fleet/test_situations.py`.
+"""Records what six real nodes report in each situation of `tests/fleet/test_situations.py`.
 
 As root: `python -m tests.fleet.record_situations [NAME...]`, after a change of the reports' schema. It builds a fleet,
 strikes, runs `preflight fleet`, and writes the reports as they came, packed, with the holes.
@@ -24,6 +24,7 @@ from preflight.lab.processes import run
 from preflight.report.json import render
 
 FOLDER = Path(__file__).parent / "situations"
+FLEET = "fleet-6"
 _INPUT = "nft add table inet cut; nft add chain inet cut input '{ type filter hook input priority 0; }'"
 _HEALED = "nft delete table inet cut"
 _LARGE = 1300
@@ -43,6 +44,9 @@ def situations(plan: fleet.FleetPlan) -> dict[str, Situation]:
     dead = f"{_INPUT}; nft add rule inet cut input ip saddr {n2} drop"
     hole = f"{_INPUT}; nft add rule inet cut input iifname eth0 meta length '>' {_LARGE} drop"
     slow = "tc qdisc add dev eth0 root tbf rate 48kbit burst 1600 limit 4000"
+    # A slow line loses nothing of a gentle run: it is too slow for what else the node sends.
+    fill = "timeout 400 ping -q -i 0.02 -s 200 10.202.4.1 >/dev/null 2>&1 & echo $! >/run/filler.pid"
+    idle = "kill $(cat /run/filler.pid) || true; rm /run/filler.pid; tc qdisc del dev eth0 root"
     return {
         "overlay-down": Situation(
             (("n3", f"ip link set {tunnel} down"),),
@@ -50,7 +54,7 @@ def situations(plan: fleet.FleetPlan) -> dict[str, Situation]:
         ),
         "direction-dead": Situation((("n4", dead),), (("n4", _HEALED),)),
         "black-hole": Situation((("n4", hole),), (("n4", _HEALED),)),
-        "uplink-slow": Situation((("n4", slow),), (("n4", "tc qdisc del dev eth0 root"),)),
+        "uplink-slow": Situation((("n4", f"{slow}; {fill}"),), (("n4", idle),)),
         "node-missing": Situation(
             ((ROUTER, "ip link set to-n3 down"), ("n3", "sshd down")),
             ((ROUTER, "ip link set to-n3 up"), ("n3", "sshd up")),
@@ -61,8 +65,8 @@ def situations(plan: fleet.FleetPlan) -> dict[str, Situation]:
 def main(*wanted: str) -> None:
     """Record the situations of these names, or all."""
     name = f"fleet-{secrets.token_hex(3)}"
-    labs.take_up(name, "fleet-4", None)
-    plan = fleet.FleetPlan.of(LabNames.of(name), "fleet-4")
+    labs.take_up(name, FLEET, None)
+    plan = fleet.FleetPlan.of(LabNames.of(name), FLEET)
     try:
         for called, situation in situations(plan).items():
             if not wanted or called in wanted:

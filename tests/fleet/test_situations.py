@@ -16,10 +16,9 @@ from preflight.report.model import Report
 
 FOLDER = Path(__file__).parent / "situations"
 NAMES = sorted(path.name.partition(".")[0] for path in FOLDER.iterdir())
-TO_N4 = {("n1", "n4"), ("n2", "n4"), ("n3", "n4")}
-OF_N3 = {(one, other) for one in ("n1", "n2", "n3", "n4") for other in ("n1", "n2", "n3", "n4") if one != other} & {
-    ends for other in ("n1", "n2", "n4") for ends in (("n3", other), (other, "n3"))
-}
+NODES = ("n1", "n2", "n3", "n4", "n5", "n6")
+TO_N4 = {(node, "n4") for node in NODES if node != "n4"}
+OF_N3 = {ways for node in NODES if node != "n3" for ways in ((node, "n3"), ("n3", node))}
 
 
 def recorded(name: str) -> tuple[list[Report], dict[str, str], list[Hole]]:
@@ -68,7 +67,7 @@ def test_a_missing_node_is_a_hole_that_the_others_saw_dead() -> None:
     matrix = joined("node-missing")
     assert matrix.silent == ("n3",)
     assert [(hole.node, hole.code) for hole in matrix.holes] == [("n3", "fleet.unreachable")]
-    assert matrix.findings[0].seen_by == ("n1", "n2", "n4")
+    assert matrix.findings[0].seen_by == ("n1", "n2", "n4", "n5", "n6")
 
 
 def test_what_two_reports_say_differently_is_shown_as_that() -> None:

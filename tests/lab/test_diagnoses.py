@@ -1,9 +1,6 @@
 """The promise of the tool: each fault, made for real, is named as the contract says, and nothing else is accused."""
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ from typing import Any
 import pytest
 
 from preflight.lab.scenarios import SCENARIOS
+from tests.lab.rows import run_row
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -145,11 +143,7 @@ def chosen(rows: Iterable[str]) -> list[str]:
 @pytest.mark.parametrize("name", chosen(NAMED))
 def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
     """diagnosis[0] has code, direction and place of the contract; a healthy overlay has no warning and no failure."""
-    file = tmp_path / "score.json"
-    command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
-    print(done.stderr)  # of a row that is not right: how its timeline ends
-    report = json.loads(file.read_text())["report"]
+    outcome, report = run_row(SCENARIOS[name], tmp_path)
     findings = [f"{r['id']} {r['status']} {r['message']}" for r in report["results"] if r["status"] != "pass"]
     expected = NAMED[name]
     if expected is None:
@@ -164,7 +158,7 @@ def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
             (cause,) = report["diagnosis"]
             assert PLACES[name] in cause["message"]
         assert {cause["code"] for cause in report["diagnosis"][1:]} <= set(SCENARIOS[name].maybe), findings
-    assert done.returncode == 0, done.stderr
+    assert outcome.good, outcome
 
 
 @pytest.mark.parametrize("name", chosen(NAMED_AND_OPEN))
@@ -194,10 +188,6 @@ def test_a_control_plane_that_dies_and_comes_back_is_waited_for(tmp_path: Path) 
 
 def diagnosed(name: str, tmp_path: Path) -> dict[str, Any]:
     """The report of a run in that scenario, which the lab itself must call right."""
-    file = tmp_path / "score.json"
-    command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
-    print(done.stderr)  # of a row that is not right: how its timeline ends
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(file.read_text())["report"]
+    outcome, report = run_row(SCENARIOS[name], tmp_path)
+    assert outcome.good, outcome
     return report

@@ -1,10 +1,11 @@
 """Packets are followed to the place where they die: each kind of observer decides one fault on real tunnels."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from preflight.lab.scenario_file import parse_scenario
+from tests.lab.rows import run_row
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -23,9 +24,5 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 )
 def test_the_place_is_named(fault: str, setup: str, tmp_path: Path) -> None:
     """The report names code, target, direction, place and the deciding fact, and nothing else is wrong."""
-    file = tmp_path / "fault.yaml"
-    file.write_text(f"setup: {setup}\nfaults: [{fault}]\n", encoding="utf-8")
-    command = [sys.executable, "-m", "preflight", "lab", "run", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    judged = [line for line in done.stdout.splitlines() + done.stderr.splitlines() if fault in line]
-    assert done.returncode == 0, judged[:2]
+    outcome, _ = run_row(parse_scenario("fault", f"setup: {setup}\nfaults: [{fault}]\n"), tmp_path)
+    assert outcome.good, outcome

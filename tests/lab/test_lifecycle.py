@@ -113,6 +113,7 @@ def interrupt_at(sight: Path, words: list[str], sign: signal.Signals) -> "subpro
     deadline = time.monotonic() + 20
     while not sight.exists() and child.poll() is None:
         assert time.monotonic() < deadline
+        time.sleep(0.002)  # leaves the processor to the command
     child.send_signal(sign)
     child.communicate(timeout=30)
     return child

@@ -61,6 +61,7 @@ def test_interrupted_run() -> None:
     while not (lab := lab_of(child.pid)):
         assert time.monotonic() < deadline
         assert child.poll() is None
+        time.sleep(0.05)  # leaves the processor to the command
     assert Path(f"/run/netns/preflight-{lab.name}-a").exists()
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=30)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preflight_checks import overlay_interface
+from preflight_checks import overlay_health, overlay_interface
 
 from preflight.api import Peer, Status
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
 from preflight.overlay import nebula, tailscale, zerotier
 from preflight.overlay.read import choose
+from preflight.settings.peers import overlay_peers
 from tests.overlay.replay.fake_daemon import tailscale_now
 from tests.overlay.test_sample_causes import (
     LIGHTHOUSE,
@@ -68,7 +69,7 @@ def tailnet(*said: str, own: Any = None, peer: Any = None, **change: Any) -> Ove
     status = json.loads((SAMPLES / "tailscale/live2/status-healthy.json").read_text(encoding="utf-8"))
     status |= {"Health": list(said), **change}
     status["Self"] |= own or {}
-    for each in status["Peer"].values():
+    for each in (status["Peer"] or {}).values():
         each |= peer or {}
     return tailscale.parse_status(tailscale_now(status, NOW_UNIX_S), TUN, NOW_UNIX_S)
 
@@ -136,6 +137,50 @@ def test_an_exit_node_that_is_not_in_the_tailnet(preferences: Any, leaving: bool
     """Only the preferences still name it."""
     state = tailscale.with_preferences(tailnet(), preferences, leaving=leaving)
     assert [each.code for each in state.complaints] == ["overlay.exit-node-gone"] * gone
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # The two dozen relays of Tailscale's funnel, which call this node and never answer it.
+        {"HostName": "funnel-ingress-node", "DNSName": "", "OS": "", "ShareeNode": True, "Tags": ["tag:ingress"]},
+        {"HostName": "phone-of-a-friend", "ShareeNode": True},
+        {"HostName": "us-nyc-wg-301", "DNSName": "us-nyc-wg-301.mullvad.ts.net.", "Tags": ["tag:mullvad-exit-node"]},
+    ],
+)
+def test_who_is_listed_and_no_member(change: Mapping[str, Any]) -> None:
+    """A run towards everyone leaves out whom this node cannot reach in a healthy tailnet."""
+    whole, less = tailnet(), tailnet(peer=change)
+    assert [peer.target for peer in overlay_peers((), whole)] == ["nb"]
+    assert overlay_peers((), less) == ()
+    assert overlay_peers((NB,), less) == (NB,)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # The words of iptables on a kernel without it; the second is one warning of several lines.
+        "running [/usr/sbin/iptables -t filter -N ts-input --wait]: exit status 3: iptables v1.8.7 (legacy): can't "
+        "initialize iptables table `filter': Table does not exist (do you need to insmod?)",
+        "multiple errors:\n adding [-m mark --mark 0x40000/0xff0000 -j MASQUERADE] in nat/ts-postrouting: running "
+        "[/usr/sbin/iptables -t nat -A ts-postrouting]: exit status 2: Chain 'MASQUERADE' does not exist\n",
+    ],
+)
+def test_a_daemon_that_cannot_set_its_rules(said: str) -> None:
+    """A warning with the daemon's lever, for which a policy that drops is not excused."""
+    holds(first_cause(tailnet(said), NB, TUN, NOW_UNIX_S, silent=False), ("overlay.unhealthy", "iptables"))
+    holds(first_cause(tailnet(said), NB, TUN, NOW_UNIX_S, silent=True), POLICY)
+    (complaint,) = tailnet(said).complaints
+    result = overlay_health.judge(tailnet(), complaint, silent=False)
+    assert "TS_DEBUG_FIREWALL_MODE=nftables" in (result.remedy or "")
+    assert "\n" not in result.message
+
+
+def test_a_tailnet_of_one() -> None:
+    """A fresh node without any peer, and one that the server has not given addresses yet."""
+    alone = tailnet(Peer=None)
+    assert (alone.peers, alone.complaints, overlay_peers((), alone)) == ((), (), ())
+    assert tailnet(TailscaleIPs=None).product == "tailscale"
 
 
 CLOCK_MS = zerotier_sample("live2/healthy.info")["clock"]

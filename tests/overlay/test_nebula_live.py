@@ -21,7 +21,7 @@ from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
-from preflight.proto.tunnel.endpoint_turns import Seen, turns
+from preflight.proto.tunnel.endpoint_turns import Seen, renewals, turns
 from preflight.settings.load import Settings
 from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair, sh
@@ -100,17 +100,18 @@ class Network:
             assert time.monotonic() < until, "nebula did not start"
             time.sleep(0.02)
 
-    def start_copy(self) -> None:
-        """A second machine with b's certificate and key; it is on b's host, and calls a by another port."""
+    def start_copy(self, name: str) -> None:
+        """A second machine with a node's certificate and key, on its host; it calls the other one by another port."""
+        node, other = (self.wire.a, self.wire.b) if name == "a" else (self.wire.b, self.wire.a)
         config = {
-            "pki": {"ca": self._file("ca.crt"), "cert": self._file("b.crt"), "key": self._file("b.key")},
-            "static_host_map": {"10.99.0.1": ["10.203.1.1:4242"]},
+            "pki": {"ca": self._file("ca.crt"), "cert": self._file(f"{name}.crt"), "key": self._file(f"{name}.key")},
+            "static_host_map": {other.overlay: [f"{other.underlay}:4242"]},
             "lighthouse": {"am_lighthouse": False, "hosts": []},
-            "listen": {"host": self.wire.b.underlay, "port": 4243},
+            "listen": {"host": node.underlay, "port": 4243},
             "tun": {"dev": "neb1"},
             "firewall": {"outbound": ALL, "inbound": ALL},
         }
-        self._start(self.wire.b, "copy", config, "Nebula interface is active")
+        self._start(node, "copy", config, "Nebula interface is active")
 
     def forget_a(self) -> None:
         """b forgets its tunnel to a, as it does where nothing comes back in it; its next packet makes another one."""
@@ -235,7 +236,7 @@ def test_two_machines_with_one_certificate(network: Network) -> None:
     """They take the session from each other by handshakes, and a sees both places with a session of its own each."""
     network.start(network.wire.b)
     network.start(network.wire.a)
-    network.start_copy()
+    network.start_copy("b")
     for device in ("neb0", "neb1"):
         network.send(network.wire.b, device, "10.99.0.1")
     seen: list[Seen] = []
@@ -247,6 +248,23 @@ def test_two_machines_with_one_certificate(network: Network) -> None:
         seen += [Seen(each.endpoint, each.session) for each in network.read().peers if each.key == "10.99.0.2"]
     assert set(found.places) == {"10.203.1.2:4242", "10.203.1.2:4243"}
     assert found.changes == 2
+
+
+def test_another_machine_with_this_node_s_certificate(network: Network) -> None:
+    """The peer stays where it is, and goes over to whichever of the two called last: a makes session after session."""
+    network.start(network.wire.b)
+    network.start(network.wire.a)
+    network.start_copy("a")
+    for node, device, to in ((network.wire.a, "neb0", "10.99.0.2"), (network.wire.a, "neb1", "10.99.0.2")):
+        network.send(node, device, to)
+    network.send(network.wire.b, "neb0", "10.99.0.1")
+    seen: list[Seen] = []
+    until = time.monotonic() + 60
+    while (found := renewals(seen)) is None:
+        assert time.monotonic() < until, seen
+        seen += [Seen(each.endpoint, each.session) for each in network.read().peers if each.key == "10.99.0.2"]
+    assert found.of_this_node
+    assert found.places[0] == "10.203.1.2:4242"
 
 
 @pytest.mark.parametrize("why", ["expired", "foreign"])

@@ -80,6 +80,8 @@ def _not_allowed(node: str) -> Part:
 
 
 def _not_allowed_here(setup: Setup) -> Truth:
+    if setup.user != "root" and setup.product == "wireguard":
+        return _silent_both_ways(setup)
     # With a default route into the tunnel, the exit owns what no other peer does.
     if setup.routes in ("default", "halves"):
         return words.here(setup, _OWNER, "session", deciding=_key_of("c"), privileged=True)
@@ -94,7 +96,14 @@ def _shows_whose(setup: Setup) -> bool:
     return words.observed(setup) or setup.routes == "per-peer" or (third and setup.others == "none")
 
 
+def _silent_both_ways(setup: Setup) -> Truth:
+    """What WireGuard sends to no peer it also takes from none."""
+    return words.silence(setup, "round-trip", where="node")
+
+
 def _taken_here(setup: Setup) -> Truth:
+    if setup.user != "root":
+        return _silent_both_ways(setup)
     return words.here(setup, _OWNER, "session", deciding=Deciding("public_key", STRANGER), privileged=True)
 
 

@@ -2,14 +2,12 @@
 
 import errno
 import os
-import socket
-from contextlib import suppress
 from ipaddress import ip_address
-from typing import Final
 
 from preflight.model.flow import Flow
 from preflight.model.kernel import VRF
 from preflight.net.host_state import needs_linux
+from preflight.net.route_socket import ANSWER_BYTES, RouteSocket
 from preflight.proto.way.address_messages import (
     Device,
     addresses_question,
@@ -17,26 +15,15 @@ from preflight.proto.way.address_messages import (
     read_device,
     read_holder,
 )
-from preflight.proto.way.route_messages import LOOKUP_TABLE, RouteAnswer, question, read_answer
-
-ANSWER_BYTES: Final = 65536
-PATIENCE_S: Final = 1.0
+from preflight.proto.way.route_messages import LOOKUP_TABLE, RouteAnswer
 
 
-class OwnRoutes:
+class OwnRoutes(RouteSocket):
     """One netlink socket for a few questions. Raises NeedsPlatform outside Linux, and OSError."""
 
     def __init__(self) -> None:
         needs_linux()
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.settimeout(PATIENCE_S)
-        self._number = 0
-
-    def __enter__(self) -> "OwnRoutes":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        super().__init__()
 
     def holder(self, address: str) -> int | None:
         """The index of the interface that holds an address."""
@@ -63,10 +50,10 @@ class OwnRoutes:
         """
         flow = Flow(source=source, destination=address, uid=os.getuid())
         try:
-            answer = self._ask(flow)
+            answer = self._ask(flow, LOOKUP_TABLE)
             device = self.device(answer.interface) if answer.interface else None
             if device is not None and device.kind == VRF and answer.type == "unicast":
-                answer = self._ask(flow, bound_to=answer.interface)
+                answer = self._ask(flow, LOOKUP_TABLE, bound_to=answer.interface)
         except TimeoutError:
             raise
         except OSError:
@@ -79,27 +66,8 @@ class OwnRoutes:
         That is the reverse-path filter's verdict if the filter is on; the kernel gives it without a packet.
         """
         try:
-            self._ask(Flow(source=source, destination=address), incoming=interface)
+            self._ask(Flow(source=source, destination=address), LOOKUP_TABLE, incoming=interface)
         except OSError as error:
             # Linux 6.13 and newer report EINVAL for every reason to drop; before, EXDEV meant the filter.
             return error.errno in (errno.EXDEV, errno.EINVAL)
         return False
-
-    def _ask(self, flow: Flow, *, bound_to: int | None = None, incoming: int | None = None) -> RouteAnswer:
-        """One answer. Raises OSError with the kernel's error, and TimeoutError if none comes."""
-        self._number += 1
-        self._socket.sendto(question(flow, self._number, LOOKUP_TABLE, bound_to=bound_to, incoming=incoming), (0, 0))
-        while True:
-            found = read_answer(self._socket.recv(ANSWER_BYTES), self._number)
-            if isinstance(found, RouteAnswer):
-                return found
-            if found is not None:
-                raise OSError(found, os.strerror(found))
-
-
-def name_of(index: int | None) -> str | None:
-    """An interface's name; None if it has gone since the kernel answered."""
-    if index:
-        with suppress(OSError):
-            return socket.if_indextoname(index)
-    return None

@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import replace
 
-from preflight.model.kernel import NeedsPlatform
+from preflight.model.kernel import MAIN_TABLE, NeedsPlatform
 from preflight.model.return_path import INTERFACE_NAME, ReturnPath
 from preflight.net.host_state import reverse_path_filter
-from preflight.net.responder.own_routes import OwnRoutes, name_of
+from preflight.net.responder.own_routes import OwnRoutes
+from preflight.net.route_socket import name_of
 from preflight.proto.way.address_messages import Device
 
 ELSEWHERE = ("dummy", "vrf")
@@ -34,7 +35,9 @@ class ReturnPathView:
         except (NeedsPlatform, OSError, ValueError):
             return ReturnPath()
         leaves = _plain(name_of(route.interface)) if route else None
-        return ReturnPath(arrival, leaves, route.gateway if route else None, mode, refuses, self._grown())
+        table = route.table if route and route.table != MAIN_TABLE else None
+        gateway = route.gateway if route else None
+        return ReturnPath(arrival, leaves, gateway, mode, refuses, self._grown(), table)
 
     async def look_for_drops(self, patience_s: float) -> ReturnPath:
         """`look`; if the filter refuses the peer's packets, wait until it has dropped one, at most `patience_s`."""

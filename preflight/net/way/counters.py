@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from preflight.model.counters import Counters, Queue
-from preflight.net.way.lookups import name_of
+from preflight.net.route_socket import name_of
 from preflight.proto.way.proc_counters import parse_devices, parse_lines, parse_pairs, parse_sockets
 
 FOLDER: Final = Path("/proc/thread-self/net")

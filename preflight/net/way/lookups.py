@@ -6,34 +6,22 @@ Two short questions on one netlink socket for each flow, which needs no privileg
 import errno
 import os
 import socket
-from contextlib import suppress
-from typing import Final
 
 from preflight.model.flow import Flow
 from preflight.model.routing import Arrival, Lookup
-from preflight.proto.way.route_messages import FIB_MATCH, LOOKUP_TABLE, REFUSALS, RouteAnswer, question, read_answer
-
-ANSWER_BYTES: Final = 65536
-PATIENCE_S: Final = 1.0
+from preflight.net.route_socket import RouteSocket, name_of
+from preflight.proto.way.route_messages import FIB_MATCH, LOOKUP_TABLE, REFUSALS
 
 
-class Lookups:
+class Lookups(RouteSocket):
     """One netlink socket for many questions. Raises OSError where the kernel has none.
 
     vrfs: the names of VRFs' devices. What such a device sends is routed in its own table, so it is asked about again.
     """
 
     def __init__(self, vrfs: frozenset[str] = frozenset()) -> None:
+        super().__init__()
         self._vrfs = vrfs
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.settimeout(PATIENCE_S)
-        self._number = 0
-
-    def __enter__(self) -> "Lookups":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
 
     def leaving(self, flow: Flow, bound_to: str | None = None) -> Lookup:
         """What happens to packets of a flow that this node sends. bound_to: the device that the socket is bound to."""
@@ -72,22 +60,3 @@ class Lookups:
         except OSError as error:
             return Arrival(flow=flow, refused=error.errno in (errno.EXDEV, errno.EINVAL))
         return Arrival(flow=flow, refused=False)
-
-    def _ask(self, flow: Flow, flags: int, *, bound_to: int | None = None, incoming: int | None = None) -> RouteAnswer:
-        """One answer. Raises OSError with the kernel's error, and TimeoutError if none comes."""
-        self._number += 1
-        self._socket.sendto(question(flow, self._number, flags, bound_to=bound_to, incoming=incoming), (0, 0))
-        while True:
-            found = read_answer(self._socket.recv(ANSWER_BYTES), self._number)
-            if isinstance(found, RouteAnswer):
-                return found
-            if found is not None:
-                raise OSError(found, os.strerror(found))
-
-
-def name_of(index: int | None) -> str | None:
-    """An interface's name; None if it has gone since the kernel answered."""
-    if index:
-        with suppress(OSError):
-            return socket.if_indextoname(index)
-    return None

@@ -17,8 +17,9 @@ from preflight.model.network_state import NetworkState
 from preflight.model.overlay import IPNetwork
 from preflight.model.routing import Entry, Neighbour, NeighbourState, Range, Rule, RuleAction
 from preflight.net.kernel import Kernel
+from preflight.net.route_socket import name_of
 from preflight.net.way.counters import read_counters
-from preflight.net.way.lookups import Lookups, name_of
+from preflight.net.way.lookups import Lookups
 from preflight.overlay.links import read_links
 from preflight.proto.way.route_messages import TYPES
 

@@ -298,6 +298,7 @@ def _way(reported: Mapping[str, Any]) -> ReturnPath:
         rp_filter=optional("rp_filter", 2),
         refuses=reported.get("refuses") is True,
         dropped=optional("dropped", 2**31),
+        table=optional("table", 2**32 - 1) or None,
     )
 
 

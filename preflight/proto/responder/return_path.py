@@ -85,6 +85,13 @@ def other_way(way: ReturnPath, here: str, peer: str) -> Explained:
 
 
 def _route_back(way: ReturnPath, here: str, peer: str) -> Remedies:
-    """With a route back by the same interface the filter lets the packets in, however strict it is."""
+    """With a route back by the same interface the filter lets the packets in, however strict it is.
+
+    It goes into the table that decides: a rule may send only some packets there, such as UDP.
+    """
     host = f"{here}/{128 if ':' in here else 32}"
-    return heal(lambda: Route(action="replace", destination=host, interface=str(way.arrival)), where="peer", host=peer)
+    return heal(
+        lambda: Route(action="replace", destination=host, interface=str(way.arrival), table=way.table),
+        where="peer",
+        host=peer,
+    )

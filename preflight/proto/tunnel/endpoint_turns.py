@@ -10,6 +10,9 @@ LEAST_CHANGES = 3
 LEAST_WITH_HANDSHAKES = 2
 """There and back, where each change came with another handshake: a machine that moves keeps its session."""
 
+LEAST_RENEWED = 4
+"""Sessions at one place that follow each other within seconds; of a peer that has restarted there is one more."""
+
 
 class Seen(NamedTuple):
     """Where a peer was at one moment, and the number of the session with it, where the product shows it."""
@@ -27,10 +30,18 @@ class Watched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The two places, in the order in which they were seen, and how often it changed."""
+    """The two places, in the order in which they were seen, and how often it changed.
+
+    Twice the same place: the peer stays there, and each change was another session with it.
+    """
 
     places: tuple[str, str]
     changes: int
+
+    @property
+    def of_this_node(self) -> bool:
+        """Whether it is this node from which another machine takes the session."""
+        return self.places[0] == self.places[1]
 
 
 def turns(seen: Iterable[Seen]) -> Turns | None:
@@ -49,9 +60,24 @@ def turns(seen: Iterable[Seen]) -> Turns | None:
     return None
 
 
+def renewals(seen: Iterable[Seen]) -> Turns | None:
+    """Sessions that the peer takes from this node, from a product's own list; None where they do not show that."""
+    known = tuple(each for each in seen if each.endpoint is not None)
+    renewed = _renewed(known)
+    return Turns((place := _places(known)[0], place), renewed) if renewed >= LEAST_RENEWED else None
+
+
 def moved(seen: Iterable[Seen]) -> bool:
     """Whether there was any change, so that it is worth a longer look."""
-    return len(_places(seen)) > 1
+    known = tuple(each for each in seen if each.endpoint is not None)
+    return len(_places(known)) > 1 or _renewed(known) > 0
+
+
+def _renewed(seen: Sequence[Seen]) -> int:
+    """How often another session with a peer that stays at one place took the place of the one before."""
+    sessions = [session for session, _ in groupby(each.session for each in seen)]
+    stays = len({each.endpoint for each in seen}) == 1
+    return len(sessions) - 1 if stays and None not in sessions and len(set(sessions)) == len(sessions) else 0
 
 
 def _places(seen: Iterable[Seen]) -> Sequence[str]:

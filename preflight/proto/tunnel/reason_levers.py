@@ -37,6 +37,7 @@ def let_alone(writer: str) -> Remedies:
 _LEAVES_RESOLVERS = {
     "NetworkManager": "systemctl reload NetworkManager   # with rc-manager=unmanaged under [main] in a file of "
     "/etc/NetworkManager/conf.d",
+    "resolvconf": "resolvconf -l   # who gave these servers? wg-quick does, by DNS = in its file: take it out there",
     "dhcpcd": "systemctl restart dhcpcd   # with the line `nohook resolv.conf` in /etc/dhcpcd.conf",
 }
 
@@ -100,6 +101,12 @@ _WARNINGS: tuple[tuple[str, Lever], ...] = (
     ("encrypted connection with", _server_s_certificate),
     ("configured DNS servers", _shown("tailscale dns status   # the tailnet's resolvers: each must answer from here")),
     ("failed to set the DNS", _shown("ls -l /etc/resolv.conf; journalctl -u tailscaled -n 50 | grep -i dns")),
+    (
+        "iptables",
+        _shown(
+            "iptables -S | head   # fails? TS_DEBUG_FIREWALL_MODE=nftables in /etc/default/tailscaled, and restart it"
+        ),
+    ),
     ("security update", _line(_UPDATE)),
     ("listen for incoming UDP", _shown("ss -ulpn 'sport = :41641'; journalctl -u tailscaled -n 50 | grep -i bind")),
 )

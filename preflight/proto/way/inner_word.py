@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import ip_address
+from typing import Literal
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
@@ -10,12 +11,12 @@ from preflight.model.path import StampStats
 from preflight.model.remedy import Remedies, look
 from preflight.model.tapped import EchoAnswer
 from preflight.proto.way.observation import Death, Observation, PacketClass
-from preflight.proto.way.stations import Station
+from preflight.proto.way.stations import PACKET, Station
 from preflight.proto.way.words import counted
 
 _SOCKET, _INPUT = Station("socket", "receiver"), Station("input", "receiver")
 _POST_OUT = Station("post-out")
-_SESSION = Station("session", "receiver")
+_CARRYING = PACKET[PACKET.index(Station("session")) : PACKET.index(Station("session", "receiver")) + 1]
 _FORWARD = Station("forward", "forwarder")
 _ERROR = re.compile(r"type (\d+) code (\d+) from (\S+)")
 _REFUSED = {
@@ -83,10 +84,15 @@ def _words(
 
 
 def _carried(peer: str) -> Iterator[Observation]:
-    """Echoes pass the tunnel both ways, so what carries packets is alive: only stations inside it can kill."""
+    """Echoes pass the tunnel both ways, so what carries packets is alive: only stations inside it can kill.
+
+    They are not the packets that die, so nothing is shown of the stations inside, also of those before the tunnel.
+    """
     reason = f"{peer} answers echoes through the tunnel"
-    yield Observation(station=_SESSION, finding="seen", reason=reason, packets="data")
-    yield Observation(station=_SESSION, finding="seen", direction="reverse", reason=reason, packets="data")
+    directions: tuple[Literal["forward", "reverse"], ...] = ("forward", "reverse")
+    for direction in directions:
+        for station in _CARRYING:
+            yield Observation(station=station, finding="clear", direction=direction, reason=reason, packets="data")
 
 
 def _answered(stats: StampStats, peer: str, packets: PacketClass) -> Iterator[Observation]:

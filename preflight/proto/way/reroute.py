@@ -93,9 +93,10 @@ def missing_rule(state: NetworkState, flow: Flow, tunnel: TunnelSide, leads: Lea
     """The rule that a machine, or wg-quick, has and this one has lost; nothing if adding it does not lead on."""
     if missing_main_rule(state, flow):
         return _added(state, flow, _lookup(flow, MAIN_TABLE, MAIN_RULE), leads, "it is there after each start")
+    mark = 0 if tunnel.manages_routes else tunnel.mark
     for table, entry in unused_tables(state, flow).items():
-        if entry.interface in tunnel.interfaces and entry.destination.prefixlen == 0 and tunnel.mark:
-            rule = replace(_lookup(flow, table, _BEFORE_MAIN), mark=tunnel.mark, mask=2**32 - 1, inverted=True)
+        if entry.interface in tunnel.interfaces and entry.destination.prefixlen == 0 and mark:
+            rule = replace(_lookup(flow, table, _BEFORE_MAIN), mark=mark, mask=2**32 - 1, inverted=True)
             return _added(state, flow, rule, leads, f"wg-quick adds it when it starts {tunnel.interface}")
     return ()
 

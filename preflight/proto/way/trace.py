@@ -140,5 +140,11 @@ def observe_private(state: NetworkState, flow: Flow, tunnel: TunnelSide, traces:
 
 
 def _block(address: str) -> IPv4Network | IPv6Network | None:
+    """The private block of an address: for IPv6 that of its site, whose 40 bits are drawn at random."""
     wanted = ip_address(address)
-    return next((block for block in BLOCKS if block.version == wanted.version and wanted in block), None)
+    block = next((block for block in BLOCKS if block.version == wanted.version and wanted in block), None)
+    return block if block is None or block.version == 4 else ip_network((wanted, _SITE_BITS), strict=False)
+
+
+_SITE_BITS = 48
+"""Prefix and global identifier of a unique local address (RFC 4193 section 3.1)."""

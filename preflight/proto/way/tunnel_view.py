@@ -19,6 +19,9 @@ _MOST_ADDRESSES = 16
 SETTLED_NS = 100_000_000
 """What came in this long before the product was read again is in its counters, or was not accepted."""
 
+_ONLY_HANDSHAKES = frozenset((92, 148, 184, 240))
+"""Bytes of one or two initiations (148) and responses (92) that with data, in multiples of 16, give no such sum."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
@@ -128,6 +131,12 @@ class TunnelView:
         earlier, later = self.peer_before, self.peer
         now = later.last_handshake_unix_s if later else None
         return bool(now) and now != (earlier.last_handshake_unix_s if earlier else None)
+
+    @property
+    def only_handshakes(self) -> bool:
+        """Whether a handshake was completed, and the counter of accepted bytes shows that nothing else ever came."""
+        peer = self.peer
+        return peer is not None and bool(peer.last_handshake_unix_s) and peer.rx_bytes in _ONLY_HANDSHAKES
 
     @property
     def never(self) -> bool:

@@ -39,6 +39,8 @@ _BOTH_WAYS = frozenset(
 )
 """What leaves a tunnel no session: then nothing passes in the other direction either."""
 _FILTER_HERE = Station("rp", "receiver")
+_THEIR_SESSION = Station("session", "receiver")
+_NETWORK = Station("network", "network")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +68,19 @@ def conclude(peer: str, observations: Iterable[Observation], *, echoed: bool = F
     """
     said = with_rewriting(observations)
     known: list[Verdict] = []
-    is_heard = heard(said)
+    is_heard, shakes = heard(said), _handshakes(said)
     for direction in _NOBODY:
         own = tuple(each for each in said if each.direction == direction)
         if own:
-            known.append(_verdict(peer, direction, own, is_heard=is_heard))
+            known.append(_verdict(peer, direction, own, is_heard=is_heard, shakes=shakes))
     together = _as_one(known)
     return tuple(map(_only_udp, together)) if echoed else together
+
+
+def _handshakes(said: Iterable[Observation]) -> str:
+    """What shows that the tunnel's handshakes pass both ways; empty if nothing does."""
+    of_both = (each for each in said if each.station == _THEIR_SESSION and each.direction == "forward")
+    return next((each.reason for each in of_both if each.packets == "handshake" and each.finding == "seen"), "")
 
 
 def _only_udp(each: Verdict) -> Verdict:
@@ -105,7 +113,7 @@ def _filters_here(each: Verdict) -> bool:
 
 def _stops_both(each: Verdict) -> bool:
     """Whether nothing can pass in the other direction either: without a session, or to an address that is wrong."""
-    wrong_source = each.code == codes.OVERLAY_WRONG_SOURCE and each.direction == "forward"
+    wrong_source = each.code in (codes.OVERLAY_WRONG_SOURCE, codes.REACH_NO_REVERSE) and each.direction == "forward"
     return wrong_source or each.code in _BOTH_WAYS
 
 
@@ -116,12 +124,15 @@ def _both(silent: Sequence[Verdict]) -> Verdict:
         message="; ".join(dict.fromkeys(each.message for each in silent)),
         code=codes.REACH_UNREACHABLE,
         station=silent[0].station if len(places) == 1 else None,
+        facts=next((each.facts for each in silent if each.facts is not None), None),
         remedies=tuple(dict.fromkeys(remedy for each in silent for remedy in each.remedies)),
         observations=tuple(said for each in silent for said in each.observations),
     )
 
 
-def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], *, is_heard: bool) -> Verdict:
+def _verdict(
+    peer: str, direction: WayDirection, said: tuple[Observation, ...], *, is_heard: bool, shakes: str
+) -> Verdict:
     table = FORWARDED if any(each.station.host == "forwarder" for each in said) else PACKET
     followed = infer(table, said)
     death = followed.death
@@ -137,7 +148,7 @@ def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], 
             observations=said,
             proven=True,
         )
-    found = _gap(peer, direction, said, followed)
+    found = _gap(peer, direction, said, followed, shakes)
     return found if followed.likely is None else _with_likely(found, peer, followed.likely, is_heard=is_heard)
 
 
@@ -152,19 +163,24 @@ def _of_the_same_rule(death: Death, said: Iterable[Observation]) -> Iterator[Rem
             yield from each.death.remedies
 
 
-def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], followed: Followed) -> Verdict:
-    """What two observers leave between them: its direction is proven, and its cause is not."""
+def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], followed: Followed, shakes: str) -> Verdict:
+    """What two observers leave between them: its direction is proven, and its cause is not.
+
+    shakes: what shows that handshakes pass where the network may let no more than these through.
+    """
     left = followed.gap or ((followed.place,) if followed.place is not None else ())
     if not left:
         return Verdict(direction=direction, message=_so_far(direction, peer, followed), observations=said)
     large = _only_large(said)
     where = _listed(followed.gap) if followed.gap else f"at {left[0].id}"
     message = f"{_packets(direction, peer, large)} die {where}: {_between(followed, said)}"
+    only_data = bool(shakes) and not large and _NETWORK in left
     return Verdict(
         direction=direction,
-        message=message + _unseen(followed.gap, said),
+        message=f"{message}{f'; {shakes}' if only_data else ''}{_unseen(followed.gap, said)}",
         code=codes.MTU_BLACK_HOLE if large else _NOBODY[direction],
         station=followed.place,
+        facts=DeathFacts(packet_class="data") if only_data else None,
         remedies=() if large else _look_there(peer, direction, left, said),
         observations=said,
     )

@@ -11,7 +11,8 @@ from preflight.proto.way.words import counted
 
 TUNNEL_OUT, TUNNEL_IN = Station("tunnel", "sender"), Station("tunnel", "receiver")
 WIRE_OUT, WIRE_IN = Station("wire", "sender"), Station("wire", "receiver")
-SESSION_OUT, SESSION_IN = Station("session", "sender"), Station("session", "receiver")
+SESSION_IN = Station("session", "receiver")
+"""This node's session on the way of the answers; on the way of the burst, the peer's."""
 REPEATED_S = 5.4
 """An unanswered initiation is repeated after 5 s and up to a third of a second more."""
 _HANDSHAKES = ("initiation", "response", "cookie")
@@ -173,12 +174,8 @@ def _sessions(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
         yield _here(SESSION_IN, "seen", "handshake", 1, seen=1, reason=accepted)
     if view.received and data and inside(view, outgoing=False):
         yield _here(SESSION_IN, "seen", view.burst.outer, view.answers_sent or data, seen=data, reason=accepted)
-    if view.shook_hands and messages(wire.out, *_HANDSHAKES):
-        yield Observation(
-            station=SESSION_IN,
-            finding="seen",
-            reason="a handshake was completed during the burst",
-            packets="handshake",
-            sent=1,
-            seen=1,
-        )
+    shook = bool(view.shook_hands and messages(wire.out, *_HANDSHAKES))
+    if shook or (view.only_handshakes and not view.burst.answered):
+        since = "the last one during the burst" if shook else f"and nothing else ever came from {view.endpoint}"
+        reason = f"handshakes with {view.target} go through, {since}"
+        yield Observation(station=SESSION_IN, finding="seen", reason=reason, packets="handshake", sent=1, seen=1)

@@ -22,10 +22,13 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 UNDERLAYS = {"tailscale": "10.231", "zerotier": "10.232"}
 """Where the recorded nodes were: a is .1.1, b is .2.1."""
 PORTS = {"tailscale": 41641, "zerotier": 9993}
+MARKS = {41641: 0x80000}
+"""Of the product's own packets, by its port."""
 _READY_S = 10.0
 
 
-def _text(argv: Sequence[str], stdin: str | None = None) -> str:
+def text_of(argv: Sequence[str], stdin: str | None = None) -> str:
+    """What a program prints. An AssertionError with its words if it fails."""
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{argv}: {done.stderr}"
     return done.stdout.strip()
@@ -48,7 +51,7 @@ class Node:
 
     def run(self, *words: str, stdin: str | None = None) -> str:
         """What a program on this node prints. An AssertionError with its words if it fails."""
-        return _text(self.argv(*words), stdin)
+        return text_of(self.argv(*words), stdin)
 
     def start(self, *words: str, until: str = "") -> subprocess.Popen[bytes]:
         """A program that goes on, once it has printed a line with `until`."""
@@ -92,6 +95,11 @@ class World:
         assert done.returncode in (0, 1, 3), done.stdout + done.stderr
         report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return {**report, "exit": done.returncode, "text": done.stdout}
+
+    def respond(self, address: str) -> None:
+        """A responder on b at one of its addresses, with the key that a has."""
+        words = ("--bind", f"{address}:862", "--key-file", str(self.a.folder / "key"))
+        self.b.start(sys.executable, "-m", "preflight", "responder", *words, until="862")
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of the program on a."""
@@ -142,17 +150,17 @@ def world(
         _join(a, b)
         _tunnel(a, b, ours, theirs, PORTS[product])
         _fake_daemon(a, product, said)
-        words = ("--bind", f"{theirs[0].split('/')[0]}:862", "--key-file", _key(a.folder))
-        b.start(sys.executable, "-m", "preflight", "responder", *words, until="862")
-        yield World(a, b, said)
+        there = World(a, b, said)
+        _key(a.folder)
+        there.respond(theirs[0].split("/")[0])
+        yield there
 
 
-def _key(folder: Path) -> str:
+def _key(folder: Path) -> None:
     """A key file that a and the responder share."""
     file = folder / "key"
     file.touch(mode=0o600)
     file.write_text("a key of this test alone", encoding="ascii")
-    return str(file)
 
 
 def _join(a: Node, b: Node) -> None:
@@ -168,14 +176,20 @@ def _join(a: Node, b: Node) -> None:
 
 
 def _tunnel(a: Node, b: Node, ours: Sequence[str], theirs: Sequence[str], port: int) -> None:
-    keys = {node.underlay: _text(["wg", "genkey"]) for node in (a, b)}
+    keys = {node.underlay: text_of(["wg", "genkey"]) for node in (a, b)}
     for node in (a, b):
         node.start("wireguard-go", "-f", node.device)
-        _wait(node)
+        wait_for(node)
     for node, other, allowed in ((a, b, theirs), (b, a, ours)):
-        public = _text(["wg", "pubkey"], keys[other.underlay])
+        public = text_of(["wg", "pubkey"], keys[other.underlay])
         hosts = ",".join(f"{each.split('/')[0]}/{128 if ':' in each else 32}" for each in allowed)
-        lines = ["[Interface]", f"PrivateKey={keys[node.underlay]}", f"ListenPort={port}", "[Peer]"]
+        lines = [
+            "[Interface]",
+            f"PrivateKey={keys[node.underlay]}",
+            f"ListenPort={port}",
+            f"FwMark={MARKS.get(port, 0)}",
+            "[Peer]",
+        ]
         lines += [f"PublicKey={public}", f"AllowedIPs={hosts}", f"Endpoint={other.underlay}:{port}"]
         node.run("wg", "setconf", node.device, "/dev/stdin", stdin="\n".join([*lines, ""]))
         for address in node.addresses:
@@ -186,7 +200,8 @@ def _tunnel(a: Node, b: Node, ours: Sequence[str], theirs: Sequence[str], port: 
         node.run("mount", "-t", "tmpfs", "none", "/run/wireguard")
 
 
-def _wait(node: Node) -> None:
+def wait_for(node: Node) -> None:
+    """Until the daemon of the node's device answers."""
     socket, deadline = f"/run/wireguard/{node.device}.sock", time.monotonic() + _READY_S
     while subprocess.run(node.argv("test", "-S", socket), check=False).returncode:
         assert time.monotonic() < deadline, "wireguard-go did not start"

@@ -1,5 +1,7 @@
 """What the report of a peer's kernel explains, and what it does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from preflight.model.path import AskResult, PeerReport
@@ -59,6 +61,13 @@ def test_where_there_is_no_route_the_filter_is_not_loosened() -> None:
     assert as_text(cause.remedies) == "ip route replace 10.66.0.1/32 dev wg0   # on b"
     assert "loose" in cause.message
     assert "no route back" in cause.message
+
+
+def test_the_route_back_is_put_right_in_the_table_that_decides() -> None:
+    """A rule may send only UDP to another table: a route in the main one would change nothing."""
+    cause = explain(asked(replace(OTHER, table=177)), "b")
+    assert cause is not None
+    assert as_text(cause.remedies) == "ip route replace 10.66.0.1/32 dev wg0 table 177   # on b"
 
 
 def test_an_ipv6_host_route_has_128_bits() -> None:

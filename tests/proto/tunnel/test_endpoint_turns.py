@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.proto.tunnel.endpoint_turns import Seen, Turns, moved, turns
+from preflight.proto.tunnel.endpoint_turns import Seen, Turns, moved, renewals, turns
 
 A, B, C = "192.0.2.1:51820", "192.0.2.2:51820", "192.0.2.3:40000"
 
@@ -53,3 +53,20 @@ def test_what_is_worth_a_longer_look() -> None:
     """One change is, and none is not."""
     assert moved(map(Seen, (A, None, B)))
     assert not moved(map(Seen, (A, None, A)))
+
+
+def at(place: str, *sessions: int) -> list[Seen]:
+    """A peer at one place, with these sessions one after the other."""
+    return [Seen(place, session) for session in sessions for _ in range(2)]
+
+
+def test_sessions_that_another_machine_takes() -> None:
+    """The peer stays where it is; one that restarted has one session more, and one that lives keeps its own."""
+    found = renewals(at("192.0.2.2:4242", 1, 2, 3, 4, 5))
+    assert found is not None
+    assert (found.of_this_node, found.changes, found.places[0]) == (True, 4, "192.0.2.2:4242")
+    for sessions in ((1, 2), (1, 2, 3, 4), (1,), (1, 2, 1, 2, 1, 2)):
+        assert renewals(at("192.0.2.2:4242", *sessions)) is None
+    assert moved(at("192.0.2.2:4242", 1, 2))
+    assert not moved(at("192.0.2.2:4242", 1))
+    assert not moved([Seen("192.0.2.2:41641"), Seen("192.0.2.2:41641")])

@@ -59,4 +59,5 @@ def test_no_login_error() -> None:
 def test_who_overwrites_the_resolvers() -> None:
     """A program that is known has its own switch; of another one the file is shown."""
     assert "rc-manager=unmanaged" in (as_text(let_alone("NetworkManager")) or "")
+    assert "by DNS = in its file" in (as_text(let_alone("resolvconf")) or "")
     assert "which program writes it?" in (as_text(let_alone("")) or "")

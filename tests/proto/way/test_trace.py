@@ -1,6 +1,7 @@
 """What traces say: one flow dead while another lives, and an endpoint that is elsewhere."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
@@ -85,6 +86,7 @@ def test_the_last_that_answer_are_named() -> None:
 
 PRIVATE = replace(OUTER, destination="192.168.77.2")
 ELSEWHERE = replace(TUNNEL, endpoint="192.168.77.2:51820")
+OF_A_SITE, DEFAULT_V6 = replace(OUTER, destination="fd77:1:2::2"), ip_network("::/0")
 
 
 def test_a_private_endpoint_that_no_network_holds() -> None:
@@ -115,3 +117,12 @@ def test_a_private_endpoint_that_may_be_reached_is_not_suspected() -> None:
         assert found.finding == "clear"
     inside = replace(made, lookups=tuple(replace(each, source="192.168.1.5") for each in made.lookups))
     assert observe_private(inside, PRIVATE, ELSEWHERE, traces(SHORT, SHORT), never=True).finding == "clear"
+
+
+def test_every_site_of_ipv6_has_a_private_block_of_its_own() -> None:
+    """Its 40 bits are drawn at random, so an endpoint of another site is suspected though the uplink is private too."""
+    made = state(flows=(PRIVATE,))
+    for near, finding in (("fd77:1:2:3::9", "clear"), ("fd77:1:3::9", "killed")):
+        lookups = tuple(replace(each, source=near, flow=OF_A_SITE, matched=DEFAULT_V6) for each in made.lookups)
+        own = replace(made, lookups=lookups)
+        assert observe_private(own, OF_A_SITE, ELSEWHERE, traces(SHORT, SHORT), never=True).finding == finding

@@ -99,6 +99,13 @@ def test_counters_of_the_peer() -> None:
     assert not view(before=state(peer(last_handshake_unix_s=READ_NS / 1e9 - 200))).alive
 
 
+def test_what_only_handshakes_add_up_to() -> None:
+    """A response of 92 bytes or an initiation of 148, and no sum that data (multiples of 16) can make with one too."""
+    counts = (0, 92, 148, 184, 240, 276, 332, 1000)
+    only = [view(after=state(peer(rx_bytes=count))).only_handshakes for count in counts]
+    assert only == [False, True, True, True, True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("product", "kind", "program", "carrier"),
     [

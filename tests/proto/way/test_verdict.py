@@ -68,6 +68,16 @@ def test_a_gap_names_no_station_as_the_place() -> None:
     assert "seen at wire; absent at socket" in found.message
 
 
+def test_data_that_dies_where_handshakes_pass() -> None:
+    """A network that lets only WireGuard's handshakes through is kept apart from one that is silent."""
+    shakes = said("session", "seen", host="receiver", packets="handshake")
+    words = (said("wire", "seen", packets="data"), said("socket", "absent", host="receiver"))
+    there = (said("tunnel", "seen", host="receiver"), said("socket", "absent", host="receiver"))
+    assert verdict(shakes, *words).facts == DeathFacts(packet_class="data")
+    assert "seen at session" in verdict(shakes, *words).message
+    assert [verdict(*words).facts, verdict(shakes, *there).facts] == [None, None]
+
+
 def test_a_gap_at_the_peer_says_what_shows_more() -> None:
     """Its rules, and what its responder sees there: one that can be asked and does not look yet could look."""
     silent = said("socket", "absent", host="receiver")
@@ -145,10 +155,11 @@ def test_two_silent_directions_are_one_cause() -> None:
 
 
 def test_to_a_wrong_source_no_answer_comes() -> None:
-    """That the peer's packets to it die is the same fault."""
-    wrong = Death(code=codes.OVERLAY_WRONG_SOURCE, message="the source is 192.0.2.7")
-    forward, reverse = conclude("b", [said("route", "killed", death=wrong), MISSED_BACK])
-    assert (forward.code, reverse.code) == (codes.OVERLAY_WRONG_SOURCE, None)
+    """That the peer's packets to it die is the same fault, also where a rule rewrites it on the way out."""
+    for code, station in ((codes.OVERLAY_WRONG_SOURCE, "route"), (codes.REACH_NO_REVERSE, "post-outer")):
+        wrong = Death(code=code, message="the source is 192.0.2.7")
+        forward, reverse = conclude("b", [said(station, "killed", death=wrong), MISSED_BACK])
+        assert (forward.code, reverse.code) == (code, None)
 
 
 def test_the_rule_that_gives_a_wrong_source_is_the_cause() -> None:
