@@ -1,5 +1,6 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
+import os
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
 from preflight.overlay.wgquick import stopped
+from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
@@ -274,6 +276,10 @@ class Net:
         from preflight.net.way.nobody import ask_nobody
 
         return await ask_nobody(overlay, peers, timeout_s, self.listener)
+
+    def proxy_passed_over(self, url: "ControlUrl") -> tuple[str, str] | None:
+        """The variable that names a SOCKS proxy for a URL, which no worker uses, and its scheme."""
+        return passed_over(url, os.environ)
 
     async def lists_of_nodes(self) -> "Sequence[NodeList]":
         """The list of nodes in a few answers, each on another connection: a balancer may ask several control planes."""
