@@ -240,11 +240,13 @@ def test_another_answer_was_different(outcome: Outcome) -> None:
     assert "balancer" in result.remedies[0].lines[0]
 
 
-def test_an_answer_of_a_cache_is_no_step() -> None:
-    """A cache on the way is named, with what keeps it from answering."""
-    error = outdated("GET /v1/populi/nodes", HttpAnswer(200, {"server": "nginx"}, b"", 1.0, 0.0, 0.0, kept=True))
+@pytest.mark.parametrize("status", [200, 401])
+def test_an_answer_of_a_cache_is_no_step(status: int) -> None:
+    """A cache on the way is named, with what keeps it from answering; its 401 says nothing of the bearer."""
+    error = outdated("GET /v1/populi/nodes", HttpAnswer(status, {"server": "nginx"}, b"", 1.0, 0.0, 0.0, kept=True))
     result = judge(Outcome(Step.LISTED, 0.0, 1.0, "refused", error), FACTS)
     assert result.code is codes.CONTROL_BAD_ANSWER
     assert result.measurements["problem"] == "cached"
+    assert result.message.startswith("listed failed: GET /v1/populi/nodes was answered")
     assert "nginx has cached" in result.message
     assert "proxy_cache off" in result.remedies[0].lines[0]

@@ -235,7 +235,8 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
         return f"{lacks}; in another answer it has it, so {SEVERAL} answer at this URL" if facts.several else lacks
     if outcome.step is Step.BOOTSTRAP:
         return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
-    if outcome.error is not None and outcome.error.status == UNAUTHORIZED:
+    cached = outcome.error is not None and outcome.error.decided.problem == CACHED
+    if outcome.error is not None and outcome.error.status == UNAUTHORIZED and not cached:
         return _unauthorized(outcome, facts, said, again)
     if _lost_body(outcome):
         return f"{outcome.step} failed{again}: {said}; what this node sent is JSON, so a proxy on the way took it out"
