@@ -60,8 +60,11 @@ NEWER_ROUTES: tuple[tuple[str, str], ...] = (
 )
 """The same for routes that not every control plane has; `worker/execute` runs scripts."""
 
-PACE_S = 0.015
-"""Between the starts of two requests."""
+PACE_S, GENTLE_S = 0.015, 0.2
+"""Between the starts of two requests, and as soon as anyone on the way says that these are too many: five a second pass
+most limits."""
+LATER = (THROTTLED, 503)
+"""429, and what nginx says by default to more requests than it allows."""
 CONNECTIONS, FEW = 21, 2
 """Requests at the same time, so that a slow path costs few round trips: one or two to connect, two to ask. A few for
 those that got no answer: on a slow link they may have waited behind the others, and behind other checks."""
@@ -136,7 +139,7 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
     for attempt in range(ATTEMPTS):
         if not await _ask_all(ctx, open_questions, asked):
             break
-        open_questions = [question for question, probe in asked.items() if probe.status == THROTTLED]
+        open_questions = [question for question, probe in asked.items() if probe.status in LATER]
         if not open_questions or attempt == ATTEMPTS - 1:
             break
         await asyncio.sleep(min(MOST_WAITED_S, max(asked[question].wait_s for question in open_questions)))
@@ -152,14 +155,16 @@ async def _ask_all(
 ) -> bool:
     """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
     left, silences, pace = iter(questions), 0, asyncio.Lock()
+    gentle = any(probe.status in LATER for probe in asked.values())
 
     async def ask() -> None:
-        nonlocal silences
+        nonlocal silences, gentle
         for question in left:
             async with pace:
-                await asyncio.sleep(PACE_S)
+                await asyncio.sleep(GENTLE_S if gentle else PACE_S)
             probe = asked[question] = await _ask(ctx, *question)
             silences = silences + 1 if probe.status is None else 0
+            gentle = gentle or probe.status in LATER
             if silences >= MOST_SILENCES:
                 return
 
