@@ -200,10 +200,16 @@ def _dead(
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
         remedies=remedies,
         facts=facts,
-        measurements=_measured(connections) | DeathFacts(offender=worst.offender).measurements(),
+        measurements=_measured(connections) | _sent(worst, overlay).measurements(),
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
+
+
+def _sent(worst: Connection, overlay: OverlayState | None) -> DeathFacts:
+    """From which of this node's addresses, and who refused."""
+    route = overlay.routes.get(worst.address) if overlay is not None else None
+    return DeathFacts(offender=worst.offender, source=route.source if route else None)
 
 
 def _what_next(worst: Connection, tunnel: Tunnel | None, without_port: ControlUrl | None) -> Remedies:

@@ -187,6 +187,7 @@ ELSEWHERE = {
     "preflight/proto/way/reroute.py": "tests/proto/way/test_routing.py",
     "preflight/model/heard.py": "tests/net/responder/test_hello.py",
     "preflight/net/host_state.py": "tests/net/test_kernel.py",
+    "preflight/engine/conditions.py": "tests/engine/test_diagnosis.py",
     "preflight/net/responder/own_routes.py": "tests/net/responder/test_return_path.py",
     "preflight/net/route_socket.py": "tests/net/way/test_lookups.py",
     "preflight/proto/way/address_messages.py": "tests/net/responder/test_return_path.py",

@@ -3,18 +3,25 @@
 The order of `RULES` means nothing: rank is in `DEPTH`, and a test shuffles the rules.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from preflight.api import CONTROL, Direction, Result
-from preflight.model.facts import (
-    ClockSkewFacts,
-    EnrolmentStepFacts,
-    MtuFacts,
-    NodeAgeFacts,
-    ReversePathFilterFacts,
-    TunnelMtuFacts,
+from preflight.engine.conditions import (
+    Condition,
+    as_much_as_fits,
+    as_old_as_the_skew,
+    by_echo,
+    of_a_join,
+    of_large_packets,
+    of_the_clock,
+    of_the_peer,
+    of_the_routes,
+    of_the_silent,
+    same_lever,
+    same_way,
+    sent_from_its_address,
+    unanswered,
 )
 
 DEPTH: Mapping[str, tuple[str, ...]] = {
@@ -96,10 +103,6 @@ name; they lie above those that it names.
 LAYERS = tuple(DEPTH)
 
 
-Condition = Callable[[Result, Result], bool]
-"""Whether the facts of a cause and of an effect allow that the first explains the second."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Results whose code matches `cause` explain those whose code matches one of `effects`.
@@ -113,77 +116,6 @@ class Rule:
     effects: tuple[str, ...]
     where: str = "same"
     condition: Condition | None = None
-
-
-_PADDING_BYTES = 16
-"""WireGuard pads packets to a multiple of it, so a path may carry up to this much less than what fits."""
-_BY_ECHO = ("reach.icmp", "mtu.echo")
-
-
-def _of_the_peer(cause: Result, effect: Result) -> bool:
-    """What is wrong with the way there is why answers die: a route back leads elsewhere, a source is another's."""
-    return cause.direction is Direction.FORWARD and effect.direction is Direction.REVERSE
-
-
-def _same_lever(cause: Result, effect: Result) -> bool:
-    """What is done about the one is what is done about the other."""
-    return cause.remedies == effect.remedies
-
-
-def _same_way(cause: Result, effect: Result) -> bool:
-    """A fault of one direction explains nothing that was measured in the other."""
-    return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
-
-
-def _unanswered(_: Result, effect: Result) -> bool:
-    """A server that answers was reached, even if it refuses."""
-    return not isinstance(effect.facts, EnrolmentStepFacts) or effect.facts.http_status is None
-
-
-def _as_much_as_fits(cause: Result, effect: Result) -> bool:
-    """A path that carries less than the tunnel's right MTU has a second fault in addition to the wrong MTU."""
-    carried = effect.facts.mtu_bytes if isinstance(effect.facts, MtuFacts) else None
-    fits = cause.facts.fits_bytes if isinstance(cause.facts, TunnelMtuFacts) else None
-    return carried is None or fits is None or carried > fits - _PADDING_BYTES
-
-
-def _of_the_silent(cause: Result, effect: Result) -> bool:
-    """The kernel counts drops for the whole node: only a peer that was silent meanwhile can have lost packets."""
-    silent = cause.facts.silent_peers if isinstance(cause.facts, ReversePathFilterFacts) else None
-    return effect.target == CONTROL or silent is None or effect.target in silent
-
-
-def _of_a_join(_: Result, effect: Result) -> bool:
-    """What keeps a node from joining keeps posture.scope from trying a join too, and from nothing else."""
-    return effect.check == "posture.scope"
-
-
-def _of_large_packets(_: Result, effect: Result) -> bool:
-    """A search for what passes ends without a result where what is large vanishes."""
-    return effect.check.startswith("mtu.")
-
-
-def _of_the_clock(_: Result, effect: Result) -> bool:
-    """Only other nodes say whether this node's clock is right."""
-    return effect.check == "host.clock"
-
-
-def _as_old_as_the_skew(cause: Result, effect: Result) -> bool:
-    """Without the difference of the clocks no node would have been away for too long."""
-    skew, ages = cause.facts, effect.facts
-    if not isinstance(skew, ClockSkewFacts) or not isinstance(ages, NodeAgeFacts):
-        return True
-    return ages.oldest_age_ms - abs(skew.clock_offset_ms) - skew.clock_error_ms <= ages.stale_after_ms
-
-
-def _of_the_routes(_: Result, effect: Result) -> bool:
-    """A route that answers with a server's error does so for every bearer."""
-    return effect.check == "posture.routes"
-
-
-def _by_echo(_: Result, effect: Result) -> bool:
-    """A missing privilege for ICMP explains only what needs ICMP."""
-    return effect.check in _BY_ECHO
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
@@ -258,13 +190,13 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.subnet-conflict", ("host.rp-filter", "overlay.route-leak", *_CONTROL_PATH, *_OUTSIDE), "all"),
     Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
     # Only what is long: small packets pass whatever the MTU is.
-    Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", _as_much_as_fits),
-    Rule("overlay.mtu-too-big", _ENROL_REQUESTS, "node", _unanswered),
+    Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", as_much_as_fits),
+    Rule("overlay.mtu-too-big", _ENROL_REQUESTS, "node", unanswered),
     Rule("overlay.mtu-too-small", ("mtu.below-minimum",), "node"),
-    Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
-    Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
-    Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
-    Rule("reach.no-reverse", ("reach.no-reverse",), condition=_of_the_peer),
+    Rule("host.no-raw-socket", ("run.needs-privilege",), "node", by_echo),
+    Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", of_the_silent),
+    Rule("host.rp-filter", ("overlay.route-leak",), condition=of_the_peer),
+    Rule("reach.no-reverse", ("reach.no-reverse",), condition=of_the_peer),
     Rule(
         "host.captive-portal",
         (
@@ -281,32 +213,33 @@ RULES: tuple[Rule, ...] = (
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule("overlay.route-leak", ("overlay.route-leak", *_NO_SESSION, *_PATH, *_CONTROL_PATH, *_OUTSIDE), "control"),
-    Rule("overlay.route-leak", ("overlay.routes-not-accepted",), "all", _same_lever),
+    Rule("overlay.route-leak", ("overlay.routes-not-accepted",), "all", same_lever),
     *(Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), where) for where in ("control", "node")),
     # What the rules of an overlay take from another one is the reason for each of the ways that lead elsewhere.
     *(Rule(f"overlay.{how}", ("overlay.*", *_PATH, *_CONTROL_PATH), "node") for how in ("exit-node-lan", "route-leak")),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
+    Rule("overlay.duplicate-address", ("control.timeout",), "all", sent_from_its_address),
     Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
     *(Rule(cause, ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control") for cause in _NO_SESSION),
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
-    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", _same_way),
+    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", same_way),
     *(
         Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", *_UNMEASURED, *_SILENT), "control")
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
     Rule("reach.unreachable", ("reach.loss", *_UNMEASURED, *_SILENT), "control"),
-    Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", _same_way),
+    Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", same_way),
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.
-    Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
-    Rule("mtu.black-hole", ("run.timeout",), "control", _of_large_packets),
+    Rule("mtu.black-hole", ("mtu.*",), "control", same_way),
+    Rule("mtu.black-hole", ("run.timeout",), "control", of_large_packets),
     Rule("mtu.black-hole", ("control.timeout", "control.tls-failed", "run.no-answer"), "control"),
-    Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
-    Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
+    Rule("mtu.black-hole", _ENROL_REQUESTS, "control", unanswered),
+    Rule("udp.loss", ("reach.loss", "control.slow"), "control", same_way),
     Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
     *(Rule(cause, ("control.*",)) for cause in ("control.url-*", *_NAMELESS)),
     *(
@@ -316,9 +249,9 @@ RULES: tuple[Rule, ...] = (
     Rule("enroll.unauthorized", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "token")),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
     # The times in its list were written by a clock that may have been right then: the next run shows.
-    Rule("control.clock-skew", ("nodes.stale",), condition=_as_old_as_the_skew),
+    Rule("control.clock-skew", ("nodes.stale",), condition=as_old_as_the_skew),
     *(
-        Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)
+        Rule(f"control.{how}", _ENROL_REQUESTS, condition=unanswered)
         for how in (
             *("dns-*", "url-*", "address-family", "refused", "connection-reset", "unreachable", "timeout"),
             *("client-certificate", "tls-*"),
@@ -340,17 +273,17 @@ RULES: tuple[Rule, ...] = (
     ),
     # A peer to whom nothing passes does not say what time it is there.
     *(
-        Rule(cause, ("run.no-answer",), "all", _of_the_clock)
+        Rule(cause, ("run.no-answer",), "all", of_the_clock)
         for cause in ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "udp.blocked")
     ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     *(
-        Rule(cause, ("run.no-answer",), condition=_of_a_join)
+        Rule(cause, ("run.no-answer",), condition=of_a_join)
         for cause in ("enroll.unauthorized", "enroll.forbidden", "enroll.join-failed", "enroll.scope-mismatch")
     ),
     *(
-        Rule(f"enroll.{step}-failed", ("run.no-answer",), condition=_of_the_routes)
+        Rule(f"enroll.{step}-failed", ("run.no-answer",), condition=of_the_routes)
         for step in ("join", "heartbeat", "lease", "leave")
     ),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),

@@ -1,10 +1,13 @@
 """The peers of a run, from the command line, the settings file or the overlay: each has one address and one name."""
 
 from collections import Counter
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from preflight.model.overlay import OverlayState
 from preflight.model.peer import CONTROL, NODE, Peer
+
+IPAddress = IPv4Address | IPv6Address
 
 LONGEST_NAME = 253
 """Characters of a peer's name; that of a host has no more (RFC 1035 section 2.3.4)."""
@@ -75,15 +78,23 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
 def _is_this_node(address: str, overlay: OverlayState) -> bool:
     """Whether an address is this node's by right: its tunnel has it, and no peer of the tunnel owns it.
 
-    Where nobody lists who owns what, only the first address of each family is by right.
+    Where nobody lists who owns what, only the oldest address of each family is by right.
     """
     for tunnel in overlay.own_tunnels:
         addresses = [interface.ip for interface in tunnel.addresses]
-        place = next((place for place, own in enumerate(addresses) if str(own) == address), None)
-        if place is not None:
-            first = all(own.version != addresses[place].version for own in addresses[:place])
-            return tunnel.peer_for(address) is None if tunnel.lists_owners else first
+        own = next((each for each in addresses if str(each) == address), None)
+        if own is not None:
+            return tunnel.peer_for(address) is None if tunnel.lists_owners else own == _oldest(addresses, own)
     return False
+
+
+def _oldest(addresses: Sequence[IPAddress], alike: IPAddress) -> IPAddress:
+    """The address of a family that its interface has had for longest.
+
+    Linux lists addresses of IPv4 as they came, and of each scope of IPv6 the newest first.
+    """
+    family = [each for each in addresses if each.version == alike.version and each.is_link_local == alike.is_link_local]
+    return family[0] if alike.version == 4 else family[-1]
 
 
 def _overlay_name(name: str) -> str:

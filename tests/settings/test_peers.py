@@ -72,6 +72,14 @@ def test_this_node_is_not_its_own_peer() -> None:
     assert overlay_peers(configured, None) == configured
 
 
+def test_a_peers_address_that_this_node_has_too_stays_a_peer() -> None:
+    """Where nobody lists owners, the oldest address of a family is this node's: IPv6 has the newest first."""
+    both = tuple(map(ip_interface, ("10.66.0.1/24", "10.66.0.2/32", "fd66::2/128", "fd66::1/64", "fe80::1/64")))
+    tunnel = replace(OVERLAY, product="generic", addresses=both, peers=())
+    configured = (Peer("10.66.0.1"), Peer("10.66.0.2"), Peer("fd66::1"), Peer("fd66::2"))
+    assert overlay_peers(configured, tunnel) == (Peer("10.66.0.2"), Peer("fd66::2"))
+
+
 def test_without_configured_peers_the_overlay_names_them() -> None:
     """Peers with an address; a name that results cannot use is left out, the peer is not."""
     assert overlay_peers((), OVERLAY) == (Peer("10.66.0.2", "b"), Peer("fd66::3"))
