@@ -98,7 +98,7 @@ class Cached:
     """A gateway that answers each request with the 401 that another one got."""
 
     async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
-        """The control plane's own answer, to somebody else."""
+        """The control plane's own answer, to another client."""
         return HttpAnswer(401, {FEATURE_HEADER: "exec-lease-v1"}, b"unauthorized", 1.0, 0.0, 0.0, kept=True)
 
 

@@ -21,7 +21,7 @@ def refused_by_proxy(proxy: Proxy, bad: HttpAnswer | ControlError | None) -> Fin
     decided = DeathFacts(variable=proxy.variable, http_status=status)
     who = f"the proxy {proxy.place} ({proxy.variable}) answers {status}"
     if status == PASSWORD_WANTED:
-        message = f"{who}: it wants a user and a password, and none of {proxy.variable} is accepted"
+        message = f"{who}: it needs a user and a password, and none of {proxy.variable} is accepted"
         line = f"Write a user and a password that the proxy accepts into {proxy.variable}, before the name of its host."
         return Finding(codes.HOST_PROXY_ENV, message, by_hand(line), decided, "proxy")
     message = f"{who} in the place of a connection to the control host"
