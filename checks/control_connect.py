@@ -324,8 +324,8 @@ def _half(
         "a client that tries the dead address first must wait for it to time out",
         remedies=less
         or by_hand(
-            f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
-            f"--bind {dead[0].place}",
+            f"Take {dead[0].address} out of the control host's records, or make the control plane listen there "
+            f"(--bind {dead[0].place}).",
             where="control host",
         ),
         facts=_connected(opened, connections),

@@ -36,6 +36,10 @@ class WriteError(Exception):
     """A write failed; the text is one sentence that names the file."""
 
 
+class ReaderGoneError(WriteError):
+    """The program that read standard output has ended, as `head` does when it has enough: nothing is wrong."""
+
+
 class Attempts:
     """A group of writes: all are tried, even if one fails."""
 
@@ -52,6 +56,8 @@ class Attempts:
 
     def settle(self) -> None:
         """Raise one WriteError for all that failed, if any did."""
+        if len(self.failures) == 1:
+            raise self.failures[0]
         if self.failures:
             raise WriteError("; ".join(dict.fromkeys(map(str, self.failures))))
 

@@ -51,22 +51,42 @@ def test_the_action_gates_on_the_exit_code() -> None:
     """A composite action whose step ends with 0 whatever happened would be a green light for everything."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     assert action["runs"]["using"] == "composite"
-    assert all(step["shell"] == "bash" for step in action["runs"]["steps"])
-    assert action["runs"]["steps"][-1]["run"].rstrip().endswith('exit "$code"')
+    scripts = [step for step in action["runs"]["steps"] if "run" in step]
+    assert all(step["shell"] == "bash" for step in scripts)
+    assert scripts[-1]["run"].rstrip().endswith('exit "$code"')
     text = (ROOT / "action.yml").read_text(encoding="utf-8")
     for name in action["inputs"]:
-        assert f"inputs.{name} " in text, name
+        assert f"inputs.{name} " in text or f"inputs.{name} }}}}" in text, name
     # Inputs go through the environment: pasted into a script they would be code.
-    assert not any("${{" in step["run"] for step in action["runs"]["steps"])
+    assert not any("${{" in step["run"] for step in scripts)
 
 
-def test_the_workflow_is_yaml_and_keeps_reports_always() -> None:
-    """The reports of a failed run are the ones that people need."""
-    workflow = yaml.safe_load((CI / "github.yml").read_text(encoding="utf-8"))
-    steps = workflow["jobs"]["preflight"]["steps"]
-    assert steps[-1]["if"] == "always()"
+def test_the_action_keeps_the_exit_code_2(tmp_path: Path) -> None:
+    """Where nothing was run there is no report: the summary says so, and the job ends with 2 and not with another."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    assert set(steps[1]["with"]) <= set(action["inputs"])
+    (script,) = [step["run"] for step in action["runs"]["steps"] if step.get("id") == "run"]
+    (tmp_path / "preflight" / "bin").mkdir(parents=True)
+    (tmp_path / "preflight" / "bin" / "preflight").symlink_to(Path(sys.executable).parent / "preflight")
+    said = {"GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary"}
+    given = {"CONFIG": "missing.yaml", "ARGUMENTS": "", "WAIT": "0", "REPORTS": "reports", "RUNNER_TEMP": str(tmp_path)}
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | given | said
+    shell = ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    done = subprocess.run(shell, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert (tmp_path / "output").read_text() == "exit-code=2\n"
+    assert "exit code 2" in (tmp_path / "summary").read_text()
+
+
+def test_workflows_use_the_action_as_it_is_and_reports_are_always_kept() -> None:
+    """The reports of a failed run are the ones that people need."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    kept = [step for step in action["runs"]["steps"] if step.get("uses", "").startswith("actions/upload-artifact@")]
+    assert [step["if"].split()[0] for step in kept] == ["always()"]
+    for file in (CI / "github.yml", ROOT / ".github" / "workflows" / "action.yml"):
+        (job,) = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values()
+        uses = [step for step in job["steps"] if step.get("uses", "").startswith("./")]
+        assert uses
+        assert all(set(step["with"]) <= set(action["inputs"]) for step in uses)
 
 
 def test_the_shell_recipe_passes_the_exit_code_on(tmp_path: Path) -> None:

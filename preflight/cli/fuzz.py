@@ -34,7 +34,7 @@ _SEEDS = 10_000
 @click.option(
     "--shrink", metavar="N", type=click.IntRange(0), default=3, help="Shrink this many wrong ones [default: 3]."
 )
-@click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
+@click.option("--heal", is_flag=True, help="Do what a report says that heals, run again, and undo it all.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
 @click.option("--vm", is_flag=True, help="In a virtual machine with Debian's kernel, on set-ups that need it too.")
 @click.option("--inside-vm", is_flag=True, hidden=True, help="What --vm runs in the machine itself.")

@@ -82,7 +82,7 @@ def down(name: str | None, every: bool) -> None:
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(1), help="How many labs to run in parallel [default: one per two CPUs]."
 )
-@click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
+@click.option("--heal", is_flag=True, help="Do what a report says that heals, run again, and undo it all.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
 @click.option("--vm", is_flag=True, help="In a virtual machine with Debian's kernel: on the kernel's WireGuard.")
 def run(
@@ -99,6 +99,9 @@ def run(
 
     Each runs in a fresh lab. Exits 0 only if every diagnosis is right and there is no false alarm. Reports go into the
     folder of the JSON file; the report of one scenario that runs once goes into the JSON file itself.
+
+    --heal makes each fix where the report says, runs again, undoes it, and compares the nodes with themselves before;
+    then `preflight fix` does the same with that of node a. Exits 1 if a fix harms or leaves anything.
     """
     from preflight.lab.trial import Trials
 
@@ -114,16 +117,18 @@ def run(
         single = len(scenarios) * repeat == 1
         with report_folder(file, single=single) as reports:
             attempts = Attempts()
-            trials = Trials(reports, attempts, healing=heal)
+            trials = Trials(reports, attempts, healing=heal, fixing=heal)
             outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or default_jobs(), trials)
             with attempts.one():
                 write_scores(outcomes, wanted, single=single)
             attempts.settle()
-    if interrupted:
-        sys.exit(INTERRUPTED)
+    sys.exit(INTERRUPTED if interrupted else _exit_code(outcomes))
+
+
+def _exit_code(outcomes: list["Outcome"]) -> int:
     from preflight.lab.score import all_right
 
-    sys.exit(0 if all_right(outcomes) else 1)
+    return 0 if all_right(outcomes) else 1
 
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:

@@ -7,7 +7,7 @@ from preflight import __version__
 from preflight.cli import lean
 from preflight.cli.ending import leaving_threads_behind
 from preflight.cli.streams import guard
-from preflight.files import WriteError
+from preflight.files import ReaderGoneError, WriteError
 
 if TYPE_CHECKING:
     import click
@@ -25,7 +25,10 @@ def build() -> "click.Group":
 
 
 def main() -> None:
-    """Entry point of the program: a failed write ends it with one sentence and exit code 2."""
+    """Entry point of the program: a failed write ends it with one sentence and exit code 2.
+
+    Without a sentence if the program that read standard output has ended, as with other programs in front of `head`.
+    """
     lean.start()
     with leaving_threads_behind():
         sys.exit(_guarded())
@@ -45,8 +48,9 @@ def _guarded() -> str | int | None:
     # Ask the stream too: a library or a plugin that prints may have caught the error.
     lost = lost or stdout.finished()
     if lost is not None:
-        sys.stderr.write(f"preflight: {lost}\n")
         code = EXIT_UNWRITTEN
+        if not isinstance(lost, ReaderGoneError):
+            sys.stderr.write(f"preflight: {lost}\n")
     return code
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from preflight.files import WriteError, pour
+from preflight.files import ReaderGoneError, WriteError, pour
 
 _STDOUT, _STDERR = 1, 2
 
@@ -28,7 +28,8 @@ class Stdout(io.FileIO):
                 pour(_STDOUT, data)
             except OSError as error:
                 reason = "it is closed" if error.errno == errno.EBADF else error.strerror
-                self.failure = WriteError(f"standard output cannot be written: {reason}")
+                kind = ReaderGoneError if error.errno == errno.EPIPE else WriteError
+                self.failure = kind(f"standard output cannot be written: {reason}")
                 raise self.failure from None
         return len(data)
 

@@ -21,6 +21,8 @@ TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
 NOTICED_MS, NOTICED_TIMES = 5.0, 5.0
 """Work that waits for answers notices a transfer that adds this much, and makes the delay this many times as long."""
 UNLOADED = "not measured: the delay during a transfer (--tag load)"
+_NAMED = 6
+"""Places that are named of those that are alike; a mesh may have hundreds."""
 BULK = "bulk data never uses the control path, but object storage or rsync over the overlay"
 
 
@@ -128,7 +130,8 @@ def _agent_task(paths: Paths, limits: "Thresholds") -> WorkPlacement:
         return WorkPlacement(name, "caution", f"not measured: the control plane's answers; {BULK}")
     tail = paths.control_ms if paths.control_tail_ms is None else paths.control_tail_ms
     reason = f"the control plane answers in {_ms(paths.control_ms)}; 95th percentile {_ms(tail)}"
-    doubts = [f"the control plane takes over {limit:g} ms"] if tail > limit else []
+    slow = "the control plane takes" if paths.control_ms > limit else "one answer in 20 of the control plane takes"
+    doubts = [f"{slow} over {limit:g} ms"] if tail > limit else []
     doubts += _doubts(paths, limits)
     advice = f"with conservative time-outs ({paths.timeouts})" if paths.timeouts else "with conservative time-outs"
     return WorkPlacement(name, "caution" if doubts else "allowed", _sentence(reason, doubts, advice, BULK))
@@ -224,7 +227,8 @@ def _all_to(what: str, how: str, places: Sequence[str]) -> str:
     """A clause that is true however many of its places are cut off at its end."""
     if len(places) == 1:
         return f"the {what} to {places[0]} is {how}"
-    return f"{len(places)} {what}s are {how}: to {', '.join(places)}"
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return f"{len(places)} {what}s are {how}: to {', '.join(places[:_NAMED])}{more}"
 
 
 def _loaded(result: Result) -> Loaded | None:

@@ -1,7 +1,7 @@
 """Make the fixes of one cause together, and undo them: all that undoes a change is on disk before it is made."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from preflight.fixing import applier, state
@@ -29,8 +29,18 @@ class Undone:
         return not self.failed and not self.left
 
 
-def make(journal: Journal, record: Record, fixes: Sequence[Fix], run: Run = run_here) -> Record:
-    """Make the fixes, and return what undoes them. Raises FixError; what was changed until then is undone."""
+def make(
+    journal: Journal,
+    record: Record,
+    fixes: Sequence[Fix],
+    run: Run = run_here,
+    *,
+    apply: Callable[..., Done] = applier.apply,
+) -> Record:
+    """Make the fixes, and return what undoes them. Raises FixError; what was changed until then is undone.
+
+    apply: makes one of them, as the applier's does.
+    """
     record = replace(record, before=state.seen(fixes, run))
     try:
         for fix in fixes:
@@ -39,7 +49,7 @@ def make(journal: Journal, record: Record, fixes: Sequence[Fix], run: Run = run_
             def note(done: Done, made: Record = made) -> None:
                 journal.hold(replace(made, undos=(*made.undos, Undo.of(done))))
 
-            done = applier.apply(fix, run, note=note)
+            done = apply(fix, run, note=note)
             record = replace(made, undos=(*made.undos, Undo.of(done)))
             journal.hold(record)
         record = replace(record, after=state.seen_again(record.before, run))

@@ -1,19 +1,16 @@
 """Do what a report says that heals, where it says, and see whether the next run is green.
 
-Only the fixes of a report are applied, which are data, by the program's own applier; its text is never run.
+Only the fixes of a report are applied, which are data, by the program's own applier; its text is never run. In the end
+all is undone, as `preflight fix` does, and each node compared with itself before.
 """
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from preflight.fixing.applier import PATIENCE_S, Located, Ran, Run, apply
 from preflight.fixing.steps import FixError
 from preflight.lab.labs import Lab
-from preflight.lab.names import ROUTER
-from preflight.model.fix import ClockSync, Fix, PrivateFiles, ServiceRestart, Setting, TokenAlone
+from preflight.lab.repairs import Repairs
 from preflight.report.remedies import RemedyEntry
 
 Verdict = Literal["healed", "not healed", "harmful", "no fix"]
@@ -23,18 +20,16 @@ Rerun = Callable[[Mapping[str, str]], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Healing:
-    """What was done about a report, and what came of it. why: if it did not heal."""
+    """What was done about a report, and what came of it. why: if it did not heal.
+
+    left: what was another than before when all was undone. command: what `preflight fix` itself came to, if it was run.
+    """
 
     verdict: Verdict
     lines: tuple[str, ...] = ()
     why: str = ""
-
-
-@dataclass(slots=True)
-class _Applied:
-    lines: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
-    stops: list[Callable[[], None]] = field(default_factory=list)
+    left: tuple[str, ...] = ()
+    command: str = ""
 
 
 def heal(
@@ -52,28 +47,28 @@ def heal(
     silent: codes that the set-up gives although nothing is broken: nobody need do anything about them.
     Raises LabError if there is no second report.
     """
-    done, reports, why_not = _Applied(), [report], ""
+    done, reports, why_not = Repairs(lab), [report], ""
     try:
         for _ in range(most):
             chosen, why_not = _next(reports[-1], done, silent)
             if why_not:
                 break
             for entry in chosen:
-                _apply(lab, entry, done)
+                done.make(entry)
             reports.append(rerun(done.environment))
             if _harmed(reports) or green(reports[-1]):
                 break
+        healing = _verdict(reports, done, green)
     except FixError as error:
-        return Healing("not healed", tuple(done.lines), str(error))
+        healing = Healing("not healed", tuple(done.lines), str(error))
     finally:
-        for stop in done.stops:
-            stop()
-    if len(reports) == 1:
+        left = done.undo()
+    if len(reports) == 1 and not done.lines and why_not:
         return Healing("no fix", tuple(_by_hand(report, silent)), why_not)
-    return _verdict(reports, done, green)
+    return replace(healing, left=left)
 
 
-def _next(report: Mapping[str, Any], done: _Applied, silent: frozenset[str]) -> tuple[list[RemedyEntry], str]:
+def _next(report: Mapping[str, Any], done: Repairs, silent: frozenset[str]) -> tuple[list[RemedyEntry], str]:
     """The fixes of a report that were not made yet; or why none is made."""
     entries = [entry for cause in _broken(report, silent) for entry in _fixes(cause)]
     if _by_hand(report, silent):
@@ -94,7 +89,7 @@ def _by_hand(report: Mapping[str, Any], silent: frozenset[str]) -> list[str]:
 
 
 def _verdict(
-    reports: Sequence[Mapping[str, Any]], done: _Applied, green: Callable[[Mapping[str, Any]], bool]
+    reports: Sequence[Mapping[str, Any]], done: Repairs, green: Callable[[Mapping[str, Any]], bool]
 ) -> Healing:
     after = reports[-1]
     harmed = _harmed(reports)
@@ -121,96 +116,3 @@ def worse(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
 def _fixes(cause: Mapping[str, Any]) -> list[RemedyEntry]:
     entries = (RemedyEntry.model_validate(entry) for entry in cause.get("remedies", ()))
     return [entry for entry in entries if entry.kind == "fix"]
-
-
-def _apply(lab: Lab, entry: RemedyEntry, done: _Applied) -> None:
-    if entry.fix is None:
-        return
-    if not _confined(lab, entry.fix):
-        raise FixError(f"a lab does not do this, for it would change the machine around it: {entry.lines[0]}")
-    made = apply(
-        entry.fix,
-        _run_on(lab, _machine(lab, entry)),
-        start=_start_on(lab, _machine(lab, entry)),
-        environ=lab.environment(),
-        located_file=_own_etc(lab, _machine(lab, entry)),
-    )
-    done.lines += entry.lines
-    done.environment |= made.environment
-    done.stops += [made.stop] if made.stop is not None else []
-
-
-def _confined(lab: Lab, fix: Fix) -> bool:
-    """Whether a fix changes the lab's namespaces or its own files only."""
-    if isinstance(fix, ClockSync | ServiceRestart):
-        return False
-    files: tuple[str, ...] = ()
-    if isinstance(fix, PrivateFiles):
-        files = fix.paths
-    elif isinstance(fix, Setting | TokenAlone):
-        files = (fix.file if isinstance(fix, Setting) else fix.path,)
-    return all(Path(file).resolve().is_relative_to(lab.names.directory) for file in files)
-
-
-def _machine(lab: Lab, entry: RemedyEntry) -> str:
-    """The node of the lab that a remedy means. Raises FixError if the lab lacks it."""
-    if entry.where == "router":
-        return ROUTER
-    if entry.where == "control host":
-        return lab.control_node
-    node = entry.host or "a"
-    if node not in lab.nodes:
-        raise FixError(f"the lab has no {node}")
-    return node
-
-
-def _own_etc(lab: Lab, node: str) -> Located:
-    """Where a node's own file is that its programs see in /etc. Raises FixError where it sees this machine's."""
-
-    def find(file: str) -> Path:
-        own = lab.names.etc(node) / Path(file).name
-        if not own.is_file():
-            raise FixError(f"{node} sees this machine's {file}")
-        return own
-
-    return find
-
-
-def _run_on(lab: Lab, node: str) -> Run:
-    """Run a command in a node of the lab."""
-
-    def run(argv: Sequence[str]) -> Ran:
-        try:
-            done = subprocess.run(
-                lab.command(argv, node),
-                env=lab.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=PATIENCE_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise FixError(f"{argv[0]} could not be run: {type(error).__name__}") from None
-        return Ran(done.returncode, done.stdout, done.stderr)
-
-    return run
-
-
-def _start_on(lab: Lab, node: str) -> Callable[[Sequence[str]], Callable[[], None]]:
-    """Start a program in a node of the lab; what it gives ends it."""
-
-    def start(argv: Sequence[str]) -> Callable[[], None]:
-        child = subprocess.Popen(
-            lab.command(argv, node), env=lab.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-
-        def stop() -> None:
-            child.kill()
-            child.wait()
-
-        return stop
-
-    return start

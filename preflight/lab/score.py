@@ -133,8 +133,10 @@ def broken(scenario: Scenario, why: str) -> Outcome:
 
 
 def all_right(outcomes: Sequence[Outcome]) -> bool:
-    """Whether every diagnosis is right and there is no false alarm."""
-    return all(outcome.good for outcome in outcomes)
+    """Whether every diagnosis is right, there is no false alarm, and no fix harmed or left anything when undone."""
+    tried = [outcome.healing for outcome in outcomes if outcome.healing is not None]
+    harmless = not any(healing.left or healing.verdict == "harmful" for healing in tried)
+    return harmless and all(outcome.good for outcome in outcomes)
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -155,7 +157,9 @@ def _healings(outcomes: Sequence[Outcome]) -> dict[str, int]:
     tried = [outcome for outcome in outcomes if outcome.healing is not None]
     came = Counter(outcome.healing.verdict for outcome in tried if outcome.healing is not None)
     numbers = {verdict.replace(" ", "_"): came[verdict] for verdict in get_args(Verdict)}
-    return numbers | {"healable": sum(outcome.healable for outcome in tried)} if tried else {}
+    numbers["healable"] = sum(outcome.healable for outcome in tried)
+    numbers["left"] = sum(bool(outcome.healing.left) for outcome in tried if outcome.healing is not None)
+    return numbers if tried else {}
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -27,7 +27,10 @@ def line(outcome: Outcome) -> str:
 def healing_words(healing: Healing) -> str:
     """What the fixes of a report did, in one line."""
     pasted = f" by {'; '.join(healing.lines)}" if healing.lines else ""
-    return f"[{healing.verdict}{pasted}{': ' + healing.why if healing.why else ''}]"
+    words = [f"{healing.verdict}{pasted}{': ' + healing.why if healing.why else ''}"]
+    words += [f"left when undone: {'; '.join(healing.left)}"] if healing.left else []
+    words += [f"preflight fix: {healing.command}"] if healing.command else []
+    return f"[{'] ['.join(words)}]"
 
 
 def last_events(outcome: Outcome) -> str:

@@ -14,6 +14,7 @@ from preflight.lab import reaper, score, truth
 from preflight.lab.heal import Healing, heal
 from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.names import LabError
+from preflight.lab.rehearsal import fixed
 from preflight.lab.scenarios import Scenario
 from preflight.lab.score import Outcome
 from preflight.lab.truth import Truth
@@ -27,11 +28,12 @@ class Trials:
     """Runs scenarios, in any number of threads, until it is stopped.
 
     reports: the directory for their reports; attempts: remembers those that could not be written. healing: do what a
-    report of something broken says that heals, and run again.
+    report of something broken says that heals, run again, and undo it. fixing: then let `preflight fix` do it too.
     """
 
-    def __init__(self, reports: Path, attempts: Attempts, *, healing: bool = False) -> None:
+    def __init__(self, reports: Path, attempts: Attempts, *, healing: bool = False, fixing: bool = False) -> None:
         self._healing = healing
+        self._fixing = fixing
         self._reports = reports
         self._attempts = attempts
         self._guard = threading.Lock()
@@ -89,7 +91,12 @@ class Trials:
             return reports[-1]
 
         silent = scenario.silent
-        return heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario), silent=silent)
+        done = heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario), silent=silent)
+        if not self._fixing:
+            return done
+        by_command = fixed(lab, report)  # one of several causes may have a fix of this node, also if a person must act
+        words = "" if done.verdict == "no fix" and by_command.refused else by_command.words
+        return replace(done, command=words, left=(*done.left, *by_command.left))
 
     def _preflight(self, lab: Lab, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it writes no report."""

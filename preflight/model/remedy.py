@@ -20,9 +20,9 @@ _COMMENT = re.compile(r"\s#\s")
 class Remedy:
     """One thing to do.
 
-    lines: to paste, or sentences, which end with a full stop. where: the machine or place; host: its name as a target
-    of results, None for this node. lasting: what makes it outlive a restart. fix: the same change as data, where this
-    program can make it; the lines are then those of the fix.
+    lines: to paste, or sentences, which end with a full stop or a question mark. where: the machine or place; host: its
+    name as a target of results, None for this node. lasting: what makes it outlive a restart. fix: the same change as
+    data, where this program can make it; the lines are then those of the fix.
     """
 
     __pydantic_config__ = REVALIDATED
@@ -47,6 +47,11 @@ class Remedy:
         notes = [place] if (place := _place(self.where, self.host)) else []
         notes += [f"to persist: {self.lasting}"] if self.lasting else []
         return tuple(_noted(line, notes) for line in self.lines)
+
+
+def is_sentence(line: str) -> bool:
+    """Whether there is nothing to paste: a question too is only to be read, and a comment belongs to a command."""
+    return line.endswith((".", "?")) and not _COMMENT.search(line)
 
 
 Remedies = tuple[Remedy, ...]
@@ -96,6 +101,6 @@ def _place(where: Where, host: str | None) -> str:
 
 def _noted(line: str, notes: list[str]) -> str:
     """A sentence says itself where, and a line that has a comment keeps it."""
-    if not notes or line.endswith(".") or _COMMENT.search(line):
+    if not notes or is_sentence(line) or _COMMENT.search(line):
         return line
     return f"{line}   # {'; '.join(notes)}"

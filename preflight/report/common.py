@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from preflight.model.remedy import is_sentence
 from preflight.report.model import CauseEntry, Report, ResultEntry
 from preflight.report.remedies import RemedyEntry
 from preflight.report.sudo import with_sudo
@@ -64,7 +65,7 @@ class Advice:
     @property
     def is_prose(self) -> bool:
         """Whether there is nothing to paste."""
-        return all(line.endswith(".") for line in self.lines)
+        return all(map(is_sentence, self.lines))
 
     @property
     def text(self) -> str:
@@ -111,7 +112,7 @@ def labelled(entry: CauseEntry | ResultEntry) -> list[str]:
 
 
 def _is_prose(entry: RemedyEntry) -> bool:
-    return all(line.endswith(".") for line in entry.lines)
+    return all(map(is_sentence, entry.lines))
 
 
 def way(direction: str) -> str:

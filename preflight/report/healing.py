@@ -97,6 +97,7 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
     alike = [each for each in fresh.diagnosis if (each.code, each.target) == (cause.code, cause.target)]
     same = [each for each in alike if each.direction == cause.direction and _same_place(each, cause)]
     if not alike:
+        _refuse_unseen(fresh, old)
         return None
     if not same:
         raise RefusedError(
@@ -107,6 +108,19 @@ def find_again(fresh: Report, old: Chosen) -> Chosen | None:
         lines = tuple(line for fix in found.fixes for line in fix.lines)
         raise RefusedError("What heals it by now is not what the report says: make a new report.", lines)
     return found
+
+
+def _refuse_unseen(fresh: Report, old: Chosen) -> None:
+    """Raises RefusedError if nobody looked for the cause again: that it does not show proves nothing then."""
+    places = {tuple(id.split("/")[:2]) for id in old.cause.explains}
+    again = [result for result in fresh.results if (result.check, result.target) in places]
+    idle = [each for each in again if each.status in ("skip", "inconclusive") and each.code != "run.not-applicable"]
+    if idle and not any(each.status in ("pass", "warn") for each in again):
+        raise RefusedError(
+            f"{old.cause.code} at {old.cause.target} was not looked for again, because {idle[0].message}: nothing is "
+            "changed. What heals it:",
+            tuple(line for fix in old.fixes for line in fix.lines),
+        )
 
 
 def _alike(found: Sequence[Fix], old: Sequence[Fix]) -> bool:
@@ -136,15 +150,7 @@ def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:
         return Healed("still there", f"{cause.code} at {cause.target} is still there")
     if same:
         return Healed("another cause", f"what is there now is not the same: {same[0].message}")
-    # A way is followed only while there is trouble: its result may be missing now.
-    explained = {*cause.explains}
-    # What was skipped because of the cause had no direction yet, so its result has another id now.
-    held_up = {(each.check, each.target) for each in before.results if each.id in explained and each.status == "skip"}
-    now = {
-        result.id: result.status
-        for result in after.results
-        if result.id in explained or (result.check, result.target) in held_up
-    }
+    now = _explained_now(cause, before, after)
     bad = [id for id, status in now.items() if status in ("fail", "error")]
     if bad:
         others = ", ".join(dict.fromkeys(each.code for each in after.diagnosis if {*each.explains} & {*bad}))
@@ -152,6 +158,25 @@ def outcome(before: Report, after: Report, cause: CauseEntry) -> Healed:
     if not any(status in ("pass", "warn") for status in now.values()):
         return Healed("still there", "nothing that it explained passes now")
     return Healed("healed", f"{cause.code} at {cause.target} is gone")
+
+
+def _explained_now(cause: CauseEntry, before: Report, after: Report) -> dict[str, str]:
+    """The status of what a cause explained, by the id that it has now.
+
+    A way is followed only while there is trouble: its result may be missing. What was skipped because of the cause had
+    no direction yet, and what one side finds alone may name one only while something is lost: these have another id.
+    """
+    explained, there = {*cause.explains}, {result.id for result in after.results}
+    moved = {
+        (each.check, each.target)
+        for each in before.results
+        if each.id in explained and (each.status == "skip" or each.id not in there)
+    }
+    return {
+        result.id: result.status
+        for result in after.results
+        if result.id in explained or (result.check, result.target) in moved
+    }
 
 
 def _worse(before: Report, after: Report) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.model.facts import (
     EchoFacts,
@@ -113,11 +113,15 @@ class MtuSearch:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One result in the list; `cause` is the number of the root cause that explains it."""
+    """One result in the list; `cause` is the number of the root cause that explains it.
+
+    targets: also of others that say the same, of which `result` is the first.
+    """
 
     result: ResultEntry
     aspect: str
     cause: int | None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ class Page:
         for row in self.rows:
             if row.result.status not in WORST_FIRST:
                 groups.setdefault(row.result.category, []).append(row)
-        return tuple(Fold(category, _counted(rows), tuple(rows)) for category, rows in groups.items())
+        return tuple(Fold(category, _counted(rows), tuple(_together(rows))) for category, rows in groups.items())
 
     @property
     def categories(self) -> list[str]:
@@ -208,6 +212,18 @@ class Page:
     def spans(self) -> tuple[Span, ...]:
         """When each check took place."""
         return schedule(self.report)
+
+
+def _together(rows: Iterable[Row]) -> Iterator[Row]:
+    """Skipped results of one check that say the same of many peers are one row: else they would be most of the page."""
+    groups: dict[object, list[Row]] = {}
+    for row in rows:
+        said = row.result
+        same = (said.check, row.aspect, said.direction, said.message, row.cause) if said.status == "skip" else said.id
+        groups.setdefault(same, []).append(row)
+    for first, *others in groups.values():
+        targets = (first.result.target, *(row.result.target for row in others))
+        yield replace(first, targets=targets) if others else first
 
 
 def _counted(rows: Iterable[Row]) -> str:

@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import replace
 
-from preflight.model.remedy import Remedy
+from preflight.model.remedy import Remedy, is_sentence
 
 _OPERATORS = frozenset({"&&", "||", ";", "&", ">", ">>", "<"})
 """What `sudo` before the line does not reach behind. What follows a pipe only filters."""
@@ -21,7 +21,7 @@ def with_sudo(remedy: Remedy) -> Remedy:
 def _prefixed(line: str) -> str:
     command, mark, comment = line.partition("   # ")
     program, _, rest = command.partition(" ")
-    if line.endswith(".") or not _PROGRAM.fullmatch(program) or program == "export" or "sudo " in command:
+    if is_sentence(line) or not _PROGRAM.fullmatch(program) or program == "export" or "sudo " in command:
         return line
     if program == "preflight":  # it may be in no folder that root's search path has
         return f'sudo "$(command -v preflight)" {rest}{mark}{comment}'

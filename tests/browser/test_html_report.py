@@ -7,10 +7,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-from preflight.report import html
+from preflight import codes
+from preflight.api import Direction, failed
+from preflight.report import html, matrix_text
 from preflight.report.compare import compare
 from preflight.report.compare_page import render_html
+from preflight.report.merge import merge
 from preflight.report.model import Report
+from tests.report.test_merge import good, seen_by
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.needs("chromium")]
 SCHEMES = ("light", "dark")
@@ -154,6 +158,21 @@ def test_what_changed_is_a_page_of_the_same_hand(
     assert window.page.evaluate("document.documentElement.scrollWidth") <= 390
     before = "getComputedStyle(document.querySelector('td.half'), '::before').content"
     assert window.page.evaluate(before) == '"before: "'
+
+
+def test_what_many_nodes_saw_is_a_page_of_the_same_hand(
+    window: Window, broken: Report, tmp_path: Path, artefacts: Path
+) -> None:
+    """axe-core finds nothing on the page of joined reports, and on a phone only its table scrolls."""
+    lost = failed(codes.REACH_NO_FORWARD, "a", Direction.FORWARD, "a got none")
+    joined = merge([seen_by("a", *good("b")), seen_by("b", lost), broken])
+    (tmp_path / "matrix.html").write_text(matrix_text.render_html(joined), encoding="utf-8")
+    window.page.goto((tmp_path / "matrix.html").as_uri())
+    found = Axe().run(window.page)
+    assert found.violations_count == 0, found.generate_report()
+    window.page.set_viewport_size({"width": 390, "height": 800})
+    window.page.screenshot(path=artefacts / "matrix-narrow.png", full_page=True)
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_directions_are_shown_without_colour(window: Window, broken: Report, tmp_path: Path) -> None:

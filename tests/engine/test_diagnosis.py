@@ -26,7 +26,7 @@ from preflight.api import (
 )
 from preflight.engine.diagnosis import SEVERITY, Cause, diagnose
 from preflight.engine.rules import RULES, Rule
-from preflight.model.facts import DeathFacts, EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
+from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
 from tests.sample_facts import sample
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
@@ -184,14 +184,6 @@ def test_a_route_that_leads_astray_is_what_makes_this_nodes_filter_drop(leak: Di
     filtered = at("host.rp-filter", failed(codes.HOST_RP_FILTER, NODE if at_node else "c", L, "dropped"))
     causes = [slug for slug, *_ in named(filtered, route)]
     assert causes == (["overlay.route-leak"] if at_node else ["host.rp-filter", "overlay.route-leak"])
-
-
-@pytest.mark.parametrize(("source", "causes"), [("fd66::2", 1), ("fd66::1", 2)])
-def test_what_is_sent_from_a_peers_own_address_brings_no_answer(source: str, causes: int) -> None:
-    """This node took the address of b as its own, and the kernel sends from it to others too, who answer b."""
-    own = failed(codes.OVERLAY_DUPLICATE_ADDRESS, "b", F, "it is this node's", facts=DeathFacts(address="fd66::2"))
-    silent = failed(codes.CONTROL_TIMEOUT, CONTROL, RT, "silent", measurements={"source": source})
-    assert len(named(at("overlay.route", own), at("control.connect", silent))) == causes
 
 
 def test_a_peers_filter_and_its_route_are_one_fault() -> None:

@@ -1,5 +1,6 @@
 """Placement: facts in, advice out; the matrix of the runbook is never made looser."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,8 @@ def test_what_decides_comes_first() -> None:
     broken = place((health(), DEAD, NO_CONTROL), LIMITS)
     assert broken[1].because.startswith("2 ways are broken: to b, the control plane; ")
     assert broken[2].because.startswith("the way to b is broken; ")
+    mesh = place((health(), *(replace(DEAD, target=f"p{number}") for number in range(50))), LIMITS)
+    assert mesh[1].because.startswith("50 ways are broken: to p0, p1, p2, p3, p4, p5 and 44 more; ")
 
 
 @pytest.mark.parametrize(

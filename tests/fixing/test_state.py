@@ -22,7 +22,10 @@ def test_what_changes_by_itself_is_no_difference() -> None:
     assert plain(LINKS, WG0.format(1420)) == ("wg0 mtu 1420 up",)
     address = "2: eth0    inet 10.0.0.1/24 brd 10.0.0.255 scope global eth0\\       valid_lft {} preferred_lft {}\n"
     assert plain(ADDRESSES, address.format("9sec", "8sec")) == plain(ADDRESSES, address.format("forever", "forever"))
+    own = "4: wg0    inet6 fe80::{}/64 scope link stable-privacy \\       valid_lft forever preferred_lft forever\n"
+    assert plain(ADDRESSES, own.format(1)) == plain(ADDRESSES, own.format(2))  # the kernel's, for a link without a MAC
     routes = "default via 10.0.0.254 dev eth0 linkdown \nfe80::/64 dev eth0 expires 12sec \n"
+    routes += "local fe80::1 dev wg0 table local proto kernel metric 0 pref medium\n"
     assert plain(ROUTES, routes) == ("default via 10.0.0.254 dev eth0",)
     rule = "table inet t {{\n\tchain c {{\n\t\tcounter packets {} bytes {} drop\n\t}}\n}}\n"
     table = ("nft", "list", "table", "inet", "t")

@@ -15,10 +15,10 @@ import pytest
 
 from preflight.fixing.journal import JOURNAL
 from preflight.lab.labs import Lab, fresh_lab, scenario_for
+from preflight.lab.node_state import node_state
 from preflight.lab.scenario_file import parse_scenario
 from preflight.lab.scenarios import Scenario
 from preflight.programs import python_module
-from tests.lab.node_state import node_state
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("fix"), pytest.mark.timeout(300)]
 

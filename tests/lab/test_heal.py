@@ -10,6 +10,7 @@ import pytest
 
 from preflight.lab.heal import heal, worse
 from preflight.lab.labs import Lab, fresh_lab
+from preflight.lab.node_state import node_state
 from preflight.lab.scenario_file import parse_scenario
 from preflight.model.fix import ClockSync, LinkMtu, PrivateFiles, Setting
 from preflight.model.remedy import Remedies, by_hand, look
@@ -48,17 +49,32 @@ def test_a_way_that_was_taken_down() -> None:
 
 
 def test_the_fix_is_made_where_it_says(lab: Lab) -> None:
-    """Protects against a fix in the wrong place: here on b, and not on a."""
-    tunnel = lab.names.tunnel("b")
+    """Protects against a fix in the wrong place: here on b, and not on a; and it is undone in the end."""
+    tunnel, states = lab.names.tunnel("b"), [node_state(lab, "b")]
+
+    def rerun(variables: Mapping[str, str]) -> dict[str, Any]:
+        states.append(node_state(lab, "b"))
+        return GREEN
+
     done = heal(
-        lab,
-        report(fix(lambda: LinkMtu(interface=tunnel, mtu_bytes=1300), where="peer", host="b")),
-        lambda variables: GREEN,
-        green,
+        lab, report(fix(lambda: LinkMtu(interface=tunnel, mtu_bytes=1300), where="peer", host="b")), rerun, green
     )
-    assert (done.verdict, done.lines) == ("healed", (f"ip link set dev {tunnel} mtu 1300",))
-    shown = subprocess.run(lab.command(["/sbin/ip", "link", "show", tunnel], "b"), capture_output=True, text=True)
-    assert "mtu 1300" in shown.stdout
+    assert (done.verdict, done.lines, done.left) == ("healed", (f"ip link set dev {tunnel} mtu 1300",), ())
+    before, during = states
+    assert (any("mtu 1300" in line for line in before), any("mtu 1300" in line for line in during)) == (False, True)
+    assert node_state(lab, "b") == before
+
+
+def test_what_is_left_is_said(lab: Lab) -> None:
+    """Protects the word `undone`: what came meanwhile and stays is named, with the node."""
+
+    def rerun(variables: Mapping[str, str]) -> dict[str, Any]:
+        add = ["/sbin/ip", "route", "add", "10.99.0.0/24", "dev", lab.names.tunnel("a")]
+        subprocess.run(lab.command(add), check=True, env=lab.environment())
+        return GREEN
+
+    done = heal(lab, report(fix(lambda: LinkMtu(interface=lab.names.tunnel("a"), mtu_bytes=1300))), rerun, green)
+    assert any(line.startswith("a: new: 10.99.0.0/24 dev ") for line in done.left), done.left
 
 
 @pytest.mark.parametrize(
@@ -115,13 +131,17 @@ def test_the_second_fix_may_harm_too(lab: Lab) -> None:
 
 
 def test_a_row_heals(tmp_path: Path) -> None:
-    """Protects the whole way: a real fault, the report's own fix, a second run that is green, and the score."""
+    """Protects the whole way: a real fault, the report's own fix, a second run that is green, the way back, the score.
+
+    Then `preflight fix` itself keeps and undoes it.
+    """
     file = tmp_path / "score.json"
     words = ["lab", "run", "interface-down", "--heal", "--output", f"json={file}"]
     done = subprocess.run(preflight(*words), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(file.read_text(encoding="utf-8"))
-    assert (said["healed"], said["healable"], said["harmful"]) == (1, 1, 0)
+    assert (said["healed"], said["healable"], said["harmful"], said["left"]) == (1, 1, 0, 0)
+    assert said["scenarios"][0]["healing"]["command"] == "kept, then undone"
     assert said["scenarios"][0]["healing"]["lines"][0].startswith("ip link set dev pl-")
 
 

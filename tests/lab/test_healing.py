@@ -8,11 +8,11 @@ import pytest
 
 from preflight.fixing.applier import Done, Ran, Run, apply, undo
 from preflight.lab.labs import Lab, fresh_lab, scenario_for
+from preflight.lab.node_state import node_state
 from preflight.model.fix import Fix
 from preflight.programs import python_module
 from preflight.report import json as report_json
 from preflight.report.model import Report
-from tests.lab.node_state import node_state
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

@@ -26,6 +26,7 @@ def test_a_sentence_or_a_line_with_a_comment_stays_as_it_is() -> None:
     """Protects a sentence from a comment behind its full stop."""
     assert by_hand("Renew it.", where="peer", host="b")[0].shown == ("Renew it.",)
     assert look("nft list ruleset   # on b: what drops it?", where="peer", host="b")[0].shown[0].count("#") == 1
+    assert look("Does it forward the port?", where="router")[0].shown == ("Does it forward the port?",)
     assert as_text(()) is None
 
 

@@ -129,6 +129,23 @@ def test_what_was_held_up_by_the_cause_counts_too() -> None:
     assert outcome(before, report([whole(), whole("udp.quality")]), cause).verdict == "healed"
 
 
+def test_what_was_not_looked_for_is_not_called_gone() -> None:
+    """Protects from a wrong all-clear: what an enrolment showed does not show in a run that enrols nobody."""
+    old = chosen([hole(made())])
+    idle = skipped(codes.RUN_NOT_ENROLLING, "b", Direction.LOCAL, "enrolment was not requested")
+    idle = replace(idle, check="mtu.path", category="mtu", started_at=NOW)
+    with pytest.raises(RefusedError, match="not looked for again, because enrolment was not requested"):
+        find_again(report([idle, whole("reach.udp")]), old)
+    assert find_again(report([whole()]), old) is None
+
+
+def test_what_names_a_direction_only_in_trouble_is_found_again() -> None:
+    """Protects the fix of a hole that one side finds alone: the check that passes now is about the round trip."""
+    before = report([hole(made())])
+    now = replace(whole(), direction=Direction.ROUND_TRIP)
+    assert outcome(before, report([now]), before.diagnosis[0]).verdict == "healed"
+
+
 def test_healed_is_said_of_what_is_gone_and_passes() -> None:
     """Protects the word: the cause is gone, what it explained passes, and nothing else is worse."""
     before, cause = report([hole(made()), whole("reach.udp")]), chosen([hole(made())]).cause

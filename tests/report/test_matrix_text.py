@@ -59,6 +59,8 @@ def test_many_witnesses_are_counted() -> None:
 def test_the_page_shows_the_root_causes() -> None:
     """With the ways that each explains."""
     page = render_html(Matrix(nodes=(), silent=(), ways=(), findings=(FOUND,)))
+    assert "No direction was measured." in page
+    assert "direction is good" not in page
     assert "everything to and from c" in page
     assert "2 ways behind it" in page
 

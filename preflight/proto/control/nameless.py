@@ -32,7 +32,7 @@ def nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | No
             f"{what} {name} " + (_EMPTY if empty else "does not exist"),
             by_hand(
                 f"Give {name} the control plane's overlay address in DNS or {HOSTS_FILE}, "
-                f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}"
+                f"or make {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT} with that address the control URL."
             ),
             DeathFacts(resolver=address_of(empty or negative[0]), problem="no address" if empty else None),
             "name",

@@ -11,20 +11,22 @@
     const category = form.elements.category.value;
     const target = form.elements.target.value;
     const words = form.elements.words.value.trim().toLowerCase();
-    let count = 0;
+    let count = 0, all = 0;
     for (const row of rows) {
+      const targets = row.dataset.target.split("\n");
       const fits = statuses.has(row.dataset.status)
         && (!category || row.closest("[data-category]").dataset.category === category)
-        && (!target || row.dataset.target === target)
+        && (!target || targets.includes(target))
         && (!words || row.textContent.toLowerCase().includes(words));
       row.hidden = !fits;
-      count += fits;
+      all += targets.length;
+      if (fits) count += target ? 1 : targets.length;
     }
     for (const fold of folds) {
       fold.hidden = !fold.querySelector("tbody tr:not([hidden])");
       fold.open = asked;
     }
-    counter.textContent = `${count} of ${rows.length} results shown`;
+    counter.textContent = `${count} of ${all} results shown`;
   };
 
   const copied = async (text) => {
