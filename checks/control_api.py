@@ -58,6 +58,8 @@ async def measure(client: "ControlClient") -> HttpAnswer | ControlError:
             )
         except ControlError as error:
             return error
+        if answer.renamed and not answer.kept and attempt == 1:
+            continue  # a cache gives the same answer again
         wait_s = delay_s(attempt, asked_to_wait(answer), random.random())  # noqa: S311 - jitter
         if answer.status not in LATER or attempt == ATTEMPTS or time.monotonic() + wait_s > ends:
             break
@@ -73,6 +75,8 @@ def judge(outcome: HttpAnswer | ControlError, url: ControlUrl | None) -> Result:
     names = ("server", "content-type", FEATURE_HEADER, "location", "retry-after", "via", "www-authenticate")
     headers = {name: excerpt(outcome.headers[name]) for name in names if name in outcome.headers}
     evidence = Evidence("http", f"GET {LIST_ROUTE}, without a bearer", {"status": outcome.status, "headers": headers})
+    if outcome.kept:
+        return _bad(answers.finding(answers.outdated(f"GET {LIST_ROUTE}", outcome), url), evidence)
     if is_populi(outcome) and outcome.status in OWN:
         message = f"a control plane answers {outcome.status} to GET {LIST_ROUTE} without a bearer"
         return passed(CONTROL, Direction.ROUND_TRIP, message, evidence=(evidence,), station=request("server"))

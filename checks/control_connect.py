@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from preflight.api import (
@@ -91,7 +91,8 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         refused = all(connection.outcome == "refused" for connection in connections)
         better = await ctx.net.better_url(url, connections[0].address, overlay) if refused else None
         meant = (str(better), set_url(str(better), ctx.url_source)) if better is not None else None
-        yield judge(connections, url, overlay, tunnel, by_file, refusal, meant)
+        result = judge(connections, url, overlay, tunnel, by_file, refusal, meant)
+        yield _noted(result, ctx.net.proxy_passed_over(url))
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
@@ -332,6 +333,15 @@ def _half(
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
+
+
+def _noted(result: Result, passed_over: tuple[str, str] | None) -> Result:
+    """With a word about a proxy that other programs of this node may use, where connections do without it."""
+    if passed_over is None or result.code is not None:
+        return result
+    variable, scheme = passed_over
+    note = f"; {variable} names a proxy for {scheme}, which curl uses, and workers do not"
+    return replace(result, message=result.message + note)
 
 
 def _good(opened: Sequence[Connection], connections: Sequence[Connection]) -> Result:

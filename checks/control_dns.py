@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from ipaddress import ip_address
 
 from preflight.api import (
     CONTROL,
@@ -110,6 +111,8 @@ def _judge_answer(
     accepting: frozenset[str],
 ) -> Result:
     used = resolution.system.addresses
+    if all(ip_address(address).is_unspecified for address in used):
+        return _blocked(resolution)
     off = [address for address in used if placement(address, overlay) in OUTSIDE]
     if (searched := _searched(resolution, overlay)) is not None:
         return searched
@@ -121,6 +124,22 @@ def _judge_answer(
             return _leaking(resolution, leaks[0], overlay)
         return _off_overlay(resolution, url, overlay, inward)
     return _late(resolution) or _good(resolution, off=off)
+
+
+def _blocked(resolution: Resolution) -> Result:
+    """No host has the address that a filter gives in the place of the right one."""
+    name, by_file = resolution.name, _by_file(resolution)
+    source = next((each for each in resolution.resolvers if each.outcome == "answer"), resolution.system)
+    who = HOSTS_FILE if by_file else source.source
+    message = (
+        f"{who} gives {listed(resolution.system.addresses)} for {name}, which no host has: so filters do with names "
+        "that they block"
+    )
+    line = f"Let {who} give {name} the control plane's overlay address, or take {name} from its list of blocked names."
+    decided = DeathFacts(
+        problem="blocked", file=HOSTS_FILE if by_file else None, resolver=None if by_file else address_of(source)
+    )
+    return _bad(codes.CONTROL_DNS_REFUSED, resolution, message, by_hand(line), decided=decided)
 
 
 def _leaking(resolution: Resolution, address: str, overlay: OverlayState) -> Result:

@@ -38,6 +38,7 @@ from preflight.proto.control.greeting import BEHIND_PROXY_LINE, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
+from preflight.proto.control.proxy_finding import refused_by_proxy
 from preflight.proto.control.timeouts import conservative, health_figures
 from preflight.proto.control.tls import trouble
 from preflight.proto.control.url import ControlUrl
@@ -279,6 +280,7 @@ def judge(
         return [_good(probe, slow_ms), *([_proxied(url, proxy)] if proxy else [])]
     if proxy is not None and past_proxy is not None and past_proxy.good:
         return [_proxy_in_the_way(problem, url, proxy, probe)]
+    problem = (refused_by_proxy(proxy, probe.bad) if proxy is not None else None) or problem
     return [_bad(problem, probe, f"; without the proxy {proxy.place} it is no better" if proxy else "")]
 
 

@@ -39,10 +39,10 @@ from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
 from preflight.proto.control.own_row import LEAVE_S
 from preflight.proto.control.populi import EXCHANGE_ROUTE
-from preflight.proto.control.token_finding import hidden_bearer
+from preflight.proto.control.token_finding import better_bearer
 
 if TYPE_CHECKING:
-    from preflight.api import ControlClient
+    from preflight.api import ControlClient, EnrolmentSession
 
 _WHERE = (CONTROL, Direction.ROUND_TRIP)
 
@@ -87,7 +87,7 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
             yield result
         while trouble is None and (outcomes := await session.advance()) is not None:
             for outcome in outcomes:
-                reported.append(judge(outcome, await _with_hidden(ctx, outcome, session.facts())))
+                reported.append(judge(outcome, await _with_more(ctx, outcome, session)))
                 yield reported[-1]
     finally:
         await session.end()
@@ -95,11 +95,16 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
         yield result
 
 
-async def _with_hidden(ctx: Context, outcome: Outcome, facts: EnrolmentFacts) -> EnrolmentFacts:
-    """The facts, with what a better bearer in another place shows where this node's own one is refused."""
-    own = outcome.error is not None and outcome.error.status == 401 and facts.bearer_place and not facts.bought
-    hidden = await ctx.net.other_bearer.accepted() if own and outcome.step is not Step.BOOTSTRAP else None
-    return replace(facts, hidden=hidden_bearer(*hidden)) if hidden is not None else facts
+async def _with_more(ctx: Context, outcome: Outcome, session: "EnrolmentSession") -> EnrolmentFacts:
+    """The facts, with what more requests show where the bearer is refused, or the node is not listed."""
+    facts = session.facts()
+    refused = outcome.error is not None and outcome.error.status == 401 and outcome.step is not Step.BOOTSTRAP
+    if not refused and outcome.problem != "not-listed":
+        return facts
+    if await session.is_answered_otherwise(ctx.net.new_control):
+        return replace(facts, several=True)
+    better = await ctx.net.other_bearer.accepted() if refused and facts.bearer_place and not facts.bought else None
+    return replace(facts, hidden=better_bearer(better)) if better is not None else facts
 
 
 async def tried(client: "ControlClient") -> ControlError | None:

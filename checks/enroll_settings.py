@@ -16,14 +16,14 @@ from preflight.api import (
     warned,
 )
 from preflight.model.printable import excerpt
-from preflight.model.token import Disagreement
+from preflight.model.token import Disagreement, SwitchedOff
 
 
 @check(
     "enroll.settings",
     title="This node's places agree about its cluster",
     subject="control",
-    codes=(codes.ENROLL_SETTINGS_DISAGREE,),
+    codes=(codes.ENROLL_SETTINGS_DISAGREE, codes.ENROLL_SWITCHED_OFF),
     timeout=10,
 )
 async def enroll_settings(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -31,16 +31,44 @@ async def enroll_settings(ctx: Context) -> AsyncGenerator[Result, None]:
 
     A token is compared and never shown.
     """
-    for result in judge(ctx.settings.disagreements, [str(file.path) for file in ctx.settings.worker_files]):
+    settings = ctx.settings
+    for result in judge(
+        settings.disagreements, [str(file.path) for file in settings.worker_files], settings.switched_off
+    ):
         yield result
 
 
-def judge(found: Sequence[Disagreement], files: Sequence[str]) -> list[Result]:
-    """One finding for each thing about which places differ. files: those of the workers that were read."""
-    if found:
-        return [_differs(each) for each in found]
+def judge(found: Sequence[Disagreement], files: Sequence[str], off: SwitchedOff | None = None) -> list[Result]:
+    """One finding for each thing about which places differ, and one if workers are kept out.
+
+    files: those of the workers that were read.
+    """
+    if found or off is not None:
+        return [*map(_differs, found), *([_stays_out(off)] if off is not None else [])]
     read = f"the environment and {', '.join(files)}" if files else "the environment alone"
     return [passed(CONTROL, Direction.LOCAL, f"workers of this node read {read}, and nothing in it contradicts")]
+
+
+def _stays_out(off: SwitchedOff) -> Result:
+    """It may be meant: a node that only serves, or only sends work."""
+    place = str(off.file) if off.file is not None else "the environment"
+    message = (
+        f"workers of this node do not join the cluster: {off.variable} is {excerpt(off.value)} in {place}, which a "
+        "test enrolment does not read"
+    )
+    line = (
+        f"Remove {off.variable} from {place}, and from the unit of the worker; or accept this finding if it is meant."
+    )
+    return warned(
+        codes.ENROLL_SWITCHED_OFF,
+        CONTROL,
+        Direction.LOCAL,
+        message,
+        aspect="switched-off",
+        station=request("source"),
+        remedies=by_hand(line),
+        measurements={"variable": off.variable, "source": [off.place]},
+    )
 
 
 def _differs(about: Disagreement) -> Result:

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -34,8 +34,10 @@ from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, UNAUTHORIZED, finding
 from preflight.proto.control.clock import clock_offset
+from preflight.proto.control.gateways import passed_through
 from preflight.proto.control.http import END_OF_YEAR_9999_S
-from preflight.proto.control.token_finding import hidden_bearer
+from preflight.proto.control.several import TEST_NODES, alternating, members
+from preflight.proto.control.token_finding import ONE_CONTROL_PLANE, SEVERAL, better_bearer
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -52,8 +54,6 @@ _STATIONS = {
     codes.ENROLL_FORBIDDEN: request("bearer"),
     codes.CONTROL_BAD_ANSWER: request("answer"),
 }
-OURS = "preflight-"
-"""Ids of preflight's test enrolments; they are in maintenance and have preflight's version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,27 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
             has_token=token is not None,
             enrolling=enrolment is not None and (enrolment.brings_token or settings.secrets.only_for_workers is None),
             only_for_workers=settings.secrets.only_for_workers,
-            hidden=hidden_bearer(*hidden) if hidden is not None else None,
+            hidden=better_bearer(hidden) if hidden is not None else None,
         )
+        return
+    several = await _several(ctx)
+    if several:
+        yield judge_several(several)
         return
     enrolling = settings.enrolment is not None
     url, stale_ms = settings.control.usable_url, settings.thresholds.stale_ms
     for result in judge(outcome, settings.node.id, stale_ms, enrolling=enrolling, url=url):
         yield result
+
+
+async def _several(ctx: Context) -> Collection[frozenset[str]]:
+    """The lists that alternate. Only something in front can ask several control planes, so it is asked only then."""
+    if not any(passed_through(answer) for answer in ctx.net.control.healths()):
+        return ()
+    first = await ctx.net.lists_of_nodes()
+    if len({members(each) for each in first}) < 2:
+        return ()
+    return alternating(first, await ctx.net.lists_of_nodes())
 
 
 async def measure(client: "ControlClient") -> Registry | ControlError:
@@ -117,6 +131,22 @@ async def measure(client: "ControlClient") -> Registry | ControlError:
         return error
     offset = clock_offset(answers)
     return Registry(listed.nodes, (time.time() + (offset.low_s if offset else 0.0)) * 1000)
+
+
+def judge_several(lists: Collection[frozenset[str]]) -> Result:
+    """Two lists that come in turn."""
+    one, other = sorted(lists, key=len)[-1], sorted(lists, key=len)[0]
+    missing = ", ".join(excerpt(node, NAME_SHOWN) for node in sorted(one - other)[:NAMES_SHOWN])
+    message = (
+        f"the list of nodes has {missing} in some answers and not in others: {SEVERAL} answer at this URL, each with "
+        "its own nodes"
+    )
+    where = (CONTROL, Direction.ROUND_TRIP)
+    fields = {"problem": SEVERAL, "nodes": len(one)}
+    station = request("server")
+    return failed(
+        codes.CONTROL_BAD_ANSWER, *where, message, remedies=ONE_CONTROL_PLANE, station=station, measurements=fields
+    )
 
 
 def judge_refusal(
@@ -184,7 +214,7 @@ def judge(
     for node in registry.nodes:
         (stale if registry.now_ms - node.last_seen_unix_ms > stale_ms else alive).append(node)
     own = next((node for node in registry.nodes if node.id == own_id), None)
-    workers = [node for node in alive if not node.id.startswith(OURS) and not (enrolling and node.id == own_id)]
+    workers = [node for node in alive if not node.id.startswith(TEST_NODES) and not (enrolling and node.id == own_id)]
     found = [
         *_judge_future(registry),
         *_judge_ages(registry, stale, stale_ms),

@@ -22,7 +22,7 @@ from preflight.api import (
 )
 from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.proto.control.placement import host_inside
 from preflight.proto.control.url import ControlUrl
 
@@ -145,7 +145,10 @@ def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None =
             evidence=evidence,
         )
     if not seen:
-        return passed(*where, "no public address of the control host is known here", measurements=measurements)
+        message = "no public address of the control host is known here"
+        if overlay is not None and overlay.unreadable == PRIVILEGE:
+            message += ", and this user may not read where the tunnel to it ends"
+        return passed(*where, message, measurements=measurements)
     silent = ", ".join(place.address for place in seen)
     return passed(*where, f"it does not answer on {silent}", measurements=measurements, evidence=evidence)
 

@@ -101,6 +101,8 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
     except ControlError as error:
         return Rights(token, detail=error.message, silent=error.kind == "timeout")
     asked = (work, administer, deliver)
+    if any(answer.kept for answer in (*asked, join)):
+        return Rights(token, detail="something in front of the control plane answers with what it has cached")
     if any(is_populi(answer) and answer.status == UNAUTHORIZED for answer in asked):
         return Rights(token, known=False)
     opened = {route: _opened(*route, answer) for route, answer in ((WORK, work), (ADMINISTER, administer))}

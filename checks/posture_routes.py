@@ -19,9 +19,10 @@ from preflight.api import (
     failed,
     inconclusive,
     passed,
+    request,
 )
 from preflight.model.control import ControlError
-from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.control.answers import CACHED, FORBIDDEN, KEEP_NOTHING, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.http import retry_after_s
 
@@ -59,8 +60,11 @@ NEWER_ROUTES: tuple[tuple[str, str], ...] = (
 )
 """The same for routes that not every control plane has; `worker/execute` runs scripts."""
 
-PACE_S = 0.015
-"""Between the starts of two requests."""
+PACE_S, GENTLE_S = 0.015, 0.2
+"""Between the starts of two requests, and as soon as anyone on the way says that these are too many: five a second pass
+most limits."""
+LATER = (THROTTLED, 503)
+"""429, and what nginx says by default to more requests than it allows."""
 CONNECTIONS, FEW = 21, 2
 """Requests at the same time, so that a slow path costs few round trips: one or two to connect, two to ask. A few for
 those that got no answer: on a slow link they may have waited behind the others, and behind other checks."""
@@ -104,7 +108,13 @@ Question = tuple[str, str, "SecretStr | None"]
     "posture.routes",
     title="Every route except /health requires a bearer",
     subject="control",
-    codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN, codes.CONTROL_REDIRECTED, codes.CONTROL_NOT_POPULI),
+    codes=(
+        codes.POSTURE_OPEN,
+        codes.POSTURE_ROUTE_OPEN,
+        codes.CONTROL_REDIRECTED,
+        codes.CONTROL_NOT_POPULI,
+        codes.CONTROL_BAD_ANSWER,
+    ),
     needs=("control.api",),
     after=("udp.quality",),  # on a slow link this many requests would disturb what that measures
     timeout=60,
@@ -129,7 +139,7 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
     for attempt in range(ATTEMPTS):
         if not await _ask_all(ctx, open_questions, asked):
             break
-        open_questions = [question for question, probe in asked.items() if probe.status == THROTTLED]
+        open_questions = [question for question, probe in asked.items() if probe.status in LATER]
         if not open_questions or attempt == ATTEMPTS - 1:
             break
         await asyncio.sleep(min(MOST_WAITED_S, max(asked[question].wait_s for question in open_questions)))
@@ -145,14 +155,16 @@ async def _ask_all(
 ) -> bool:
     """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
     left, silences, pace = iter(questions), 0, asyncio.Lock()
+    gentle = any(probe.status in LATER for probe in asked.values())
 
     async def ask() -> None:
-        nonlocal silences
+        nonlocal silences, gentle
         for question in left:
             async with pace:
-                await asyncio.sleep(PACE_S)
+                await asyncio.sleep(GENTLE_S if gentle else PACE_S)
             probe = asked[question] = await _ask(ctx, *question)
             silences = silences + 1 if probe.status is None else 0
+            gentle = gentle or probe.status in LATER
             if silences >= MOST_SILENCES:
                 return
 
@@ -188,6 +200,8 @@ def judge(probes: Iterable[Probe]) -> Result:
     for kind, code in ((Gate.REDIRECTED, codes.CONTROL_REDIRECTED), (Gate.STRANGER, codes.CONTROL_NOT_POPULI)):
         if by_gate[kind]:
             return _not_it(code, by_gate[kind], probes)
+    if by_gate[Gate.KEPT]:
+        return _from_cache(by_gate[Gate.KEPT], probes)
     denied = by_gate[Gate.DENIED]
     if by_gate[Gate.UNTOLD] or known < 2 * len(ROUTES):
         missing = max(0, 2 * len(ROUTES) - known)
@@ -244,6 +258,21 @@ def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Resu
             where="control host",
         ),
         **_more(probes),
+    )
+
+
+def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
+    """A cache shows nothing of the bearer check, and hands the list that one client got to every other."""
+    more, routes = _more(probes), ", ".join(_named(kept))
+    return failed(
+        codes.CONTROL_BAD_ANSWER,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"answered without a known bearer, with what a gateway has cached of an earlier request: {routes}",
+        remedies=KEEP_NOTHING,
+        station=request("answer"),
+        measurements={**more["measurements"], "problem": CACHED},
+        evidence=more["evidence"],
     )
 
 

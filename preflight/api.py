@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     # Names of types for the annotations of checks, which import nothing of these layers.
     from preflight.net import Net
     from preflight.net.control.client import ControlClient as ControlClient
+    from preflight.net.control.enrolment import EnrolmentSession as EnrolmentSession
     from preflight.net.stamp.path import PathProbes as PathProbes
     from preflight.settings.load import Settings
     from preflight.settings.schema import Thresholds as Thresholds

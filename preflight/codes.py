@@ -186,6 +186,7 @@ ENROLL_FORBIDDEN = Code("enroll.forbidden", "The token's role may not do this")
 ENROLL_SETTINGS_DISAGREE = Code(
     "enroll.settings-disagree", "This node's own places disagree about its cluster", Severity.WARN
 )
+ENROLL_SWITCHED_OFF = Code("enroll.switched-off", "A variable keeps workers out of the cluster", Severity.WARN)
 ENROLL_SCOPE_MISMATCH = Code("enroll.scope-mismatch", "The scope id belongs to another cluster")
 ENROLL_JOIN_FAILED = Code("enroll.join-failed", "Join failed")
 ENROLL_HEARTBEAT_FAILED = Code("enroll.heartbeat-failed", "Heartbeat failed")

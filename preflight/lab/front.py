@@ -55,7 +55,8 @@ class Front:
     upgrades: its port redirects to TLS on the usual port, where the control plane is. plain: its port speaks plain HTTP
     although the plan has a certificate. certificates: it demands one of the client. old_tls: it accepts TLS 1.0, 1.1.
     sites: it serves the control plane under the name `SITE` only. `two`: clients that ask for another name get the
-    certificate of another site; `one`: it refuses their handshakes. relay: the name of one in `lab.relays`.
+    certificate of another site; `one`: it refuses their handshakes. caches: it keeps good answers for a minute.
+    relay: the name of one in `lab.relays`.
     """
 
     routes: tuple[Route, ...] = ()
@@ -67,6 +68,7 @@ class Front:
     certificates: bool = False
     old_tls: bool = False
     sites: Sites = ""
+    caches: bool = False
     relay: str = ""
 
 

@@ -51,10 +51,13 @@ def servers(front: Front, stand: Stand) -> str:
     lines += [_OLD_TLS] if front.old_tls else []
     lines += [f"ssl_client_certificate {stand.folder}/ca.pem; ssl_verify_client on;"] if front.certificates else []
     lines += [f"client_max_body_size {front.most_body};"] if front.most_body else []
+    lines += ["proxy_cache answers; proxy_cache_valid 200 1m;"] if front.caches else []
     lines += [_location(route, stand) for route in (*front.routes, Route("/", root))]
     if front.prefix:
         lines.append(f"location {front.prefix}/ {{ rewrite ^{front.prefix}(/.*)$ $1 break; {_act(Act(), stand)} }}")
     own = "server {\n" + "".join(f"  {line}\n" for line in lines if line) + "}\n"
+    if front.caches:
+        own = f"proxy_cache_path {stand.folder}/kept keys_zone=answers:1m;\n{own}"
     if not front.upgrades:
         return own
     there = f"listen {stand.host}:{SECURE_PORT} ssl; {certificate}"

@@ -139,7 +139,8 @@ class Credential:
 class HttpAnswer:
     """One HTTP answer. Header names are lower case; `body` is limited to the size that the caller set.
 
-    cut: the body was longer.
+    cut: the body was longer. kept: it was made for an earlier request, so a cache on the way gave it. renamed: it names
+    another request than the one that was sent.
     rtt_ms: from sending the request to the end of the answer's headers. sent_unix_s, received_unix_s: this node's clock
     at these two moments. connected: the request opened its connection (its time includes that).
     """
@@ -152,3 +153,5 @@ class HttpAnswer:
     received_unix_s: float
     connected: bool = False
     cut: bool = False
+    kept: bool = False
+    renamed: bool = False

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 LookupOutcome = Literal[
-    "answer", "no-address", "stripped", "nxdomain", "timeout", "truncated", "refused", "rejected", "failed"
+    "answer",
+    "no-address",
+    "stripped",
+    "nxdomain",
+    "timeout",
+    "truncated",
+    "refused",
+    "rejected",
+    "unreachable",
+    "failed",
 ]
 """stripped: the resolver says that it left the addresses out. truncated: the answer is too long for UDP, and TCP does
-not bring it. refused: nobody listens there. rejected: the resolver answers that it does not answer this node."""
+not bring it. refused: nobody listens there. unreachable: no question leaves for it. rejected: the resolver answers that
+it does not answer this node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class EnrolmentFacts:
     one-time token bought. only_for_workers: the variable of a token that workers do not send, where there is no other.
     bearer_place: where this node's own bearer comes from. scope_file: the settings file, if the scope comes from it.
     written_down: the record of the node in the state folder, for clean-up after a kill; unrecorded: why there is none.
-    hidden: what to say and to do about a better bearer in another place.
+    hidden: what to say and to do about a better bearer. several: another answer to the same question was different.
     """
 
     url: str
@@ -39,6 +39,7 @@ class EnrolmentFacts:
     written_down: "JoinedRow | None" = None
     unrecorded: str = ""
     hidden: tuple[str, Remedies] | None = None
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)

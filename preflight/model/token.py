@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -54,6 +54,19 @@ class HeldToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Better:
+    """What the control plane accepts where it refused the bearer that won, `used`.
+
+    how: `hidden`: another one of this node, which `used` hides; `decoded`: what `used` is the base64 of; `again`: the
+    same one, in another answer.
+    """
+
+    used: HeldToken
+    other: HeldToken
+    how: Literal["hidden", "decoded", "again"]
+
+
+@dataclass(frozen=True, slots=True)
 class Disagreement:
     """Places of this node that say different things about its cluster.
 
@@ -65,3 +78,17 @@ class Disagreement:
     used: str
     others: tuple[str, ...]
     values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """The variable by which workers of this node stay out of the cluster; file: where it is, if not the environment."""
+
+    variable: str
+    value: str
+    file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is said."""
+        return f"{self.variable} in {self.file}" if self.file else self.variable

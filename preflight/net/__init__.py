@@ -1,5 +1,6 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
+import os
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,12 +9,13 @@ from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.net.control.destination import SecretWay
 from preflight.overlay.wgquick import stopped
+from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from preflight.model.control import HttpAnswer
+    from preflight.model.control import HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState, Withheld
     from preflight.model.own_nat import OwnNat
@@ -183,6 +185,10 @@ class Net:
     @cached_property
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
+        return self.new_control()
+
+    def new_control(self) -> "ControlClient":
+        """The same client on new connections; close it."""
         from preflight.net.control.client import ControlClient
 
         way = SecretWay(self.overlay, self._routes.routes_to, self._overlay)
@@ -271,12 +277,22 @@ class Net:
 
         return await ask_nobody(overlay, peers, timeout_s, self.listener)
 
+    def proxy_passed_over(self, url: "ControlUrl") -> tuple[str, str] | None:
+        """The variable that names a SOCKS proxy for a URL, which no worker uses, and its scheme."""
+        return passed_over(url, os.environ)
+
+    async def lists_of_nodes(self) -> "Sequence[NodeList]":
+        """The list of nodes in a few answers, each on another connection: a balancer may ask several control planes."""
+        from preflight.net.control.several import lists
+
+        return await lists(self.new_control, self._settings.secrets.token)
+
     @cached_property
     def other_bearer(self) -> "OtherBearer":
-        """A bearer of this node that a stronger place hides, and that the control plane accepts."""
+        """What the control plane accepts after it refused this node's bearer."""
         from preflight.net.control.other_bearer import OtherBearer
 
-        return OtherBearer(self.control, self._settings.secrets.bearers)
+        return OtherBearer(self.control, self._settings.secrets.bearers, self.new_control)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""

@@ -129,11 +129,13 @@ class Questions:
             pass
         except ConnectionRefusedError:
             return Lookup(server, "refused", detail="connection refused: nobody listens there")
-        except (OSError, EOFError, dns.exception.DNSException) as error:
+        except OSError as error:
+            return Lookup(server, "unreachable", detail=error.strerror or type(error).__name__)
+        except (EOFError, dns.exception.DNSException) as error:
             if isinstance(error, dns.exception.Timeout):
                 raise
             words = "a loop of CNAME records" if isinstance(error, dns.message.ChainTooLong) else type(error).__name__
-            return Lookup(server, "failed", detail=getattr(error, "strerror", None) or words)
+            return Lookup(server, "failed", detail=words)
         try:
             response = await dns.asyncquery.tcp(query, server, self._timeout_s, self._port)
             return read_answer(server, response)
@@ -211,7 +213,7 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="no usable records")
 
 
-_BAD: tuple[LookupOutcome, ...] = ("timeout", "refused", "truncated", "rejected", "failed")
+_BAD: tuple[LookupOutcome, ...] = ("timeout", "refused", "truncated", "rejected", "unreachable", "failed")
 
 
 def merge(server: str, answers: Sequence[Lookup]) -> Lookup:

@@ -13,12 +13,12 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
-from preflight.model.token import Disagreement, HeldToken
+from preflight.model.token import Disagreement, HeldToken, SwitchedOff
 from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
-from preflight.settings.places import SCOPE, WorkerFile, worker_files
+from preflight.settings.places import SCOPE, WorkerFile, switched_off, worker_files
 from preflight.settings.reading import SettingsError, read_key, read_variable
 from preflight.settings.responder import LoadSettings, ResponderSettings
 from preflight.settings.schema import (
@@ -119,6 +119,7 @@ class Settings:
     worker_files: tuple[WorkerFile, ...] = ()
     scope_from_file: bool = False
     disagreements: tuple[Disagreement, ...] = ()
+    switched_off: SwitchedOff | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,7 @@ CONTROL_URL_VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL
 def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings:
     """Put the settings together, strongest source first. Raises SettingsError."""
     environ = os.environ if environ is None else environ
-    named = environ.get("PREFLIGHT_CONFIG")
-    source = options.config or (Path(named) if named else find_config(environ))
+    source = _source(options, environ)
     config = read_config(source) if source else ConfigFile()
     files = worker_files(environ, Path.cwd())
     secrets = _secrets(config, environ, files)
@@ -197,8 +197,15 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
             (f"control.scope_id in {source}", config.control.scope_id),
             (f"control.url in {source}", str(config.control.usable_url) if config.control.usable_url else None),
         ),
+        switched_off=switched_off(environ, files),
         scope_from_file=config.control.scope_id is not None and read_variable(environ, *SCOPE_VARIABLES) is None,
     )
+
+
+def _source(options: Options, environ: Mapping[str, str]) -> Path | None:
+    """The settings file, where there is one."""
+    named = environ.get("PREFLIGHT_CONFIG")
+    return options.config or (Path(named) if named else find_config(environ))
 
 
 def _node(config: ConfigFile, environ: Mapping[str, str]) -> NodeSettings:

@@ -5,14 +5,17 @@ as it does for a worker.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from preflight.model.token import SwitchedOff
 from preflight.settings.reading import bounded
 
 TOKEN, SCOPE, URL = "VOX_MESH_TOKEN", "VOX_MESH_SCOPE_ID", "VOX_MESH_CONTROL_ADDR"
+ENABLED, JOIN = "VOX_MESH_ENABLED", "VOX_MESH_HTTP_JOIN"
+_NO = ("0", "false", "no", "off")
 _ROOTS = ("VOX_WORKSPACE_ROOT", "VOX_REPO_ROOT")
 _MESH_ENV = Path(".vox", "populi", "mesh.env")
 
@@ -23,6 +26,16 @@ class WorkerFile:
 
     path: Path
     values: Mapping[str, str] = field(repr=False)
+
+
+def switched_off(environ: Mapping[str, str], files: Iterable[WorkerFile]) -> SwitchedOff | None:
+    """Whether a worker of this node would join nothing: the place that wins says so."""
+    for name in (ENABLED, JOIN):
+        said = [(environ.get(name, "").strip(), None), *((file.values.get(name, ""), file.path) for file in files)]
+        value, path = next(((text, path) for text, path in said if text), ("", None))
+        if value.lower() in _NO:
+            return SwitchedOff(name, value, path)
+    return None
 
 
 def worker_files(environ: Mapping[str, str], folder: Path) -> tuple[WorkerFile, ...]:

@@ -129,6 +129,16 @@ def test_control_dns(system: Lookup, resolvers: tuple[Lookup, ...], code: str | 
     assert result.code is None or result.remedy
 
 
+@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::"])
+def test_a_filter_that_blocks_the_name(nowhere: str) -> None:
+    """Who gives an address that no host has is named, before clear text or a refusal is spoken of."""
+    resolution = Resolution("control.mesh", answer("system", nowhere), (answer("10.0.0.53", nowhere),))
+    result = control_dns.judge(resolution, ControlUrl("http", NAME, 9847), None)
+    assert result.code is codes.CONTROL_DNS_REFUSED
+    assert "10.0.0.53 gives" in result.message
+    assert (result.measurements["problem"], result.measurements["resolver"]) == ("blocked", "10.0.0.53")
+
+
 def test_a_name_off_the_overlay_with_tls() -> None:
     """Nothing leaks, and it is still not the overlay."""
     resolution = Resolution(NAME, answer("system", LAN), (answer("r1", LAN),))

@@ -1,11 +1,14 @@
 """enroll.cycle's judge, by table."""
 
+from dataclasses import replace
+
 import pytest
 from preflight_checks.enroll_cycle import blocked, judge, judge_used
 
 from preflight.api import Direction, Status, codes, failed, passed
-from preflight.model.control import ControlError
+from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.proto.control.answers import outdated
 from preflight.proto.control.enroll import Outcome, Problem, Step, Transition
 from preflight.proto.control.own_row import State
 
@@ -219,3 +222,31 @@ def test_a_body_that_was_lost_on_the_way_is_not_blamed_on_the_row() -> None:
     assert "proxy_pass_request_body" in (result.remedy or "")
     other = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(400, "was answered 400: empty id")), FACTS)
     assert "proxy" not in other.message
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(Step.JOIN, 0.0, 1.0, "refused", status(401)),
+        Outcome(Step.LISTED, 0.0, 1.0, "not-listed"),
+    ],
+)
+def test_another_answer_was_different(outcome: Outcome) -> None:
+    """Then it is neither the token nor the list: also for a bearer that was bought a moment ago."""
+    result = judge(outcome, replace(FACTS, several=True, bought=True))
+    assert result.measurements["problem"] == "several control planes"
+    assert "several control planes answer at this URL" in result.message
+    assert result.remedies[0].where == "control host"
+    assert "balancer" in result.remedies[0].lines[0]
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_an_answer_of_a_cache_is_no_step(status: int) -> None:
+    """A cache on the way is named, with what keeps it from answering; its 401 says nothing of the bearer."""
+    error = outdated("GET /v1/populi/nodes", HttpAnswer(status, {"server": "nginx"}, b"", 1.0, 0.0, 0.0, kept=True))
+    result = judge(Outcome(Step.LISTED, 0.0, 1.0, "refused", error), FACTS)
+    assert result.code is codes.CONTROL_BAD_ANSWER
+    assert result.measurements["problem"] == "cached"
+    assert result.message.startswith("listed failed: GET /v1/populi/nodes was answered")
+    assert "nginx has cached" in result.message
+    assert "proxy_cache off" in result.remedies[0].lines[0]

@@ -1,9 +1,11 @@
 """enroll.settings' judge: places of one node that disagree."""
 
+from pathlib import Path
+
 from preflight_checks.enroll_settings import judge
 
 from preflight.api import Status
-from preflight.model.token import Disagreement
+from preflight.model.token import Disagreement, SwitchedOff
 
 
 def test_each_disagreement_names_its_places() -> None:
@@ -23,3 +25,16 @@ def test_agreement_says_what_was_read() -> None:
     """A green result names the places, so that a missing one is seen."""
     assert "/h/mesh.env" in judge([], ["/h/mesh.env"])[0].message
     assert "environment alone" in judge([], [])[0].message
+
+
+def test_a_worker_that_is_told_to_stay_out() -> None:
+    """The place and the variable are named, in addition to disagreements."""
+    off = SwitchedOff("VOX_MESH_HTTP_JOIN", "0", Path("/h/mesh.env"))
+    differ = Disagreement("token", "VOX_MESH_TOKEN", ("VOX_MESH_TOKEN in /h/mesh.env",))
+    assert [each.code.slug for each in judge([differ], ["/h/mesh.env"], off) if each.code] == [
+        "enroll.settings-disagree",
+        "enroll.switched-off",
+    ]
+    (only,) = judge([], [], off)
+    assert only.status is Status.WARN
+    assert "VOX_MESH_HTTP_JOIN is 0 in /h/mesh.env" in only.message

@@ -1,11 +1,12 @@
 """posture.exposed: which addresses are public, and what their answers mean."""
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
 from preflight_checks.posture_exposed import Origin, Place, is_public, judge, places
 
-from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.proto.control.url import ControlUrl
 from tests.kernel_says import routed
 
@@ -96,3 +97,10 @@ def test_the_line_to_paste_binds_to_the_overlay() -> None:
     assert judge(URL, seen, state).remedy == bind
     assert judge(ControlUrl("http", "44.128.0.3", 9847), seen, state).remedy == bind
     assert "OVERLAY-ADDRESS" in (judge(ControlUrl("http", "44.128.0.3", 9847), seen, overlay(None)).remedy or "")
+
+
+def test_what_this_user_may_not_see_is_said() -> None:
+    """An ordinary user does not know where a tunnel ends, so silence about it would look like a proof."""
+    hidden = replace(overlay(None), peers=(), unreadable=PRIVILEGE)
+    assert "may not read" in judge(URL, [], hidden).message
+    assert "may not read" not in judge(URL, [], overlay(None)).message

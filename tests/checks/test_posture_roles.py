@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from preflight_checks.posture_roles import judge, posture_roles, shared
+from preflight_checks.posture_roles import judge, measure, posture_roles, shared
 from pydantic import SecretStr
 
 from preflight.api import Context, Result, Status
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleName, RoleToken
 from preflight.net import Net
+from preflight.net.control.client import ControlClient
 from preflight.net.turns import Turns
 from preflight.proto.control.populi import FEATURE_HEADER
 from preflight.settings.load import Settings
@@ -91,6 +92,23 @@ def test_silence_among_other_checks_is_looked_at_again_alone() -> None:
 
     assert [result.status for result in asyncio.run(run())] == [Status.PASS]
     assert net.asked == 2 * ROUTES
+
+
+class Cached:
+    """A gateway that answers each request with the 401 that another one got."""
+
+    async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
+        """The control plane's own answer, to another client."""
+        return HttpAnswer(401, {FEATURE_HEADER: "exec-lease-v1"}, b"unauthorized", 1.0, 0.0, 0.0, kept=True)
+
+
+def test_what_a_cache_answers_says_nothing_of_a_token() -> None:
+    """Neither that it is refused nor what it opens."""
+    (right,) = asyncio.run(measure(cast("ControlClient", Cached()), [token("worker")]))
+    assert (right.known, right.work) == (None, None)
+    (result,) = judge([right], [])
+    assert result.status is Status.INCONCLUSIVE
+    assert "cached" in result.message
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from types import SimpleNamespace
 
+import preflight_checks.posture_routes
 import pytest
 from preflight_checks.posture_routes import CONNECTIONS, NEWER_ROUTES, ROUTES, Probe, judge, measure
 
@@ -14,7 +15,7 @@ from preflight.proto.control.gate import Gate
 from preflight.proto.control.populi import FEATURE_HEADER
 
 OPEN, REFUSED, DENIED, STRANGER = Gate.OPEN, Gate.REFUSED, Gate.DENIED, Gate.STRANGER
-STATUS = {OPEN: 422, REFUSED: 401, DENIED: 403, STRANGER: 200, Gate.REDIRECTED: 302, Gate.UNTOLD: 503}
+STATUS = {OPEN: 422, REFUSED: 401, DENIED: 403, STRANGER: 200, Gate.REDIRECTED: 302, Gate.UNTOLD: 503, Gate.KEPT: 200}
 
 
 def probes(gates: Iterable[Gate], bearer: str = "none", status: int | None = None) -> list[Probe]:
@@ -46,6 +47,7 @@ UNKNOWN = probes([REFUSED] * 15, "unknown")
             Status.FAIL,
             "control.not-populi",
         ),
+        ([*probes([Gate.KEPT, *[REFUSED] * 14]), *UNKNOWN], Status.FAIL, "control.bad-answer"),
         (probes([STRANGER] * 15), Status.FAIL, "control.not-populi"),
         (probes([Gate.REDIRECTED] * 15), Status.FAIL, "control.redirected"),
     ],
@@ -125,3 +127,27 @@ def test_a_slow_path_costs_few_round_trips() -> None:
     assert control.most <= CONNECTIONS
     assert -(-len(probes) // control.most) <= 2
     assert judge(probes).status is Status.PASS
+
+
+class Limited:
+    """nginx with a limit, which the first requests exceed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def send(self, *asked: object, **more: object) -> HttpAnswer:
+        """The gateway's 503, and then the control plane's own answers."""
+        self.count += 1
+        passed = self.count > CONNECTIONS
+        headers = {FEATURE_HEADER: "exec-lease-v1"} if passed else {"server": "nginx"}
+        return HttpAnswer(401 if passed else 503, headers, b"", 1.0, 0.0, 0.0, connected=False)
+
+
+def test_a_limit_is_not_a_missing_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects set-ups with a limit, which our own pace exceeds: the same is asked again, more gently."""
+    monkeypatch.setattr(preflight_checks.posture_routes, "GENTLE_S", 0.0)
+    monkeypatch.setattr(preflight_checks.posture_routes, "MOST_WAITED_S", 0.0)
+    control = Limited()
+    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control))))
+    assert judge(probes).status is Status.PASS
+    assert control.count == len(probes) + CONNECTIONS

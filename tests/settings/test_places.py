@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from preflight.settings.places import SCOPE, TOKEN, URL, worker_files
+from preflight.model.token import SwitchedOff
+from preflight.settings.places import SCOPE, TOKEN, URL, WorkerFile, switched_off, worker_files
 
 
 def write(path: Path, text: str) -> Path:
@@ -35,6 +36,15 @@ def test_lines_are_read_as_workers_read_them(tmp_path: Path) -> None:
     write(tmp_path / ".vox/populi/mesh.env", f'# {TOKEN}=no\n {TOKEN} = "x" \n{TOKEN}=later\n{SCOPE}=\nnonsense\n')
     (file,) = worker_files({}, tmp_path)
     assert file.values == {TOKEN: '"x"'}
+
+
+def test_the_place_that_wins_says_whether_workers_join(tmp_path: Path) -> None:
+    """The environment over files, and each spelling of no."""
+    file = WorkerFile(tmp_path / "mesh.env", {"VOX_MESH_HTTP_JOIN": "Off"})
+    assert switched_off({}, [file]) == SwitchedOff("VOX_MESH_HTTP_JOIN", "Off", file.path)
+    assert switched_off({"VOX_MESH_HTTP_JOIN": "1"}, [file]) is None
+    assert switched_off({"VOX_MESH_ENABLED": "false"}, []) == SwitchedOff("VOX_MESH_ENABLED", "false")
+    assert switched_off({"VOX_MESH_HTTP_JOIN": " "}, []) is None
 
 
 def test_what_cannot_be_read_counts_as_absent(tmp_path: Path) -> None:

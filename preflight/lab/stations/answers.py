@@ -86,6 +86,20 @@ def _not_json(network: "Network") -> None:
     must((got.status, got.populi, whole) == (200, True, False), f"the list: {got.status} {got.text}")
 
 
+def _is_kept(network: "Network") -> None:
+    """Two requests with different ids are answered with the same one."""
+    got = [ask(network, LIST, token=asks.mesh_token(network)) for _ in range(2)]
+    ids = {answer.headers.get("x-request-id") for answer in got}
+    must([answer.status for answer in got] == [200, 200] and len(ids) == 1, f"the list is not kept: {ids}")
+
+
+def _caches(setup: Setup) -> str | None:
+    """Why nothing in front keeps the list."""
+    if setup.gateway != "nginx":
+        return "Caddy has no cache, and HAProxy's keeps nothing that a bearer got"
+    return asks.needs_direct(setup)
+
+
 def _waits(network: "Network") -> None:
     got = ask(network, LIST, token=asks.mesh_token(network))
     must(got.status == 429 and "retry-after" in got.headers, f"the list: {got.status or got.text}")
@@ -294,6 +308,14 @@ FAULTS = (
         made=asks.fronted("a relay that halves", relay="halves"),
         expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "JSON")),
         proof=_not_json,
+    ),
+    _answer(
+        name="answer-cached",
+        summary="a gateway keeps the list of nodes, and gives it to later requests",
+        made=asks.fronted("a cache", caches=True),
+        expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "cached")),
+        proof=_is_kept,
+        excluded=_caches,
     ),
     _answer(
         name="answer-hang",

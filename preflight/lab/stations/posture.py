@@ -68,6 +68,8 @@ def _exposed(setup: Setup) -> tuple[Part, ...]:
 def _not_exposed(setup: Setup) -> str | None:
     if setup.product != "wireguard":
         return "a does not know the control host's public address from this product"
+    if setup.user == "ordinary":
+        return "an ordinary user may not read where the tunnel to the control host ends"
     if setup.families == "ipv6":
         return "the lab's server listens on all addresses of IPv4 only"
     if setup.home not in ("third", "peer"):

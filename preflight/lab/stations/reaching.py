@@ -162,6 +162,8 @@ def _third_only(setup: Setup) -> str | None:
 def _leak_excluded(setup: Setup) -> str | None:
     if setup.routes in _OWN_ROUTE:
         return "a has a route for the control host already"
+    if setup.user == "ordinary" and setup.routes in ("default", "halves"):
+        return "an ordinary user does not see that the tunnel has the control host's address"
     return _no_lan(setup) or _third_only(setup)
 
 

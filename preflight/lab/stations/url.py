@@ -56,6 +56,11 @@ def _binds(setup: Setup) -> tuple[Part, ...]:
     )
 
 
+def _told_to_stay_out(network: "Network") -> None:
+    file = network.plan.node_environment.get("VOX_MESH_HTTP_JOIN", "")
+    asks.must(asks.content(network.names.files("a") / file) == b"0", "a's workers may join")
+
+
 def at_host(host: str) -> Callable[[str], str]:
     """The same URL with another host."""
     return lambda url: _HOST.sub(host, url)
@@ -146,6 +151,19 @@ FAULTS = (
         made=_binds,
         expected=lambda setup: Truth("control.url-bind-all", "control", place=_SOURCE),
         proof=_only_bind_all,
+    ),
+    Fault(
+        name="source-switched-off",
+        summary="a variable of a's environment keeps workers out of the cluster",
+        place=_SOURCE,
+        made=lambda setup: (
+            asks.variables("a's workers stay out", VOX_MESH_HTTP_JOIN="join"),
+            asks.written("the variable is 0", "join", lambda network: b"0"),
+        ),
+        expected=lambda setup: Truth(
+            "enroll.switched-off", "control", deciding=Deciding("variable", "VOX_MESH_HTTP_JOIN"), warns=True
+        ),
+        proof=_told_to_stay_out,
     ),
     Fault(
         name="source-disagree",

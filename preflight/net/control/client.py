@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import secrets
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -38,7 +40,7 @@ from preflight.net.control.exchange import (
 from preflight.net.control.line import Line
 from preflight.net.control.patience import patiently
 from preflight.net.lookup import system_lookup
-from preflight.proto.control.answers import NOT_JSON
+from preflight.proto.control.answers import NOT_JSON, outdated
 from preflight.proto.control.http import Proxy, proxy_for
 from preflight.proto.control.populi import (
     credential,
@@ -50,6 +52,7 @@ from preflight.proto.control.populi import (
     node_list,
     node_record,
 )
+from preflight.proto.control.request_names import REQUEST_NAME
 from preflight.proto.control.url import ControlUrl, ControlUrlError
 
 if TYPE_CHECKING:
@@ -306,7 +309,9 @@ class ControlClient:
                 named = self._named or (url if self._line.destination.pinned else None)
                 through = self.proxy if asks_itself(url, self.proxy) else None
                 tls_name = named.host if named else None
-                asked = Request(method, where, body, most_bytes, headers_of(named, bearer), tls_name, through)
+                own = secrets.token_hex(8)
+                headers = {**headers_of(named, bearer), REQUEST_NAME: own}
+                asked = Request(method, where, body, most_bytes, headers, tls_name, through)
                 answer = await exchange(self._line.open(url, self.proxy, self._ca_file), asked, moments)
         except TimeoutError:
             message = f"no {moments.lacking} from {place} within {limit:g} s"
@@ -315,7 +320,8 @@ class ControlClient:
             trouble = failure(error, place, moments)
         else:
             self._tell_answer(moments.request, answer)
-            return answer
+            kept, renamed = self._line.names.judge(own, path, answer.headers)
+            return replace(answer, kept=kept, renamed=renamed)
         self._line.destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
@@ -371,6 +377,8 @@ class ControlClient:
         if method != "GET" and route != _EXCHANGE:  # which changes nothing that can be asked for
             self._line.log.written()
         answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes, recall=recall)
+        if answer.kept:
+            raise outdated(f"{method} {path}", answer)
         if answer.status // 100 != 2 or not is_populi(answer):
             raise self._refusal(method, path, answer, body)
         return answer

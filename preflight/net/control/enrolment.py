@@ -10,6 +10,7 @@ from preflight.model.event import Listener, telling
 from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.journal import Note
+from preflight.net.control.several import says_otherwise
 from preflight.proto.control.answers import UNAUTHORIZED
 from preflight.proto.control.backoff import RETRIABLE_STATUS, unheard
 from preflight.proto.control.enroll import PATIENCE_S, TABLE, Enrolment, Outcome
@@ -17,6 +18,8 @@ from preflight.proto.control.own_row import Answer, OwnRow, State
 from preflight.proto.control.populi import EXCHANGE_ROUTE, is_populi
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from preflight.net.control.client import ControlClient
     from preflight.settings.load import Settings
 
@@ -83,6 +86,14 @@ class EnrolmentSession:
     async def advance(self) -> list[Outcome] | None:
         """Do the next thing; returns the steps that ended, or None when all is done."""
         return self._machine.finished() if await step(self._machine, self._perform) else None
+
+    async def is_answered_otherwise(self, new_client: "Callable[[], ControlClient]") -> bool:
+        """Whether other answers to the same client list this node; before it joined, whether any lists nodes."""
+        token = self._credential.mesh_token if self._credential else self._settings.secrets.token
+        joined, identity = self._row.may_be_listed, self._row.identity
+        return await says_otherwise(
+            new_client, token, lambda listed: not joined or any(node.id == identity for node in listed.nodes)
+        )
 
     def facts(self) -> EnrolmentFacts:
         """What messages show, as known now."""

@@ -166,7 +166,7 @@ def failure(error: httpx.HTTPError | ssl.SSLError, place: str, moments: Moments)
         status = str(error).partition(" ")[0]
         decided = DeathFacts(http_status=int(status) if status.isdecimal() else None)
         words = f"{place}: the proxy does not connect ({excerpt(str(error))})"
-        return ControlError("protocol", None, words, decided=decided)
+        return ControlError("protocol", None, words, decided=decided, station="proxy")
     if moments.answered:
         return _broken_off(error, place, moments)
     for cause in _causes(error):

@@ -8,6 +8,7 @@ from preflight.net.control.asked import RequestLog
 from preflight.net.control.destination import Destination
 from preflight.net.control.exchange import open_transport
 from preflight.proto.control.http import Proxy
+from preflight.proto.control.request_names import RequestNames
 from preflight.proto.control.url import ControlUrl
 
 
@@ -17,6 +18,7 @@ class Line:
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self.log = RequestLog()
+        self.names = RequestNames()
         self._transport: httpx.AsyncHTTPTransport | None = None
 
     def open(self, url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -> httpx.AsyncHTTPTransport:

@@ -12,11 +12,14 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import (
+    CHANGES_PATH,
     FORBIDDEN,
     GATEWAY_LIMIT,
+    KEEP_PATH,
     MORE_BURST,
     NOT_FOUND,
     PASS_THROUGH,
+    PATH_CHANGED,
     READ_JOURNAL,
     SERVER_ERROR,
     THROTTLED,
@@ -123,6 +126,9 @@ def _refused(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
         problem = f"prefix {url.path}"
         message += f", which does not know this path: nothing takes the {problem} of the control URL away before it"
         return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer, problem=problem))
+    if elsewhere and asked == HEALTH:
+        message += f", which refuses nobody there: {CHANGES_PATH}, or its method"
+        return Finding(codes.CONTROL_BAD_ANSWER, message, KEEP_PATH, _facts(answer, problem=PATH_CHANGED))
     if asked == HEALTH and answer.status == BAD_REQUEST:
         message += ", to a request that is right: something in front of it puts more before or into it"
         return Finding(codes.CONTROL_BAD_ANSWER, message, _WHAT_IS_SENT, _facts(answer, problem="request changed"))

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 from preflight import codes
 from preflight.codes import Code
-from preflight.model.control import ControlError, NotHttpError
+from preflight.model.control import ControlError, HttpAnswer, NotHttpError
 from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies, by_hand, look
+from preflight.proto.control.gateways import passed_through
 from preflight.proto.control.url import ControlUrl
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, THROTTLED, SERVER_ERROR = 401, 403, 404, 429, 500
@@ -22,13 +23,14 @@ TRANSPORT: dict[str, Code] = {
     "redirected": codes.CONTROL_REDIRECTED,
     "exposed": codes.CONTROL_PLAIN_HTTP,
 }
-CUT, KEPT_ALIVE, RESET, NOT_JSON = "cut short", "kept-alive", "reset", "JSON"
+CUT, KEPT_ALIVE, RESET, NOT_JSON, CACHED = "cut short", "kept-alive", "reset", "JSON", "cached"
 """Problems of an answer, or of the connection in its place."""
 _PROBLEMS = {
     CUT: codes.CONTROL_BAD_ANSWER,
     KEPT_ALIVE: codes.CONTROL_BAD_ANSWER,
     RESET: codes.CONTROL_CONNECTION_RESET,
     NOT_JSON: codes.CONTROL_BAD_ANSWER,
+    CACHED: codes.CONTROL_BAD_ANSWER,
 }
 ANSWERED = (
     codes.CONTROL_THROTTLED,
@@ -59,6 +61,11 @@ CHANGES_PATH = "something in front of it changes the path"
 KEEP_PATH = by_hand(
     "Let the gateway in front of the control plane hand the path on as it is: in nginx, proxy_pass with nothing behind "
     "the port, not even a slash.",
+    where="control host",
+)
+KEEP_NOTHING = by_hand(
+    "Let the gateway in front of the control plane keep no answer: in nginx, proxy_cache off in the location of "
+    "/v1/populi/.",
     where="control host",
 )
 PASS_THROUGH = by_hand(
@@ -122,6 +129,8 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     decided = error.decided if error.status is None else replace(error.decided, http_status=error.status)
     if error.decided.problem == TOO_LONG:
         return Finding(code, f"{error.message}: the bearer is longer than it allows", LONGER_HEADERS, decided)
+    if error.decided.problem == CACHED:
+        return Finding(code, error.message, KEEP_NOTHING, decided, "answer")
     if _lost_its_path(error):
         message = f"{error.message}, by a control plane, which has this path: {CHANGES_PATH}"
         return Finding(code, message, KEEP_PATH, replace(decided, problem=PATH_CHANGED))
@@ -134,6 +143,16 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
         decided,
         error.station or station_of(code),
     )
+
+
+def outdated(asked: str, answer: HttpAnswer) -> ControlError:
+    """What a cache kept of an earlier request: it says nothing about now, nor about this request's bearer."""
+    server = passed_through(answer)
+    message = (
+        f"{asked} was answered {answer.status} with what {server or 'something in front of the control plane'} has "
+        "cached of an earlier request, so the control plane did not see this one"
+    )
+    return ControlError("protocol", answer.status, message, decided=DeathFacts(problem=CACHED, server=server))
 
 
 def _lost_its_path(error: ControlError) -> bool:

@@ -37,12 +37,13 @@ def clock_offset(answers: Iterable[HttpAnswer]) -> Offset | None:
     """The offset that all answers allow; None if no answer has a fresh `Date`, or if they contradict one another.
 
     The server stamped each answer after the request was sent and before the answer arrived. Answers from a cache
-    (`Age`) say nothing about now.
+    say nothing about now.
     """
+    fresh = (each for each in answers if each.headers.get("age", "0") == "0" and not each.kept)
     bounds = [
         (date - answer.received_unix_s, date + DATE_LAG_S - answer.sent_unix_s)
-        for answer in answers
-        if (date := http_date(answer.headers.get("date"))) is not None and answer.headers.get("age", "0") == "0"
+        for answer in fresh
+        if (date := http_date(answer.headers.get("date"))) is not None
     ]
     if not bounds:
         return None

@@ -11,7 +11,9 @@ from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
 from preflight.proto.control.answers import (
+    CACHED,
     GATEWAY_LIMIT,
+    KEEP_NOTHING,
     LONGER_HEADERS,
     PASS_THROUGH,
     TOO_LONG,
@@ -21,7 +23,7 @@ from preflight.proto.control.answers import (
 )
 from preflight.proto.control.enroll import Outcome, Step
 from preflight.proto.control.own_row import State
-from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
+from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN, ONE_CONTROL_PLANE, SEVERAL, SEVERAL_SAID
 from preflight.proto.way.stations import Station, request
 
 STRIPPED, USED_UP = "stripped", "used up"
@@ -146,6 +148,10 @@ def station_of(outcome: Outcome, code: Code) -> Station | None:
 
 def problem_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> str | None:
     """What decides where the code does not say it: the bearer that a moment ago was bought is refused at once."""
+    if outcome.error is not None and outcome.error.decided.problem == CACHED:
+        return CACHED
+    if facts.several:
+        return SEVERAL
     refused = code is codes.ENROLL_UNAUTHORIZED and outcome.error is not None
     return STRIPPED if refused and facts.bought and outcome.step is Step.JOIN else None
 
@@ -168,10 +174,14 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return by_hand(leave_later(facts))
     if outcome.error is not None and outcome.error.status == TOO_LARGE:
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
+    if outcome.error is not None and outcome.error.decided.problem == CACHED:
+        return KEEP_NOTHING
     if _lost_body(outcome):
         return _PASS_BODIES_ON
     if outcome.error is not None and outcome.error.decided.problem == TOO_LONG:
         return LONGER_HEADERS
+    if facts.several:
+        return ONE_CONTROL_PLANE
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
     if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
@@ -221,10 +231,12 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     if outcome.problem == "scope-mismatch":
         return _about_scope(facts, said)
     if outcome.problem == "not-listed":
-        return f"{facts.identity} joined and sent heartbeats, but the list of {facts.node_count} lacks it"
+        lacks = f"{facts.identity} joined and sent heartbeats, but the list of {facts.node_count} lacks it"
+        return f"{lacks}; in another answer it has it, so {SEVERAL} answer at this URL" if facts.several else lacks
     if outcome.step is Step.BOOTSTRAP:
         return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
-    if outcome.error is not None and outcome.error.status == UNAUTHORIZED:
+    cached = outcome.error is not None and outcome.error.decided.problem == CACHED
+    if outcome.error is not None and outcome.error.status == UNAUTHORIZED and not cached:
         return _unauthorized(outcome, facts, said, again)
     if _lost_body(outcome):
         return f"{outcome.step} failed{again}: {said}; what this node sent is JSON, so a proxy on the way took it out"
@@ -260,6 +272,8 @@ def _unauthorized(outcome: Outcome, facts: EnrolmentFacts, said: str, again: str
         )
     if not facts.has_token:
         return f"no token is set, but the control plane requires one: {said}"
+    if facts.several:
+        return f"{outcome.step} failed{again}: {said}{SEVERAL_SAID}"
     if problem_of(outcome, codes.ENROLL_UNAUTHORIZED, facts) is not None:
         return (
             "the control plane gave this bearer for the one-time token a moment ago, and answers as if none came: a "

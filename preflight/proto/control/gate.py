@@ -30,6 +30,8 @@ class Gate(Enum):
     """Something else accepted it."""
     DENIED = auto()
     """Something else refused it."""
+    KEPT = auto()
+    """A cache on the way answered it with what it kept of another request."""
     ABSENT = auto()
     """The control plane has no such route."""
     UNTOLD = auto()
@@ -46,6 +48,8 @@ def gate(method: str, route: str, answer: HttpAnswer, *, may_lack: bool = False)
         return Gate.REDIRECTED
     if status == THROTTLED or status >= SERVER_ERROR:
         return Gate.UNTOLD
+    if answer.kept:
+        return Gate.KEPT
     if not is_populi(answer):
         return Gate.STRANGER if status // 100 == 2 else Gate.DENIED
     if status == UNAUTHORIZED:

@@ -5,18 +5,21 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import Finding
+from preflight.proto.control.http import status_of
 from preflight.proto.control.url import ControlUrl
 
 SHOWN = 60
 BEHIND_PROXY_LINE = b"PROXY UNKNOWN\r\nGET /health HTTP/1.0\r\n\r\n"
 """A request as a gateway sends it with the PROXY protocol, version 1, about a client that it does not know."""
-PROXY_PROTOCOL, HTTP2 = "PROXY protocol", "HTTP/2"
+PROXY_PROTOCOL, HTTP2, NO_SITE = "PROXY protocol", "HTTP/2", "no site"
+_BAD_REQUEST = 400
 _SETTINGS, _HEADER_BYTES = 4, 9
 _WITHOUT_PROXY_LINE = by_hand(
     "Let the gateway take connections without the PROXY protocol on this port: in nginx, take proxy_protocol out of "
     "listen.",
     where="control host",
 )
+_READ_SITES = look("nginx -T | grep -nE 'return 444|server_name|listen'", where="control host", root=True)
 
 
 def said_instead(said: bytes, url: ControlUrl, silent: str, asked: bytes) -> Finding | None:
@@ -33,6 +36,10 @@ def said_instead(said: bytes, url: ControlUrl, silent: str, asked: bytes) -> Fin
     if said.startswith(b"HTTP/"):
         if not asked:
             return None
+        if status_of(said) == _BAD_REQUEST:
+            message = f"{silent}, and answers {_BAD_REQUEST} to a line that is not a request: an HTTP server closes "
+            message += f"requests for {url.authority}, as one does that has no site of that name"
+            return Finding(codes.CONTROL_UNHEALTHY, message, _READ_SITES, DeathFacts(problem=NO_SITE))
         message = f"{silent}; behind a line of the {PROXY_PROTOCOL} it answers: it waits for a gateway in front of it"
         return Finding(codes.CONTROL_UNHEALTHY, message, _WITHOUT_PROXY_LINE, DeathFacts(problem=PROXY_PROTOCOL))
     if asked:

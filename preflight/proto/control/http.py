@@ -114,11 +114,22 @@ def proxy_for(url: ControlUrl, environment: Mapping[str, str]) -> Proxy | None:
     """
     if _exempt(url, _first(environment, "NO_PROXY")[1]):
         return None
-    for name in (f"{url.scheme}_PROXY".upper(), "ALL_PROXY"):
-        variable, value = _first(environment, name)
-        if value and (proxy := Proxy.read(variable, value)) is not None:
-            return proxy
-    return None
+    found = (Proxy.read(variable, value) for variable, value in _named(url, environment))
+    return next(filter(None, found), None)
+
+
+def passed_over(url: ControlUrl, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable of a proxy that does not speak HTTP, and its scheme: programs with SOCKS use it, such as curl."""
+    if proxy_for(url, environment) is not None or _exempt(url, _first(environment, "NO_PROXY")[1]):
+        return None
+    named = ((variable, value.partition("://")[0].lower()) for variable, value in _named(url, environment))
+    return next((each for each in named if each[1].startswith("socks")), None)
+
+
+def _named(url: ControlUrl, environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables for a URL that are set, the strongest first."""
+    found = (_first(environment, name) for name in (f"{url.scheme}_PROXY".upper(), "ALL_PROXY"))
+    return [(variable, value) for variable, value in found if value]
 
 
 def _first(environment: Mapping[str, str], name: str) -> tuple[str, str]:

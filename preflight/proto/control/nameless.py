@@ -38,11 +38,25 @@ def nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | No
             "name",
         )
     silent = next((lookup for lookup in asked if lookup.outcome == "timeout"), asked[0])
+    return _without_answer(resolution, silent)
+
+
+def _without_answer(resolution: Resolution, silent: Lookup) -> Finding:
+    """What a resolver does that says neither yes nor no."""
+    name, what = resolution.name, "the control host's name"
     if silent.outcome == "failed" and resolution.resolvers:
         return Finding(
             codes.CONTROL_DNS_TIMEOUT,
             f"{silent.source} answers for {what} {name}, and has no answer: {silent.detail}",
             look(f"dig +cd @{silent.source} {name}   # with an address here: DNSSEC is what fails"),
+            DeathFacts(resolver=silent.source, problem=silent.detail),
+            "name",
+        )
+    if silent.outcome == "unreachable":
+        return Finding(
+            codes.CONTROL_DNS_TIMEOUT,
+            f"no question about {what} {name} leaves for the resolver {silent.source}: {silent.detail}",
+            look(f"ip route get {silent.source}   # which route should lead there?"),
             DeathFacts(resolver=silent.source, problem=silent.detail),
             "name",
         )

@@ -149,8 +149,9 @@ def members(overlay: OverlayState | None) -> Sequence[str]:
 
 
 def some_address(overlay: OverlayState | None) -> str:
-    """A placeholder for the control plane's overlay address."""
-    prefix = next((str(interface.network) for interface in overlay.addresses), None) if overlay else None
+    """A placeholder for the control plane's overlay address; a prefix with one address has no room for it."""
+    networks = [interface.network for interface in overlay.addresses] if overlay else []
+    prefix = next((network for network in networks if network.num_addresses > 1), None)
     return f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
 
 

@@ -46,6 +46,19 @@ _FIT = by_hand(
     "SHA-256, and the purpose serverAuth.",
     where="control host",
 )
+_OTHER_AUTHORITY = {
+    "invalid CA certificate": "Have the certificate signed by an authority whose certificate says CA:TRUE.",
+    "subtree violation": "Have the certificate signed by an authority whose name constraints permit this name.",
+    "path length": "Have the certificate signed by an authority whose path length permits it.",
+    "critical extension": "Issue another certificate without the critical extension that clients do not know.",
+}
+"""What heals where the key, the signature and the purpose are right, by words of OpenSSL's reason."""
+_NO_COMMON, COMMON = "ALERT_HANDSHAKE_FAILURE", "cipher suite"
+_COMMON_SUITES = look(
+    "nginx -T | grep -nE 'ssl_(ciphers|ecdh_curve|protocols)'   # clients need ECDHE with AES-GCM or ChaCha20",
+    where="control host",
+    root=True,
+)
 _READABLE = by_hand(
     "Let control.ca_file in preflight.yaml name a file with the authority's certificate in PEM; openssl x509 -inform "
     "der -in FILE -out FILE.pem converts one from DER."
@@ -130,6 +143,9 @@ def _failed(url: ControlUrl, handshake: Handshake, place: str, shake: str) -> Tr
     elif any(words in detail for words in _TOO_OLD):
         message += f"; the server accepts no {VERSION} that clients offer, which are 1.2 and 1.3"
         return Trouble(codes.CONTROL_TLS_FAILED, message, _NEWER_TLS, DeathFacts(problem=VERSION))
+    elif _NO_COMMON in detail:
+        message += f"; with this alert servers say that they share no {COMMON} or curve with a client"
+        return Trouble(codes.CONTROL_TLS_FAILED, message, (*_COMMON_SUITES, *look(shake)), DeathFacts(problem=COMMON))
     return Trouble(codes.CONTROL_TLS_FAILED, message, look(shake), decided)
 
 
@@ -193,7 +209,9 @@ def _unfit(handshake: Handshake, certificate: Certificate, place: str) -> Troubl
     """The certificate is refused for what it is; who has signed it does not matter."""
     message = f"clients refuse the certificate of {place} for what it is: {handshake.detail}"
     decided = DeathFacts(certificate=_shown(certificate.subject_name), problem=_shown(handshake.detail))
-    return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, _FIT, decided)
+    other = next((line for words, line in _OTHER_AUTHORITY.items() if words in handshake.detail), None)
+    remedies = _FIT if other is None else by_hand(other, where="control host")
+    return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, remedies, decided)
 
 
 def _end_of_chain(own: Certificate, chain: Sequence[Certificate]) -> Certificate:

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from preflight.model.fix import TokenAlone
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal
-from preflight.model.token import HeldToken, TokenTrouble
+from preflight.model.token import Better, HeldToken, TokenTrouble
 
 NEW_ONE_TIME_TOKEN = "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h"  # noqa: S105 - makes one
+SEVERAL = "several control planes"
+SEVERAL_SAID = (
+    f"; it accepted the same bearer in another answer, so {SEVERAL} answer at this URL, and not all know this token"
+)
+ONE_CONTROL_PLANE = by_hand(
+    "Let the balancer in front send all requests to one control plane: each has its own nodes, leases and tokens.",
+    where="control host",
+)
 _NOT_INSIDE = ("empty", "placeholder", "masked", "URL", "HTML", "PEM")
 """The token is not in the text, so no cleaning finds it."""
 
@@ -42,8 +50,16 @@ def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malforme
     return Malformed(message, by_hand(NEW_ONE_TIME_TOKEN, where="control host"), measured(held, trouble))
 
 
-def hidden_bearer(used: HeldToken, other: HeldToken) -> tuple[str, Remedies]:
-    """What to say, and to do, where the control plane refuses the bearer that won and accepts the one that it hides."""
+def better_bearer(better: Better) -> tuple[str, Remedies]:
+    """What to say, and to do, where the control plane refuses the bearer that won and accepts something else."""
+    used, other = better.used, better.other
+    if better.how == "again":
+        return SEVERAL_SAID, ONE_CONTROL_PLANE
+    if better.how == "decoded":
+        sentence = f"Write into {used.place} what its text is the base64 of: base64 --decode shows it."
+        return f"; it accepts what the text of {used.place} is the base64 of, as Kubernetes shows secrets", by_hand(
+            sentence
+        )
     said = f"; it accepts the token of {other.place}, which {used.place} hides"
     if used.path is None:
         line = f"unset {used.source}   # and take it out of the environment of the worker's unit"

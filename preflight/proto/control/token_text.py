@@ -4,7 +4,7 @@ Pure. No sentence shows a character of a token.
 """
 
 import re
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +39,8 @@ _SAID = {
     "quotes": "has quotes around the token",
     "Bearer": "has the word Bearer in front of the token",
 }
+_SHORTEST = 8
+"""Characters of a token in base64: by chance, one of a few thousand random texts of that length is such a base64."""
 _CLAIMS = ("role", "jti", "exp")
 """Without one of them the control plane refuses a JWT."""
 _END_OF_TIME_S = 1e12
@@ -174,6 +176,18 @@ def _moment(value: object) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(max(-_END_OF_TIME_S, min(_END_OF_TIME_S, value)))  # milliseconds make a date that is far away
+
+
+def decoded(text: str) -> str | None:
+    """What a text is the base64 of, if that can be a token; None for any other, such as the base64 of random bytes.
+
+    Such a text may be a token itself, so it is not a fault.
+    """
+    try:
+        plain = b64decode(text, validate=True).decode("ascii").rstrip("\n")
+    except ValueError:
+        return None
+    return plain if len(plain) >= _SHORTEST and plain.isprintable() and " " not in plain else None
 
 
 def one_time_trouble(text: str, others: Mapping[str, str]) -> TokenTrouble | None:

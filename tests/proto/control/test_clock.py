@@ -1,5 +1,6 @@
 """How far two clocks differ, with the error that `Date` has."""
 
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -32,6 +33,7 @@ def test_no_date_no_verdict() -> None:
     assert clock_offset([]) is None
     assert clock_offset([answer(1000, 1001, None)]) is None
     assert clock_offset([answer(1000, 1001, 900, age="100")]) is None
+    assert clock_offset([replace(answer(1000, 1001, 900), kept=True)]) is None
 
 
 def test_contradiction_is_no_verdict() -> None:

@@ -18,6 +18,7 @@ SETTINGS = bytes([0, 0, 6, 4, 0, 0, 0, 0, 0]) + bytes(6)
         (SETTINGS, b"", "HTTP/2"),
         (SETTINGS, BEHIND_PROXY_LINE, "HTTP/2"),
         (b"HTTP/1.1 200 OK\r\n", BEHIND_PROXY_LINE, "PROXY protocol"),
+        (b"HTTP/1.1 400 Bad Request\r\n", BEHIND_PROXY_LINE, "no site"),
         (b"-ERR unknown command", BEHIND_PROXY_LINE, None),
         (b"\0\0\0\4", b"", "not HTTP"),
     ],

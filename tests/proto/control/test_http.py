@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.proto.control.http import header, http_date, proxy_for, retry_after_s
+from preflight.proto.control.http import header, http_date, passed_over, proxy_for, retry_after_s
 from preflight.proto.control.url import ControlUrl, parse_control_url
 
 NOON = "Tue, 24 Nov 2026 12:00:00 GMT"
@@ -76,6 +76,16 @@ def test_proxy_choice(url: str, environment: dict[str, str], variable: str | Non
     assert isinstance(parsed, ControlUrl)
     proxy = proxy_for(parsed, environment)
     assert (proxy.variable if proxy else None) == variable
+
+
+def test_a_proxy_that_does_not_speak_http_is_passed_over() -> None:
+    """It is named only where it would be used, and never with its password."""
+    url = ControlUrl("http", "10.66.0.3", 9847)
+    socks = {"ALL_PROXY": "socks5h://user:secret@127.0.0.1:1080"}
+    assert passed_over(url, socks) == ("ALL_PROXY", "socks5h")
+    assert passed_over(url, {**socks, "NO_PROXY": "10.66.0.0/24"}) is None
+    assert passed_over(url, {**socks, "http_proxy": "http://192.0.2.1:3128"}) is None
+    assert passed_over(url, {}) is None
 
 
 def test_a_proxys_password_is_not_shown() -> None:

@@ -186,7 +186,9 @@ def test_a_way_in_is_a_fix_only_where_a_control_plane_answers() -> None:
     assert (there.kind, there.where, here.kind, here.lines) == ("next", "control host", "next", (line,))
     assert "No control plane answers at http://10.66.0.2:9847" in there.lines[0]
     assert "http://ADDRESS-IN-10.66.0.0/24:9847" in str(as_text(lead_inside(url, None, OVERLAY, None, lives=False)))
-    assert "http://OVERLAY-ADDRESS:9847" in str(as_text(lead_inside(url, None, None, None, lives=False)))
+    alone = replace(OVERLAY, addresses=(ip_interface("10.66.0.1/32"),))
+    for unknown in (None, alone):
+        assert "http://OVERLAY-ADDRESS:9847" in str(as_text(lead_inside(url, None, unknown, None, lives=False)))
 
 
 def test_the_overlays_text() -> None:

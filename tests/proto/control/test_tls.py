@@ -77,6 +77,13 @@ def test_an_unfit_certificate_is_no_matter_of_trust() -> None:
     assert [remedy.where for remedy in found.remedies] == ["control host"]
 
 
+@pytest.mark.parametrize("why", ["invalid CA certificate", "permitted subtree violation", "path length exceeded"])
+def test_a_signer_that_may_not_sign(why: str) -> None:
+    """Another key would not help: another authority does."""
+    found = trouble(URL, shaken("unfit", LEAF, detail=why), NOW)
+    assert "signed by an authority" in found.remedies[0].lines[0]
+
+
 def test_a_circle_of_authorities_ends() -> None:
     """A stranger's chain may be anything."""
     one, other = certificate("One", "Other"), certificate("Other", "One")
@@ -86,6 +93,7 @@ def test_a_circle_of_authorities_ends() -> None:
 @pytest.mark.parametrize(
     ("outcome", "detail", "code", "problem", "station"),
     [
+        ("failed", "SSLV3_ALERT_HANDSHAKE_FAILURE", "control.tls-failed", "cipher suite", "tls"),
         ("failed", "TLSV1_UNRECOGNIZED_NAME", "control.tls-failed", "SNI", "tls"),
         ("failed", "TLSV1_ALERT_INTERNAL_ERROR", "control.tls-failed", "internal error", "tls"),
         ("failed", "UNSUPPORTED_PROTOCOL", "control.tls-failed", "TLS version", "tls"),
