@@ -76,6 +76,11 @@ def test_two_labs_side_by_side(lab_name: str) -> None:
     assert not labs.take_up(lab_name, None, None)[1]
 
 
+def end_daemon(mark: str) -> None:
+    """End the process that has this mark."""
+    processes.end(lambda pid: processes.mark_of(pid) == mark)
+
+
 def test_up_repairs(lab_name: str) -> None:
     """Protects `lab up` after something died: what is not whole is built again, and works."""
     lab, built = labs.take_up(lab_name, "pair", None)
@@ -86,7 +91,7 @@ def test_up_repairs(lab_name: str) -> None:
         elif damage == "record":
             (lab.names.directory / "state.json").unlink()
         else:
-            processes.end(lambda pid, mark=lab.names.mark(damage): processes.mark_of(pid) == mark)
+            end_daemon(lab.names.mark(damage))
         lab, built = labs.take_up(lab_name, "pair", None)
     assert built
     assert pings(lab)
