@@ -5,6 +5,7 @@ Every mistake is reported with file, line and, for an unknown key, the nearest v
 
 from datetime import date
 from difflib import get_close_matches
+from errno import EFBIG
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from preflight.proto.stun.binding import read_server
 from preflight.settings.complaints import complaint, keys_of
 from preflight.settings.model import Model
 from preflight.settings.peers import peer_address, peer_name
-from preflight.settings.reading import SettingsError, bounded
+from preflight.settings.reading import LARGEST_FILE, SettingsError, bounded
 from preflight.settings.responder import LoadSettings, ResponderSettings
 
 ParsedControlUrl = Annotated[
@@ -239,6 +240,11 @@ class ControlPlaneSettings(Model):
     )
 
 
+MOST_PEERS = 5000
+"""Five times the largest mesh that is measured (benchmarks/); beyond it the file alone takes seconds to parse."""
+_TOO_MANY = f"a run measures at most {MOST_PEERS} peers, so give each of several runs a part of them"
+
+
 class ConfigFile(Model):
     """preflight.yaml; every key is optional, relative paths are relative to the file."""
 
@@ -272,11 +278,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_config(path: Path) -> ConfigFile:
-    """Read and check a settings file.
-
-    Raises SettingsError with file, line and, for an unknown key, the nearest valid one.
-    """
+def _text(path: Path) -> str:
+    """The text of a settings file, without the time that it takes to parse peers that no run can measure."""
     try:
         text = bounded(path).decode("utf-8")
     except FileNotFoundError:
@@ -286,10 +289,24 @@ def read_config(path: Path) -> ConfigFile:
     except PermissionError:
         raise SettingsError(f"{path}: not readable by this user") from None
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno == EFBIG:
+            raise SettingsError(f"{path}: has more than {LARGEST_FILE >> 20} MiB; {_TOO_MANY}") from None
         raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})") from None
+    if text.count("address:") > MOST_PEERS:
+        raise SettingsError(f"{path}: has more than {MOST_PEERS} addresses; {_TOO_MANY}")
+    return text
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Read and check a settings file.
+
+    Raises SettingsError with file, line and, for an unknown key, the nearest valid one.
+    """
+    text = _text(path)
     try:
-        root = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        data = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1

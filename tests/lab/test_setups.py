@@ -20,6 +20,7 @@ from preflight.lab.processes import run
 from preflight.lab.scenario_file import scenario_of
 from preflight.lab.site import wait_for_answer
 from preflight.lab.topology import gateway_address, underlay_address
+from tests.lab.bare import bare
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -31,7 +32,7 @@ _PORT_OF_NOBODY = 1
 @contextmanager
 def network_of(setup: Setup, *parts: Part) -> Iterator[Network]:
     """The network of a healthy set-up with further parts."""
-    scenario = scenario_of(Draw(setup))
+    scenario = bare(scenario_of(Draw(setup)))
     with fresh_lab(replace(scenario, faults=(*scenario.faults, *parts))) as lab:
         assert lab.network is not None
         yield lab.network

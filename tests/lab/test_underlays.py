@@ -20,6 +20,7 @@ from preflight.lab.network import UNDERLAY, Network, inside
 from preflight.lab.processes import program, run
 from preflight.lab.scenario_file import scenario_of
 from preflight.lab.topology import HOME_ADDRESS, TUNNEL_PORT, underlay_address
+from tests.lab.bare import bare
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -32,7 +33,7 @@ def built(**values: str) -> Iterator[tuple[Lab, Network]]:
     """A lab of a healthy set-up."""
     setup = Setup.of(values)
     assert Draw(setup).impossible() is None
-    with fresh_lab(scenario_of(Draw(setup))) as lab:
+    with fresh_lab(bare(scenario_of(Draw(setup)))) as lab:
         assert lab.network is not None
         yield lab, lab.network
 

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from preflight.model.peer import Peer
 from preflight.settings.reading import SettingsError
-from preflight.settings.schema import ConfigFile, PeerSettings, config_schema, read_config
+from preflight.settings.schema import MOST_PEERS, ConfigFile, PeerSettings, config_schema, read_config
 
 WHOLE = """\
 node: {id: node-a, labels: [pool=infer]}
@@ -91,3 +91,13 @@ def test_a_peer_of_the_file_is_a_peer_of_the_run() -> None:
     """By the same rules as one of the command line: the address in its shortest form."""
     peer = PeerSettings(address="[FD66:0::2]", name=" b ", responder=8620, agent_id="2").peer
     assert peer == Peer("fd66::2", "b", 8620, "2")
+
+
+@pytest.mark.parametrize("count", [MOST_PEERS + 1, 50_000])
+def test_more_peers_than_a_run_measures_are_refused_before_they_are_parsed(count: int, tmp_path: Path) -> None:
+    """Protects from minutes of silence: the sentence says the limit and what to do, whatever the size of the file."""
+    file = tmp_path / "preflight.yaml"
+    peers = "".join(f"- {{address: 10.{number >> 16}.{number >> 8 & 255}.{number & 255}}}\n" for number in range(count))
+    file.write_text(f"peers:\n{peers}")
+    with pytest.raises(SettingsError, match=f"has more than .*; a run measures at most {MOST_PEERS} peers"):
+        read_config(file)
