@@ -25,6 +25,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.facts import ControlConnectFacts, ControlTunnelFacts, DeathFacts
+from preflight.model.kernel import Route
 from preflight.model.measurement import Measurement
 from preflight.model.name_fixes import HostsNameLess
 from preflight.model.overlay import OverlayState
@@ -189,7 +190,7 @@ def _dead(
         return _here(connections, url, meant)
     without_port = not url.port_given and url.port != SERVER_PORT
     hint = f"; the URL has no port; the server's default is {SERVER_PORT}" if without_port else ""
-    fact, facts = _session(tunnel, connections)
+    fact, facts = _session(tunnel, connections, overlay.routes.get(worst.address) if overlay is not None else None)
     remedies = _what_next(worst, tunnel, url if without_port else None)
     if meant is not None:
         hint, remedies = f"{hint}; at {meant[0]} a control plane answers", meant[1]
@@ -200,16 +201,10 @@ def _dead(
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
         remedies=remedies,
         facts=facts,
-        measurements=_measured(connections) | _sent(worst, overlay).measurements(),
+        measurements=_measured(connections) | DeathFacts(offender=worst.offender).measurements(),
         evidence=(_evidence(connections),),
         station=request("connect"),
     )
-
-
-def _sent(worst: Connection, overlay: OverlayState | None) -> DeathFacts:
-    """From which of this node's addresses, and who refused."""
-    route = overlay.routes.get(worst.address) if overlay is not None else None
-    return DeathFacts(offender=worst.offender, source=route.source if route else None)
 
 
 def _what_next(worst: Connection, tunnel: Tunnel | None, without_port: ControlUrl | None) -> Remedies:
@@ -263,18 +258,21 @@ def _who_rejects(rejected: Connection) -> Remedies:
     return look(f"nft list ruleset | grep -n reject   # on {rejected.offender}", where=where, root=True)
 
 
-def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[str, ControlTunnelFacts | None]:
-    """What the message and the facts say about the tunnel, if no connection could be opened."""
-    if tunnel is None:
-        return "", None
-    age_s = tunnel.handshake_age_s
-    ever = "never had a handshake" if age_s is None else f"had its last handshake {age_s:.0f} s ago"
-    end = f" with {tunnel.endpoint}" if tunnel.endpoint else ""
+def _session(
+    tunnel: Tunnel | None, connections: Sequence[Connection], route: Route | None
+) -> tuple[str, ControlTunnelFacts]:
+    """What the message and the facts say about the tunnel and the route, if no connection could be opened."""
+    age_s = tunnel.handshake_age_s if tunnel is not None else None
     facts = ControlTunnelFacts(
         addresses=len(connections),
         addresses_open=0,
         tunnel_handshake_age_s=None if age_s is None else round(age_s, 1),
+        source=route.source if route is not None else None,
     )
+    if tunnel is None:
+        return "", facts
+    ever = "never had a handshake" if age_s is None else f"had its last handshake {age_s:.0f} s ago"
+    end = f" with {tunnel.endpoint}" if tunnel.endpoint else ""
     return f"; the tunnel to it{end} {ever}", facts
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from preflight.api import CONTROL, Direction, Result
 from preflight.model.facts import (
     ClockSkewFacts,
+    ControlTunnelFacts,
     DeathFacts,
     EnrolmentStepFacts,
     MtuFacts,
@@ -29,7 +30,8 @@ def of_the_peer(cause: Result, effect: Result) -> bool:
 def sent_from_its_address(cause: Result, effect: Result) -> bool:
     """The kernel takes an address that is another node's too as the source of what it sends to others."""
     address = cause.facts.address if isinstance(cause.facts, DeathFacts) else None
-    return address is not None and effect.measurements.get("source") == address
+    source = effect.facts.source if isinstance(effect.facts, ControlTunnelFacts) else None
+    return address is not None and source == address
 
 
 def same_lever(cause: Result, effect: Result) -> bool:

@@ -247,11 +247,15 @@ class NodeAgeFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTunnelFacts(Facts):
-    """No connection to the control plane, and the tunnel that leads to it: its age is None without any handshake."""
+    """No connection to the control plane, and the tunnel that leads to it: its age is None without any handshake.
+
+    source: the own address from which packets go there.
+    """
 
     addresses: int
     addresses_open: int
     tunnel_handshake_age_s: float | None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

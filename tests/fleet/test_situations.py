@@ -23,7 +23,12 @@ OF_N3 = {ways for node in NODES if node != "n3" for ways in ((node, "n3"), ("n3"
 
 def recorded(name: str) -> tuple[list[Report], dict[str, str], list[Hole]]:
     """The reports of a situation, the names of its nodes by address, and the holes."""
-    found = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+    return read(FOLDER / f"{name}.json.gz")
+
+
+def read(file: Path) -> tuple[list[Report], dict[str, str], list[Hole]]:
+    """What was recorded in a file."""
+    found = json.loads(gzip.decompress(file.read_bytes()))
     reports = [parse(json.dumps(report).encode()) for report in found["reports"]]
     return reports, found["names"], [Hole(**hole) for hole in found["holes"]]
 

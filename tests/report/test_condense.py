@@ -1,6 +1,7 @@
 """What a fleet's controller gets of a report: less, and the same matrix."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,11 @@ from preflight.api import Direction, failed, passed
 from preflight.report.condense import condensed, slim
 from preflight.report.json import parse, render
 from preflight.report.merge import merge
-from tests.fleet.test_situations import NAMES, recorded
+from tests.fleet.test_situations import read
 from tests.report.test_merge import seen_by
+
+WHOLE = sorted((Path(__file__).parent / "whole").iterdir())
+"""What nodes of a fleet reported before they left anything out."""
 
 
 def test_what_is_good_comes_without_its_numbers() -> None:
@@ -20,10 +24,10 @@ def test_what_is_good_comes_without_its_numbers() -> None:
     assert [dict(result.measurements) for result in slim(seen_by("a", bad, good)).results] == [{"sent": 9}, {}]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_matrix_is_the_same(name: str) -> None:
+@pytest.mark.parametrize("file", WHOLE, ids=lambda file: file.name)
+def test_the_matrix_is_the_same(file: Path) -> None:
     """Protects the verdicts: what the first reports of real nodes lose makes no difference to any way or cause."""
-    reports, names, holes = recorded(name)
+    reports, names, holes = read(file)
     first = {report.run.node.hostname: report for report in reversed(reports)}
     fewer = [condensed(report) if report is first[report.run.node.hostname] else report for report in reports]
     whole, less = merge(reports, names, holes), merge(fewer, names, holes)
@@ -31,9 +35,9 @@ def test_the_matrix_is_the_same(name: str) -> None:
     assert sum(len(report.results) for report in fewer) < 0.7 * sum(len(report.results) for report in reports)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_is_still_a_report(name: str) -> None:
+@pytest.mark.parametrize("file", WHOLE, ids=lambda file: file.name)
+def test_it_is_still_a_report(file: Path) -> None:
     """Protects the way to the controller, which refuses a report whose summary does not count its results."""
-    for report in recorded(name)[0]:
+    for report in read(file)[0]:
         less = condensed(report)
         assert parse(render(less).encode()) == less

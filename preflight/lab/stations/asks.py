@@ -262,7 +262,7 @@ def mesh_token(network: "Network") -> str:
 
 def content(path: Path) -> bytes:
     """The bytes of a file, none if it is missing."""
-    return path.read_bytes() if path.exists() else b""
+    return path.read_bytes() if path.is_file() else b""
 
 
 def must(true: bool, why: str) -> None:

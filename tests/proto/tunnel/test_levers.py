@@ -34,8 +34,8 @@ def test_a_login_goes_to_the_control_server_of_the_tailnet() -> None:
         (
             {"complaints": (Complaint("overlay.offline", "x"),)},
             "overlay.no-address",
-            "Does the controller of the network cccccccc03cbed70 run, and does it reach its roots?   # in the "
-            "product's console\nzerotier-cli listnetworks   # the status must become OK",
+            "Does the controller of the network cccccccc03cbed70 run, and does it reach its roots?\n"
+            "zerotier-cli listnetworks   # the status must become OK",
         ),
         ({}, "overlay.not-authorized", "Authorise this node in the network cccccccc03cbed70 on its controller."),
         ({"withheld": ("10.88.0.30/24",), "network": "x; reboot"}, "overlay.no-address", None),
