@@ -22,6 +22,7 @@ from preflight.lab import fleet, labs
 from preflight.lab.names import ROUTER, LabNames
 from preflight.lab.processes import run
 from preflight.report.json import render
+from preflight.report.model import Report
 
 FOLDER = Path(__file__).parent / "situations"
 FLEET = "fleet-6"
@@ -44,8 +45,8 @@ def situations(plan: fleet.FleetPlan) -> dict[str, Situation]:
     dead = f"{_INPUT}; nft add rule inet cut input ip saddr {n2} drop"
     hole = f"{_INPUT}; nft add rule inet cut input iifname eth0 meta length '>' {_LARGE} drop"
     slow = "tc qdisc add dev eth0 root tbf rate 48kbit burst 1600 limit 4000"
-    # A slow line loses nothing of a gentle run: it is too slow for what else the node sends.
-    fill = "timeout 400 ping -q -i 0.02 -s 200 10.202.4.1 >/dev/null 2>&1 & echo $! >/run/filler.pid"
+    # A gentle run fits on a slow line: it shows what else the node sends, in the queue before it.
+    fill = "timeout 400 ping -q -i 0.008 -s 56 10.202.4.1 >/dev/null 2>&1 & echo $! >/run/filler.pid"
     idle = "kill $(cat /run/filler.pid) || true; rm /run/filler.pid; tc qdisc del dev eth0 root"
     return {
         "overlay-down": Situation(
@@ -76,7 +77,8 @@ def main(*wanted: str) -> None:
             with struck(plan, situations(plan)["direction-dead"]):
                 before = measured(plan, Pairs(node="n2"))
             after = measured(plan, Pairs(node="n4"))
-            save("contradiction", Found([*before.reports, *after.reports], names=before.names))
+            said = [*of("n2", before), *of("n4", after)]
+            save("contradiction", Found(said, names=before.names))
     finally:
         labs.take_down(name)
 
@@ -110,6 +112,11 @@ def measured(plan: fleet.FleetPlan, pairs: Pairs) -> Found:
     with engine(secrets.token_hex(8), Access(str(plan.inventory)), lambda: False) as made:
         hosts = read_hosts(made.inventory())
         return FleetRun(made, hosts, Wish(pairs), lambda: False, tell, print).run()
+
+
+def of(node: str, found: Found) -> list[Report]:
+    """The reports of one node alone."""
+    return [report for report in found.reports if report.run.node.hostname == node]
 
 
 def tell(step: Step) -> None:

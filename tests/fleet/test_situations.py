@@ -44,7 +44,7 @@ def joined(name: str) -> Matrix:
         ("overlay-down", "everything to and from n3", "overlay.down", "fail", OF_N3),
         ("direction-dead", "n2 → n4", "host.firewall-drop", "fail", {("n2", "n4")}),
         ("black-hole", "everything to n4", "mtu.black-hole", "fail", TO_N4),
-        ("uplink-slow", "everything from n4", "udp.loss", "fail", {ends[::-1] for ends in TO_N4}),
+        ("uplink-slow", "everything from n4", "udp.jitter", "warn", {ends[::-1] for ends in TO_N4}),
         ("node-missing", "everything to and from n3", "reach.unreachable", "fail", OF_N3),
         ("contradiction", "n2 → n4", "reach.no-forward", "fail", {("n2", "n4")}),
     ],
