@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from ipaddress import ip_network
-from itertools import cycle
+from itertools import chain, count, cycle, repeat
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
@@ -164,13 +164,12 @@ def test_one_machine_with_two_ways_is_not_two() -> None:
 
 def test_another_machine_with_this_node_s_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer sends for a session that this node does not have, until this node makes another one."""
-    monkeypatch.setattr(overlay_key, "STRANGE_S", 0.0)
-    now_ns, received = time.time_ns(), iter((92, 92, 500))
-    ahead = 10**12
-    strange = [packet(now_ns + ahead, "data", session=99)] * 2
-    own = [packet(now_ns + 2 * ahead, "initiation", session=7, out=True), packet(now_ns + 3 * ahead, "data", session=7)]
-    clock = iter(now_ns + step * ahead for step in (0, 1.5, 4))
-    monkeypatch.setattr(time, "time_ns", lambda: int(next(clock)))
+    monkeypatch.setattr(overlay_key, "STRANGE_S", overlay_key.EACH_S / 2)
+    now_s, received = int(time.time()), chain((92, 92), repeat(500))
+    strange = [packet(now_s + 1000, "data", session=99)] * 2
+    own = [packet(now_s + 2000, "initiation", session=7, out=True), packet(now_s + 3000, "data", session=7)]
+    clock = chain((now_s, now_s + 1500), count(now_s + 4000))
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 10**9)
 
     async def read() -> OverlayState:
         return tunnel(B, rx=next(received))

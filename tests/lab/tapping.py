@@ -22,10 +22,11 @@ from preflight.net.way.udp_ports import udp_ports
 from preflight.overlay import wireguard
 from preflight.overlay.links import read_links
 from preflight.overlay.read import read_overlay
+from preflight.proto.tunnel.sessions_seen import SETTLED_NS
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.told import peer_tunnel
 from preflight.proto.way.tunnel import observe_tunnel
-from preflight.proto.way.tunnel_view import SETTLED_NS, Burst, TunnelView, carrier_of, tunnel_ports
+from preflight.proto.way.tunnel_view import Burst, TunnelView, carrier_of, tunnel_ports
 from preflight.settings.schema import OverlaySettings
 
 PORT = 8621

@@ -12,6 +12,9 @@ from preflight.model.tapped import TapPacket, Tapped
 from preflight.proto.tunnel.endpoint_turns import Seen
 
 LEAST_MESSAGES = 2
+_LEAST_READINGS = 2
+SETTLED_NS = 100_000_000
+"""What came in this long before a reading is in it, or was not accepted."""
 _DATA = ("data", "keepalive")
 
 
@@ -63,12 +66,12 @@ def for_another(tapped: Tapped, endpoint: str | None, readings: Sequence[Reading
 
 def _strange(tapped: Tapped, endpoint: str | None, readings: Sequence[Reading]) -> list[int]:
     """The sessions of these messages."""
-    if not readings or not tapped.complete:
-        return []
     shook = _first_handshake(tapped)
-    from_ns, until_ns = readings[0].read_ns, shook.received_ns if shook is not None else readings[-1].read_ns
-    if len({each.rx_bytes for each in readings if each.read_ns <= until_ns}) != 1:
+    before = [each for each in readings if shook is None or each.read_ns <= shook.received_ns]
+    # What came behind the last reading before a handshake may have been accepted: in a session that it renewed.
+    if not tapped.complete or len(before) < _LEAST_READINGS or len({each.rx_bytes for each in before}) != 1:
         return []
+    from_ns, until_ns = before[0].read_ns, before[-1].read_ns - SETTLED_NS
     return [
         session
         for each, session in _received(tapped.packets)

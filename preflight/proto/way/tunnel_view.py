@@ -10,15 +10,13 @@ from preflight.model.host_port import join_host_port
 from preflight.model.overlay import IPNetwork, OverlayPeer, OverlayState, Owners
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
+from preflight.proto.tunnel.sessions_seen import SETTLED_NS
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.proto.way.observation import PacketClass
 from preflight.proto.way.tunnel_packets import PRODUCTS
 
 _MOST_PORTS = 16
 _MOST_ADDRESSES = 16
-SETTLED_NS = 100_000_000
-"""What came in this long before the product was read again is in its counters, or was not accepted."""
-
 _ONLY_HANDSHAKES = frozenset((92, 148, 184, 240))
 """Bytes of one or two initiations (148) and responses (92) that with data, in multiples of 16, give no such sum."""
 

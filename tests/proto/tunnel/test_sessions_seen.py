@@ -11,12 +11,12 @@ OURS, ANOTHERS = 7, 99
 
 
 def packet(at: int, kind: Kind, place: str = B, *, session: int | None = None, out: bool = False) -> TapPacket:
-    """A packet of the tunnel at a moment; session: the receiver's number, or the sender's in what leaves."""
+    """A packet of the tunnel at a second; session: the receiver's number, or the sender's in what leaves."""
     host, _, port = place.rpartition(":")
     here, there = ("192.0.2.1", 51820), (host, int(port))
     (source, source_port), (destination, destination_port) = (here, there) if out else (there, here)
     return TapPacket(
-        received_ns=at,
+        received_ns=at * 10**9,
         device="eth0",
         outgoing=out,
         source=source,
@@ -32,7 +32,14 @@ def packet(at: int, kind: Kind, place: str = B, *, session: int | None = None, o
 STRANGE = (packet(2, "data", session=ANOTHERS), packet(3, "keepalive", session=ANOTHERS))
 RENEWED = (packet(5, "initiation", session=OURS, out=True), packet(6, "response", session=OURS))
 ACCEPTED = packet(7, "data", session=OURS)
-BEFORE, AFTER = (Reading(1, 500), Reading(4, 500)), Reading(9, 700)
+
+
+def read(at: int, rx_bytes: int) -> Reading:
+    """What the tunnel had counted at a moment."""
+    return Reading(at * 10**9, rx_bytes)
+
+
+BEFORE, AFTER = (read(1, 500), read(4, 500)), read(9, 700)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +47,14 @@ BEFORE, AFTER = (Reading(1, 500), Reading(4, 500)), Reading(9, 700)
     [
         ((*STRANGE, *RENEWED, ACCEPTED), (*BEFORE, AFTER), 2),
         # Without a handshake something on the way may drop them, as it may where the new session carries nothing.
-        (STRANGE, (*BEFORE, Reading(9, 500)), 0),
+        (STRANGE, (*BEFORE, read(9, 500)), 0),
         ((*STRANGE, *RENEWED), (*BEFORE, AFTER), 0),
-        ((*STRANGE, *RENEWED, ACCEPTED), (*BEFORE, Reading(9, 500)), 0),
+        ((*STRANGE, *RENEWED, ACCEPTED), (*BEFORE, read(9, 500)), 0),
         # What was accepted was for this node; what came before the first reading is not known.
-        ((*STRANGE, *RENEWED, ACCEPTED), (Reading(1, 400), Reading(4, 500), AFTER), 0),
-        ((*STRANGE, *RENEWED, ACCEPTED), (Reading(3, 500), Reading(4, 500), AFTER), 0),
+        ((*STRANGE, *RENEWED, ACCEPTED), (read(1, 400), read(4, 500), AFTER), 0),
+        ((*STRANGE, *RENEWED, ACCEPTED), (read(3, 500), read(4, 500), AFTER), 0),
+        # Nothing was read between them and the handshake: they may have been for the session that it renewed.
+        ((*STRANGE, *RENEWED, ACCEPTED), (BEFORE[0], AFTER), 0),
         # One message may be late; those of others are not the peer's.
         ((STRANGE[0], *RENEWED, ACCEPTED), (*BEFORE, AFTER), 0),
         ((*(packet(2, "data", OTHER, session=ANOTHERS),) * 2, *RENEWED, ACCEPTED), (*BEFORE, AFTER), 0),
@@ -68,7 +77,7 @@ def test_what_passed_unread_proves_nothing() -> None:
 def test_what_is_worth_a_longer_look() -> None:
     """Data that the tunnel does not count."""
     assert strange(Tapped(packets=STRANGE), B, BEFORE) == 2
-    assert strange(Tapped(packets=STRANGE), B, (Reading(1, 400), Reading(4, 500))) == 0
+    assert strange(Tapped(packets=STRANGE), B, (read(1, 400), read(4, 500))) == 0
     assert strange(Tapped(packets=STRANGE), None, BEFORE) == 0
 
 
