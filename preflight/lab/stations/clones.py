@@ -20,7 +20,8 @@ from preflight.model.host_port import join_host_port
 if TYPE_CHECKING:
     from preflight.lab.network import Network
 
-_COPY = "copy0"
+_COPY = "cp"
+"""Where a node has its name: devices of other labs have their sockets in the same folder."""
 _READY_S, _SEEN_WITHIN_S, _LOOK_S = 5.0, 12.0, 0.1
 _PLACE = Place("packet", "session", "receiver")
 
@@ -28,7 +29,8 @@ _PLACE = Place("packet", "session", "receiver")
 def _copied(network: "Network", node: str) -> None:
     """A device with a node's private key; its keepalive each second moves the other's session to it."""
     host, called = network.plan.outer("c"), OTHER[node]
-    daemon = wireguard_device(network, host, _COPY, "tunnel-copy")
+    copy = network.names.tunnel(_COPY)
+    daemon = wireguard_device(network, host, copy, "tunnel-copy")
     if daemon is not None:
         wait_for_words(daemon, "UAPI listener started", 1, time.monotonic() + _READY_S)
     endpoint = join_host_port(underlay_address(called, network.plan.underlay), network.plan.listen_port(called, node))
@@ -36,8 +38,8 @@ def _copied(network: "Network", node: str) -> None:
     lines += [f"PublicKey = {network.keys[called].public}", f"Endpoint = {endpoint}", "PersistentKeepalive = 1", ""]
     file = network.names.files("c") / "copy.conf"
     write_private(file, "\n".join(lines))
-    run(network.command(host, program("ip"), "link", "set", _COPY, "up"))
-    network.wg(host, "setconf", _COPY, str(file))
+    run(network.command(host, program("ip"), "link", "set", copy, "up"))
+    network.wg(host, "setconf", copy, str(file))
 
 
 def _two_places(node: str) -> Callable[["Network"], None]:
