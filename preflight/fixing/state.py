@@ -43,7 +43,8 @@ _ORDERED = ("nft", "iptables-legacy", "ip6tables-legacy")
 """Programs whose lines mean something else in another order."""
 _FLAGS = re.compile(r" (linkdown|dead|offload|rt_offload|trap|rt_trap)\b")
 _OF_KERNEL = frozenset({"dynamic", "temporary", "stable-privacy"})
-"""Addresses that the kernel makes: the last for each link with IPv6, another one each time if it has no hardware's."""
+"""Addresses that the kernel makes; link-local ones too, for each link with IPv6, once it has seen its carrier."""
+_LINK_LOCAL = re.compile(r"(local |anycast )?fe80:|multicast ff00::/8 ")
 _UP = re.compile(r"\d+: ([^:@]+)[^<]*<([^>]*)> mtu (\d+)")
 
 
@@ -115,12 +116,11 @@ def _link(line: str) -> str:
 def _address(line: str) -> str:
     entry, _, _ = line.partition("\\")
     words = [word for word in entry.split()[1:] if word not in ("tentative", "dadfailed", "optimistic")]
-    return "" if _OF_KERNEL & {*words} else " ".join(words)
+    return "" if _OF_KERNEL & {*words} or "inet6 fe80:" in entry else " ".join(words)
 
 
 def _route(line: str) -> str:
-    made_by_kernel = " expires " in line or line.startswith("local fe80:")
-    return "" if made_by_kernel else " ".join(_FLAGS.sub("", line).split())
+    return "" if " expires " in line or _LINK_LOCAL.match(line) else " ".join(_FLAGS.sub("", line).split())
 
 
 def differences(before: State, after: State) -> tuple[str, ...]:

@@ -1,17 +1,19 @@
 """What a fix may touch on a node of a lab, as other programs show it: to compare before and after."""
 
-import re
+import shlex
 import subprocess
 
+from preflight.fixing.state import plain
 from preflight.lab.labs import Lab
 
 PATIENCE_S = 60.0
-_PASSING = re.compile(r"counter packets|stable-privacy|^local fe80:")
+_NETWORK = (
+    ("ip", "-o", "link", "show"),
+    ("ip", "-o", "address", "show"),
+    ("ip", "-4", "route", "show", "table", "all"),
+    ("ip", "-6", "route", "show", "table", "all"),
+)
 _VIEWS = (
-    "ip -o link show",
-    "ip -o address show",
-    "ip -4 route show table all",
-    "ip -6 route show table all",
     "ip -4 rule show",
     "ip -6 rule show",
     "nft list ruleset",
@@ -27,7 +29,8 @@ def node_state(lab: Lab, node: str = "a") -> list[str]:
 
     Without counters and lifetimes, and what the kernel makes again for each link with IPv6.
     """
-    lines = [line for view in _VIEWS for line in _shown(lab, node, view) if not _PASSING.search(line)]
+    lines = [line for words in _NETWORK for line in plain(words, "\n".join(_shown(lab, node, shlex.join(words))))]
+    lines += [line for view in _VIEWS for line in _shown(lab, node, view) if "counter packets" not in line]
     lines += sorted(_shown(lab, node, f"({_TUNNELS}) 2>/dev/null"))
     file = lab.names.files(node) / "preflight.yaml"
     return [*lines, *(file.read_text(encoding="utf-8").splitlines() if file.exists() else ())]
