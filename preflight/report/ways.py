@@ -70,10 +70,15 @@ def line_for(report: Report, cause: CauseEntry) -> str:
 
 
 def _followed(report: Report, cause: CauseEntry) -> WayEntry | None:
-    """The way in the cause's direction, as far as it was followed: no place on it is proven."""
-    if cause.place is not None or cause.direction not in ("forward", "reverse"):
+    """The way in the cause's direction, as far as it was followed: no place on it is proven.
+
+    This node's own, where both directions are at fault. One that is known to be passed to its end has nothing to show.
+    """
+    if cause.place is not None or cause.direction not in ("forward", "reverse", "round-trip"):
         return None
-    return next((way for way in both_ways(report, cause) if way.direction == cause.direction), None)
+    direction = "forward" if cause.direction == "round-trip" else cause.direction
+    ways = (way for way in both_ways(report, cause) if way.direction == direction)
+    return next((way for way in ways if stations_left(way.stations)), None)
 
 
 def _marked(way: WayEntry, place: str) -> WayEntry:

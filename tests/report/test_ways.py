@@ -70,6 +70,17 @@ def test_a_line_shows_where_packets_vanish() -> None:
     assert line_for(made, made.diagnosis[0]) == "here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ? │ b: unseen"
 
 
+def test_without_a_direction_this_nodes_own_way_is_shown() -> None:
+    """A handshake that fails dies on one of two ways: what is seen here is shown, no picture of success."""
+    said = Observation(station=Station("tunnel"), finding="seen", by="node", reason="5 packets went in")
+    dead = replace(failed(codes.OVERLAY_NO_HANDSHAKE, "b", Direction.ROUND_TRIP, "no handshake"), check="way.packet")
+    made = reported(replace(dead, observations=(said,)))
+    assert line_for(made, made.diagnosis[0]) == "here: route ✓ filter ✓ tunnel ✓ … │ network ? │ b: unseen"
+    arrived = Observation(station=Station("socket", "receiver"), finding="seen", by="peer", reason="5 packets arrived")
+    passed = reported(replace(dead, observations=(arrived,)))
+    assert line_for(passed, passed.diagnosis[0]) == ""
+
+
 def test_what_is_about_this_node_goes_to_nobody() -> None:
     """No network and no peer is behind a device of this node that is missing."""
     place = Station("tunnel")
