@@ -1,7 +1,7 @@
 """The contents of the HTML report, as plain values: a pure function from the report, without markup."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from preflight.model.facts import (
@@ -247,7 +247,7 @@ def make_page(report: Report) -> Page:
     return Page(
         report=report,
         causes=_causes(report, groups),
-        places=_places(peers, by_target.get(CONTROL, [])),
+        places=_places(peers, by_target.get(CONTROL, []), report.diagnosis),
         peers=tuple(sorted((each for each in numbers if each.measured), key=PeerNumbers.worst_first)),
         searches=tuple(search for result in report.results if (search := _search(result)) is not None),
         rows=_rows(report, groups),
@@ -282,8 +282,12 @@ def _rows(report: Report, groups: Sequence[CauseGroup]) -> tuple[Row, ...]:
     return tuple(Row(result, aspect_of(result), explained.get(result.id)) for result in report.results)
 
 
-def _places(peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry]) -> tuple[Place, ...]:
-    drawn = [Place(name, _both_ways(results)) for name, results in peers.items()]
+def _places(
+    peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry], causes: Sequence[CauseEntry]
+) -> tuple[Place, ...]:
+    one_way = [cause for cause in reversed(causes) if cause.direction in ("forward", "reverse")]
+    aimed = {id: cause.direction for cause in one_way for id in cause.explains}
+    drawn = [Place(name, _both_ways(results, aimed)) for name, results in peers.items()]
     drawn.sort(key=lambda place: _ORDER.index(place.status))
     shown, rest = drawn[:MAPPED_PEERS], drawn[MAPPED_PEERS:]
     if len(rest) == 1:
@@ -299,12 +303,20 @@ def _places(peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry])
     return tuple(shown)
 
 
-def _both_ways(results: Sequence[ResultEntry]) -> tuple[Edge, Edge]:
-    """A result about both directions counts for each."""
+def _both_ways(results: Sequence[ResultEntry], aimed: Mapping[str, str]) -> tuple[Edge, Edge]:
+    """The edges to a peer and from it. aimed: results by id, with the direction of the cause that explains them."""
     path = [result for result in results if result.category in PATH or result.status in WORST_FIRST]
-    forward = [result for result in path if result.direction in ("forward", "round-trip", "local")]
-    reverse = [result for result in path if result.direction in ("reverse", "round-trip")]
+    forward, reverse = (_of_one_way(direction, path, aimed) for direction in ("forward", "reverse"))
     return _edge("forward", forward), _edge("reverse", reverse)
+
+
+def _of_one_way(direction: str, path: Sequence[ResultEntry], aimed: Mapping[str, str]) -> list[ResultEntry]:
+    """A result about both directions counts for each; with a cause in one of them, it says nothing of the other."""
+    both = ("round-trip", "local") if direction == "forward" else ("round-trip",)
+    elsewhere = {result.id for result in path if aimed.get(result.id, direction) != direction}
+    shared = (result for result in path if result.direction in both and result.id not in elsewhere)
+    kept = {result.id for result in shared if result.status in WORST_FIRST or not elsewhere}
+    return [result for result in path if result.direction == direction or result.id in kept]
 
 
 def _edge(direction: str, results: Sequence[ResultEntry]) -> Edge:

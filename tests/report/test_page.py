@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from preflight_checks.mtu_echo import Alone, judge
 
 from preflight import codes
-from preflight.api import Direction, Evidence, Peer, Result, passed, skipped
+from preflight.api import Direction, Evidence, Peer, Result, failed, passed, skipped
+from preflight.engine.diagnosis import Cause, diagnose
 from preflight.model.facts import AnswerFacts, LossFacts, MtuSearchFacts
 from preflight.model.pmtu import PathMtu, ProbeSizes, SearchOutcome, as_data
 from preflight.model.spread import as_data as spread_data
@@ -21,10 +23,12 @@ from tests.sample_facts import sample
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def report_of(results: Sequence[Result]) -> Report:
+def report_of(results: Sequence[Result], causes: Sequence[Cause] = ()) -> Report:
     """A report of these results, as if their check had run."""
     node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
-    return build_report(tuple(results), (), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate())
+    return build_report(
+        tuple(results), tuple(causes), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate()
+    )
 
 
 def test_a_small_packet_that_was_lost_where_a_larger_one_arrived_did_not_vanish() -> None:
@@ -95,3 +99,21 @@ def test_the_search_by_echoes_is_drawn() -> None:
     drawn = (MtuSearch("b", "there and back", "fail", 1312, 1420, sizes),)
     assert make_page(report).searches == drawn
     assert make_page(json.parse(json.render(report).encode())).searches == drawn
+
+
+@pytest.mark.parametrize(("there", "status"), [(True, "pass"), (False, "skip")])
+def test_a_direction_that_works_is_not_drawn_as_broken(there: bool, status: str) -> None:
+    """No echo comes back as answers die: the arrow to the peer is not red for it, green only where that was seen."""
+    message = "this node's own firewall drops packets from b"
+    echo = failed(codes.REACH_UNREACHABLE, "b", Direction.ROUND_TRIP, "no echo came back")
+    dropped = failed(codes.HOST_FIREWALL_DROP, "b", Direction.REVERSE, message)
+    route = passed("b", Direction.LOCAL, "the route leads into the tunnel")
+    arrived = passed("b", Direction.FORWARD, "b received 10 of 10 packets")
+    named = {"reach.icmp": echo, "reach.udp": dropped, "overlay.route": route}
+    results = [replace(each, check=name, category=name[:5], started_at=NOW) for name, each in named.items()]
+    if there:
+        results.append(replace(arrived, check="reach.udp", category="reach", started_at=NOW))
+    causes = diagnose(tuple(results))
+    assert [(cause.code, cause.direction) for cause in causes] == [(codes.HOST_FIREWALL_DROP, Direction.REVERSE)]
+    (place,) = make_page(report_of(results, causes)).places
+    assert [(edge.direction, edge.status) for edge in place.edges] == [("forward", status), ("reverse", "fail")]
