@@ -103,8 +103,8 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
 
 
 async def _filtered(ctx: Context, connections: Sequence[Connection]) -> Death | None:
-    """The rule of this node's own firewall that stops them, where nothing else than this node itself answered."""
-    if any(each.outcome == "open" or (each.outcome == "refused" and not each.offender) for each in connections):
+    """The rule of this node's own firewall that stops them, or the answers; a reset may be its own too."""
+    if any(each.outcome == "open" for each in connections):
         return None
     for each in connections:
         if (death := await ctx.net.filtered(each.address, each.port)) is not None:

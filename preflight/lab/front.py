@@ -25,7 +25,7 @@ class Act:
     status: it answers itself, with `page` as HTML or its usual page, and with these headers. to: where a redirect with
     that status leads; `<path>` means the path that was asked for, `<host>` for the host of the URL.
     dead: it hands the request to a backend that is dead. password: it needs a user and a password first.
-    without: what it takes out of a request that it hands on.
+    without: what it takes out of a request that it hands on. bearer: it puts the mesh token into one.
     """
 
     status: int = 0
@@ -35,6 +35,7 @@ class Act:
     dead: bool = False
     password: bool = False
     without: Literal["", "bearer", "body"] = ""
+    bearer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,11 @@ class Stand:
     backend: str
     folder: Path
     secure: bool
+
+    @property
+    def bearer(self) -> str:
+        """The header with the mesh token, as the control plane's own file has it."""
+        return f"Bearer {(self.folder / 'mesh-token').read_text(encoding='ascii').strip()}"
 
     @property
     def bind(self) -> str:

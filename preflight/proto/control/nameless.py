@@ -1,5 +1,8 @@
 """Why programs on this node get no address for the control host's name; pure."""
 
+import errno
+import os
+
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
@@ -52,6 +55,15 @@ def _without_answer(resolution: Resolution, silent: Lookup) -> Finding:
             DeathFacts(resolver=silent.source, problem=silent.detail),
             "name",
         )
+    if silent.outcome == "unreachable" and silent.detail == _NOT_PERMITTED:
+        return Finding(
+            codes.HOST_FIREWALL_DROP,
+            f"this node's own firewall lets no question about {what} {name} out to the resolver {silent.source}: "
+            f"{silent.detail}",
+            look("nft list ruleset; iptables-legacy-save", root=True),
+            DeathFacts(resolver=silent.source, problem=silent.detail),
+            "name",
+        )
     if silent.outcome == "unreachable":
         return Finding(
             codes.CONTROL_DNS_TIMEOUT,
@@ -100,6 +112,8 @@ _REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
 """What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
 _EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
 _RESOLVED = "127.0.0.53"
+_NOT_PERMITTED = os.strerror(errno.EPERM)
+"""The kernel's word for what a rule of its own drops on the way out."""
 
 
 def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lookup: Lookup) -> Finding:
