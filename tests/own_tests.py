@@ -20,6 +20,7 @@ ELSEWHERE = {
     "checks/control_health.py": "tests/checks/test_control_answers.py",
     "checks/control_tls.py": "tests/checks/test_control_answers.py",
     "checks/control_url.py": "tests/checks/test_control_names.py",
+    "preflight/net/way/answers.py": "tests/net/way/test_connection.py",
     "checks/posture_tls.py": "tests/net/test_old_tls.py",
     "preflight/proto/pmtu/probe.py": "tests/proto/pmtu/test_budget.py",
     "preflight/model/complaint.py": "tests/overlay/test_tailscale_words.py",

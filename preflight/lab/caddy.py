@@ -33,6 +33,9 @@ def sites(front: Front, stand: Stand) -> str:
     scheme = "https" if stand.secure else "http"
     tls = _tls(stand, "tls", certificates=front.certificates) if stand.secure else ""
     own = _site(f"{scheme}://:{stand.port}", stand, tls, *routes)
+    if front.half_dead:
+        both = f"reverse_proxy {NOBODY} {stand.backend} {{\nlb_policy round_robin"
+        own = own.replace(f"reverse_proxy {stand.backend} {{", both)
     return own + _site(f"https://:{SECURE_PORT}", stand, _tls(stand, "tls"), _act(Act(), stand)) * front.upgrades
 
 

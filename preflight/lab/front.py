@@ -57,7 +57,7 @@ class Front:
     although the plan has a certificate. certificates: it demands one of the client. old_tls: it accepts TLS 1.0, 1.1.
     sites: it serves the control plane under the name `SITE` only. `two`: clients that ask for another name get the
     certificate of another site; `one`: it refuses their handshakes. caches: it keeps good answers for a minute.
-    relay: the name of one in `lab.relays`.
+    half_dead: it hands every second request to a backend that is dead. relay: the name of one in `lab.relays`.
     """
 
     routes: tuple[Route, ...] = ()
@@ -70,6 +70,7 @@ class Front:
     old_tls: bool = False
     sites: Sites = ""
     caches: bool = False
+    half_dead: bool = False
     relay: str = ""
 
 

@@ -31,7 +31,8 @@ def sections(front: Front, stand: Stand) -> str:
     if front.upgrades:
         pair = _pair(stand, "tls")
         text += [f"frontend secure\n  bind {stand.host}:{SECURE_PORT} ssl crt {pair}\n  default_backend control"]
-    text += [f"backend dead\n  server one {NOBODY}", f"backend control\n  server one {stand.backend}"]
+    other = f"  retries 0\n  server other {NOBODY}\n" if front.half_dead else ""
+    text += [f"backend dead\n  server one {NOBODY}", f"backend control\n{other}  server one {stand.backend}"]
     return "\n".join(text)
 
 

@@ -58,6 +58,10 @@ def servers(front: Front, stand: Stand) -> str:
     if front.prefix:
         lines.append(f"location {front.prefix}/ {{ rewrite ^{front.prefix}(/.*)$ $1 break; {_act(Act(), stand)} }}")
     own = "server {\n" + "".join(f"  {line}\n" for line in lines if line) + "}\n"
+    if front.half_dead:
+        both = "".join(f"server {each} max_fails=0; " for each in (NOBODY, stand.backend))
+        own = own.replace(f"http://{stand.backend}", "http://both")
+        own = f"upstream both {{ {both}}}\nproxy_next_upstream off;\n{own}"
     if front.caches:
         own = f"proxy_cache_path {stand.folder}/kept keys_zone=answers:1m;\n{own}"
     if not front.upgrades:

@@ -133,7 +133,7 @@ def _resolves(name: str, hook: str, end: str) -> Fault:
         summary=summary,
         place=_NAME,
         made=lambda setup: (_guarded(summary, hook, rules),),
-        # The kernel refuses to send what a rule drops at once, whoever asks: that is this node's own firewall.
+        # The kernel refuses to send what a rule drops at once, with an error that only its own firewall makes.
         expected=_seen_by_root(_NAME, _HANDLE, _OWN if hook == "output" else "control.dns-timeout"),
         proof=_is_silent(),
         excluded=_asks_resolver,
@@ -141,7 +141,7 @@ def _resolves(name: str, hook: str, end: str) -> Fault:
 
 
 def _is_silent() -> Proof:
-    # A dropped question is an error of the kernel at once, and a dropped answer is none.
+    # A dropped question is an error of the kernel at once, and a dropped answer is not.
     return asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent", "forbidden")
 
 

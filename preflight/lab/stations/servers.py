@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _AT = Place("request", "server")
 _LOGIN = "https://login.example/"
 _PAGE = "<!doctype html><title>Sign in</title><form>Sign in</form>"
+_TURNS = 6
 _PREFIX = "/mesh"
 _LEASE, _LEAVE = "/v1/populi/exec/lease/", "/v1/populi/leave"
 _NAMED: Mapping[str, str] = {"nginx": "nginx", "caddy": "Caddy"}
@@ -60,6 +61,11 @@ def _gateway_answers(status: int) -> "Callable[[Network], None]":
 
 def _backend_is_dead(network: "Network") -> None:
     _gateway_answers(_DEAD_BACKEND[network.plan.gate])(network)
+
+
+def _answers_by_turns(network: "Network") -> None:
+    seen = {ask(network, "/health").status for _ in range(_TURNS)}
+    must(seen == {200, _DEAD_BACKEND[network.plan.gate]}, f"/health is answered {seen}")
 
 
 def _login_page_is(setup: Setup) -> Truth:
@@ -214,9 +220,16 @@ FAULTS = (
         for status in (500, 503)
     ),
     _fault(
+        name="server-half-dead",
+        summary="a gateway hands every second request to a backend that is dead",
+        made=asks.fronted("a gateway with a living and a dead backend", half_dead=True),
+        expected=lambda setup: _status("control.unhealthy", _DEAD_BACKEND[setup.gateway])(setup),
+        proof=_answers_by_turns,
+    ),
+    _fault(
         name="server-gateway-504",
-        summary="a gateway answers 504 to every API route, for it waits in vain; /health is passed on",
-        made=_api("a gateway that waits in vain", Act(504)),
+        summary="a gateway answers 504 to every API route, for its backend is too slow; /health is passed on",
+        made=_api("a gateway with a slow backend", Act(504)),
         expected=_status("control.unhealthy", 504),
         proof=_gateway_answers(504),
     ),

@@ -78,7 +78,7 @@ class EnrolmentSession:
         if not self.bootstraps:
             return False
         try:
-            answer = await self._first_client.send("POST", EXCHANGE_ROUTE)
+            answer = await self._first_client.send("POST", EXCHANGE_ROUTE, recall="any")
         except ControlError:
             return False  # the exchange finds the same, and is repeated
         return is_populi(answer) and answer.status == UNAUTHORIZED

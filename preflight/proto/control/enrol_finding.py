@@ -149,7 +149,7 @@ def station_of(outcome: Outcome, code: Code) -> Station | None:
 
 
 def status_of(outcome: Outcome) -> int | None:
-    """Of the answer that failed the step, also of one that is no control plane's."""
+    """Of the answer that failed the step, a control plane's or another's."""
     error = outcome.error
     return None if error is None else error.status if error.status is not None else error.decided.http_status
 

@@ -1,8 +1,5 @@
 """Why programs on this node get no address for the control host's name; pure."""
 
-import errno
-import os
-
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
@@ -105,15 +102,15 @@ _REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
     "rejected": (
         codes.CONTROL_DNS_REFUSED,
         "refused",
-        "{resolver} answers this node's question about {name} with REFUSED",
+        "{resolver} refused to answer this node's question about {name} (REFUSED)",
         "dig @{resolver} {name}",
     ),
 }
 """What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
 _EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
 _RESOLVED = "127.0.0.53"
-_NOT_PERMITTED = os.strerror(errno.EPERM)
-"""The kernel's word for what a rule of its own drops on the way out."""
+_NOT_PERMITTED = "Operation not permitted"
+"""EPERM, the kernel's word for what a rule of its own drops on the way out."""
 
 
 def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lookup: Lookup) -> Finding:
