@@ -1,5 +1,6 @@
 """Faults of who may do what, and of places that disagree about it: nothing stops, and nothing is safe."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -116,10 +117,13 @@ def _workers_file(summary: str, values: Mapping[str, str]) -> tuple[Part, ...]:
         return str(network.names.files("a") / _ROOT_FILE).encode()
 
     def inject(network: "Network") -> None:
-        path = network.names.files("a") / _ROOT_FILE / _WORKERS_FILE
+        folder = network.names.files("a")
+        path = folder / _ROOT_FILE / _WORKERS_FILE
         path.parent.mkdir(parents=True)
         path.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="ascii")
         path.chmod(0o600)
+        for each in (path, *list(path.parents)[: len(path.relative_to(folder).parts) - 1]):
+            shutil.chown(each, folder.stat().st_uid, folder.stat().st_gid)  # of who runs preflight on a
 
     named = asks.variables("a's workers have a workspace", VOX_WORKSPACE_ROOT="workspace-name")
     return (named, asks.written("its place", "workspace-name", root), Part(summary, inject=inject))
