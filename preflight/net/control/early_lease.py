@@ -11,7 +11,7 @@ from preflight.proto.control.own_row import State
 FAR_S: Final = 0.4
 """How long a join takes from which on the lease is asked for ahead."""
 GIVE_BACK_S: Final = 3.0
-"""How long a lease that nobody wants any more is given back; it ends by itself soon after."""
+"""How long a grant under way is waited for, and a lease given back that nobody wants: it ends by itself soon after."""
 
 Ask = Callable[[State, str], Awaitable[str]]
 """`grant`, `renew` or `release` with a lease's id, which a grant gives. Raises ControlError."""
@@ -52,12 +52,18 @@ class EarlyLease:
         return ""
 
     async def end(self) -> None:
-        """Ask nothing more, and give back what was granted to nobody."""
-        tasks = [each for each in (self._renewal, self._grant) if each is not None]
-        self._renewal = self._grant = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Ask nothing more, and give back what was granted to nobody.
+
+        A grant that is under way is waited for: the server would carry it out in any case.
+        """
+        grant, renewal = self._grant, self._renewal
+        self._grant = self._renewal = None
+        if renewal is not None:
+            renewal.cancel()
+        if grant is not None:
+            await asyncio.wait({grant}, timeout=GIVE_BACK_S)
+            grant.cancel()
+        await asyncio.gather(*filter(None, (renewal, grant)), return_exceptions=True)
         lease_id, self._id = self._id, ""
         if lease_id:
             with suppress(ControlError, TimeoutError):
@@ -71,7 +77,7 @@ class EarlyLease:
     async def _renewed(self, grant: "asyncio.Task[str]") -> ControlError | None:
         """Why the renewal failed; where the grant failed, nothing is renewed."""
         try:
-            await self._ask(State.RENEW, await grant)
+            await self._ask(State.RENEW, await asyncio.shield(grant))
         except ControlError as error:
             return error
         return None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from preflight.model.control import ControlError
+from preflight.net.control import early_lease
 from preflight.net.control.early_lease import EarlyLease
 from preflight.proto.control.own_row import State
 
@@ -13,14 +14,17 @@ Asked = list[tuple[str, str]]
 
 
 def run(
-    use: Callable[[EarlyLease], Awaitable[object]], *, fails: State | None = None, hangs: State | None = None
+    use: Callable[[EarlyLease], Awaitable[object]],
+    *,
+    fails: State | None = None,
+    slow: tuple[State, float] = (State.DONE, 0.0),
 ) -> tuple[object, Asked]:
-    """What comes of it, and what was asked."""
+    """What comes of it, and what was asked. slow: a call, and how many seconds it takes."""
     asked: Asked = []
 
     async def ask(state: State, lease_id: str) -> str:
         asked.append((state.value, lease_id))
-        await asyncio.sleep(60 if state is hangs else 0)
+        await asyncio.sleep(slow[1] if state is slow[0] else 0)
         if state is fails:
             raise ControlError("status", 409, f"{state} is refused")
         return "17" if state is State.GRANT else ""
@@ -59,10 +63,12 @@ def test_what_nobody_took_is_given_back_once() -> None:
     assert run(unused) == (None, [("grant", ""), ("renew", "17"), ("release", "17")])
 
 
-def test_what_is_under_way_is_not_waited_for() -> None:
-    """Leaving has its own time. The server gives up an unheard lease by itself."""
-    assert run(unused, hangs=State.GRANT) == (None, [("grant", "")])
-    assert run(unused, hangs=State.RENEW) == (None, [("grant", ""), ("renew", "17"), ("release", "17")])
+def test_a_grant_under_way_is_waited_for_and_a_renewal_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server carries out what it was asked: without its answer nobody could give the lease back."""
+    monkeypatch.setattr(early_lease, "GIVE_BACK_S", 0.2)
+    assert run(unused, slow=(State.GRANT, 0.1)) == (None, [("grant", ""), ("release", "17")])
+    assert run(unused, slow=(State.GRANT, 60.0)) == (None, [("grant", "")])
+    assert run(unused, slow=(State.RENEW, 60.0)) == (None, [("grant", ""), ("renew", "17"), ("release", "17")])
 
 
 @pytest.mark.parametrize(
