@@ -92,7 +92,7 @@ def test_a_repeated_grant_has_a_renewal_of_its_own() -> None:
 
 
 def test_a_repeat_asks_again() -> None:
-    """The machine repeats a call after an error that a repeat can mend."""
+    """The machine repeats a call after an error that a repeat can fix."""
 
     async def repeated(early: EarlyLease) -> str:
         with pytest.raises(ControlError):
