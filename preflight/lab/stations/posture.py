@@ -74,6 +74,8 @@ def _not_exposed(setup: Setup) -> str | None:
         return "the lab's server listens on all addresses of IPv4 only"
     if setup.home not in ("third", "peer"):
         return "the control host has no tunnel with a public endpoint"
+    if setup.home == "peer" and setup.layout == "hub":
+        return "a's tunnel ends at the hub, so a does not know where the control host's ends"
     if setup.routes == "halves":
         return "the halves send what is for a new endpoint into the tunnel itself"
     return asks.needs_direct(setup)
