@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from preflight.api import (
     CONTROL,
@@ -17,7 +16,6 @@ from preflight.api import (
     check,
     codes,
     failed,
-    heal,
     look,
     passed,
     request,
@@ -27,11 +25,13 @@ from preflight.api import (
 from preflight.model.facts import ControlConnectFacts, ControlTunnelFacts, DeathFacts
 from preflight.model.kernel import Route
 from preflight.model.measurement import Measurement
-from preflight.model.name_fixes import HostsNameLess
+from preflight.model.name_fixes import HOSTS_FILE
 from preflight.model.overlay import OverlayState
 from preflight.model.peer import Peer
 from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
+from preflight.proto.control.half_dead import half_dead
+from preflight.proto.control.naming import named_here
 from preflight.proto.control.placement import OUTSIDE, placeholder, placement, set_url, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
@@ -64,6 +64,7 @@ class Tunnel:
         codes.CONTROL_TIMEOUT,
         codes.CONTROL_UNREACHABLE,
         codes.CONTROL_ADDRESS_FAMILY,
+        codes.CONTROL_DEAD_ADDRESS,
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.CONTROL_DNS_TIMEOUT,
         codes.HOST_FIREWALL_DROP,
@@ -91,9 +92,16 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
             return
         refused = all(connection.outcome == "refused" for connection in connections)
         better = await ctx.net.better_url(url, connections[0].address, overlay) if refused else None
-        meant = (str(better), set_url(str(better), ctx.url_source)) if better is not None else None
+        meant = (str(better), _led_to(ctx, url, better)) if better is not None else None
         result = judge(connections, url, overlay, tunnel, by_file, refusal, meant)
         yield _noted(result, ctx.net.proxy_passed_over(url))
+
+
+def _led_to(ctx: Context, url: ControlUrl, better: ControlUrl) -> Remedies:
+    """Where another address of the host is right: in the hosts file, if that gives the wrong one, else in the URL."""
+    files = ctx.net.dns.files(url.host)
+    moved = files.hosts and better.port == url.port and better.host != url.host
+    return named_here(url.host, better.host, files) if moved else set_url(str(better), ctx.url_source)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
@@ -103,8 +111,8 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
 
 
 async def _filtered(ctx: Context, connections: Sequence[Connection]) -> Death | None:
-    """The rule of this node's own firewall that stops them, where nothing else than this node itself answered."""
-    if any(each.outcome == "open" or (each.outcome == "refused" and not each.offender) for each in connections):
+    """The rule of this node's own firewall that stops them, or the answers; a reset may be its own too."""
+    if any(each.outcome == "open" for each in connections):
         return None
     for each in connections:
         if (death := await ctx.net.filtered(each.address, each.port)) is not None:
@@ -152,7 +160,7 @@ def judge(
     refusal: Death | None = None,
     meant: tuple[str, Remedies] | None = None,
 ) -> Result:
-    """Nothing open: the most informative failure. Some open: is a family dead, is an open one off the overlay?
+    """Nothing open: the most informative failure. Some open: is another one dead, is an open one off the overlay?
 
     tunnel: the one to the first silent address, if known. by_file: the host's addresses in this node's hosts file.
     refusal: why this node's own kernel sends nothing there. meant: another URL, at which a control plane answers, and
@@ -162,14 +170,23 @@ def judge(
         return _refused_here(refusal, connections)
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
-        return _dead(connections, url, overlay, tunnel, meant)
+        return _dead(connections, url, overlay, tunnel, meant, by_file)
     off_overlay = [one for one in opened if placement(one.address, overlay) in OUTSIDE]
     if overlay is not None and off_overlay and len(off_overlay) < len(connections):
         return _astray(off_overlay, connections, url, overlay)
-    families = {connection.family for connection in opened}
-    dead = [connection for connection in connections if connection.family not in families]
-    if dead:
-        return _half(opened, dead, connections, _less(url.host, dead, by_file))
+    half = half_dead(url.host, connections, _outcomes(connections), by_file)
+    if half is not None:
+        return warned(
+            half.code,
+            CONTROL,
+            Direction.ROUND_TRIP,
+            half.message,
+            remedies=half.remedies,
+            facts=_connected(opened, connections),
+            measurements=half.decided.measurements(),
+            evidence=(_evidence(connections),),
+            station=request(half.station),
+        )
     return _good(opened, connections)
 
 
@@ -179,6 +196,7 @@ def _dead(
     overlay: OverlayState | None,
     tunnel: Tunnel | None,
     meant: tuple[str, Remedies] | None,
+    by_file: Sequence[str],
 ) -> Result:
     # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
@@ -187,7 +205,7 @@ def _dead(
         and overlay is not None
         and all(placement(c.address, None) == "loopback" for c in connections)
     ):
-        return _here(connections, url, meant)
+        return _here(connections, url, meant, by_file={c.address for c in connections} <= set(by_file))
     without_port = not url.port_given and url.port != SERVER_PORT
     hint = f"; the URL has no port; the server's default is {SERVER_PORT}" if without_port else ""
     fact, facts = _session(tunnel, connections, overlay.routes.get(worst.address) if overlay is not None else None)
@@ -234,19 +252,24 @@ def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
     )
 
 
-def _here(connections: Sequence[Connection], url: ControlUrl, meant: tuple[str, Remedies] | None) -> Result:
-    """A URL that was copied from the control host: it names each node itself."""
+def _here(
+    connections: Sequence[Connection], url: ControlUrl, meant: tuple[str, Remedies] | None, *, by_file: bool
+) -> Result:
+    """A URL, or a line of the hosts file, that was copied from the control host: it names each node itself."""
     answers = f"; at {meant[0]} a control plane answers" if meant is not None else ""
+    what = f"{HOSTS_FILE} gives {url.host}" if by_file else f"the control URL {url} has"
+    by_owner = by_hand(placeholder(str(url.at("OVERLAY-ADDRESS"))))
     return failed(
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.LOCAL,
-        f"the control URL {url} has a loopback address, which means this node itself and is right on the control host "
-        f"only, and nobody listens here: {_outcomes(connections)}{answers}",
-        remedies=meant[1] if meant is not None else by_hand(placeholder(str(url.at("OVERLAY-ADDRESS")))),
-        measurements=_measured(connections) | DeathFacts(problem="loopback").measurements(),
+        f"{what} a loopback address, which means this node itself and is right on the control host only, and nobody "
+        f"listens here: {_outcomes(connections)}{answers}",
+        remedies=meant[1] if meant is not None else by_owner,
+        measurements=_measured(connections)
+        | DeathFacts(problem="loopback", file=HOSTS_FILE if by_file else None).measurements(),
         evidence=(_evidence(connections),),
-        station=request("parse"),
+        station=request("name" if by_file else "parse"),
     )
 
 
@@ -300,36 +323,6 @@ def _astray(
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
         station=request("name"),
-    )
-
-
-def _less(host: str, dead: Sequence[Connection], by_file: Sequence[str]) -> Remedies:
-    """Take the dead addresses away, if they are in this node's own file."""
-    if not {each.address for each in dead} <= set(by_file):
-        return ()
-    fixes = [heal(partial(HostsNameLess, host=host, address=each.address)) for each in dead]
-    return tuple(remedy for remedies in fixes for remedy in remedies)
-
-
-def _half(
-    opened: Sequence[Connection], dead: Sequence[Connection], connections: Sequence[Connection], less: Remedies
-) -> Result:
-    return warned(
-        codes.CONTROL_ADDRESS_FAMILY,
-        CONTROL,
-        Direction.ROUND_TRIP,
-        f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
-        "a client that tries the dead address first must wait for it to time out",
-        remedies=less
-        or by_hand(
-            f"Take {dead[0].address} out of the control host's records, or make the control plane listen there "
-            f"(--bind {dead[0].place}).",
-            where="control host",
-        ),
-        facts=_connected(opened, connections),
-        measurements=DeathFacts(answered_address=dead[0].address).measurements(),
-        evidence=(_evidence(connections),),
-        station=request("connect"),
     )
 
 

@@ -53,6 +53,7 @@ SLOW_MS = 1000.0
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.CONTROL_PLAIN_HTTP,
         codes.OVERLAY_ROUTE_LEAK,
+        codes.HOST_FIREWALL_DROP,
     ),
     needs=("control.url",),
     timeout=15,
@@ -68,11 +69,28 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
         yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
     else:
         resolution = await ctx.net.dns.resolve(url.host)
+        if (kept_in := await _filtered(ctx, resolution)) is not None:
+            yield kept_in
+            return
         overlay = await ctx.net.with_routes(ctx.overlay, resolution.all_addresses)
         used = resolution.system.addresses
         off = bool(used) and all(placement(address, overlay) == "off" for address in used)
         inward = await ctx.net.way_inside(url, used, overlay, ctx.url_source) if off else ()
         yield judge(resolution, url, overlay, inward, await accepting(ctx, resolution, url, overlay))
+
+
+async def _filtered(ctx: Context, resolution: Resolution) -> Result | None:
+    """The rule of this node's own firewall for which no program here gets an answer of a resolver."""
+    if resolution.system.outcome == "answer":
+        return None
+    for lookup in resolution.resolvers:
+        if lookup.outcome not in ("timeout", "unreachable", "refused"):
+            continue
+        if (death := await ctx.net.unasked(lookup.source, resolution.name)) is not None:
+            message = f"programs on this node get no address for {resolution.name}: {death.message}"
+            facts = death.facts or DeathFacts()
+            return _bad(death.code, resolution, message, death.remedies, decided=facts)
+    return None
 
 
 async def accepting(

@@ -30,7 +30,7 @@ from preflight.model.facts import ControlConnectFacts, DeathFacts, HealthFacts
 from preflight.model.fix import PastProxy
 from preflight.model.printable import excerpt
 from preflight.model.remedy import to_try
-from preflight.proto.control import answers
+from preflight.proto.control import answers, populi
 from preflight.proto.control.answerer import HEALTH, asked_to_wait, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
@@ -51,7 +51,7 @@ SAMPLING_S = 0.5
 """How long to take more samples than the minimum: twenty for a percentile on a fast path."""
 FAR_SAMPLES, FAR_MS = 2, 400.0
 """Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
-take so long, both are asked for at once, and so is the list for control.api: the way is waited for once."""
+take so long, both are asked at once, with what control.api and an enrolment ask: the way is waited for once."""
 NEARLY = 1.5
 """Answers that take more than this many times the handshake may have waited behind other packets, or in the server."""
 ENOUGH = 8
@@ -63,12 +63,13 @@ PATIENCE_S = 12.0
 
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
+BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
 MOST_RESETS = 3
 TLS_S = 3.0
-BAD_REQUEST = 400
+BAD_REQUEST, UNAVAILABLE = 400, 503
 GREETING_S = 1.5
 
-_LATER = (429, 503)
+_LATER = (429, UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     """`GET /health` a few times on one connection, as a worker does; if that fails, also without the proxy."""
     client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
     connect_ms = max((each.connect_ms for each in ctx.facts(ControlConnectFacts, CONTROL)), default=0.0)
-    probe = await measure(client, far=connect_ms >= FAR_MS)
+    enrols = ctx.settings.enrolment is not None and ctx.settings.enrolment.brings_token
+    probe = await measure(client, far=connect_ms >= FAR_MS, enrols=enrols)
     if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
@@ -193,14 +195,14 @@ async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding |
     return None
 
 
-async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
+async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = False) -> Probe:
     """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses.
 
-    far: connections take so long that all is asked at once that is certainly wanted.
+    far: connections take so long that all is asked at once that is certainly wanted. enrols: also by an enrolment.
     """
     good: list[HttpAnswer] = []
-    attempts, patience, broken = 1, PATIENCE_S, 0
-    came = await _at_once(client) if far else []
+    attempts, patience, broken, turns, before = 1, PATIENCE_S, 0, 0, 0
+    came = await _at_once(client, enrols=enrols) if far else []
     while _wants_more(good):
         began = time.monotonic()
         outcome = came.pop(0) if came else await _ask(client)
@@ -209,7 +211,8 @@ async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
             continue
         came.clear()
         broken += _is_kept_alive(outcome)
-        if broken == BROKEN_IN_A_ROW:
+        turns, before = turns + (_says_later(outcome, UNAVAILABLE) and len(good) > before), len(good)
+        if broken == BROKEN_IN_A_ROW or turns == BY_TURNS:
             return Probe(tuple(good), outcome, attempts)
         if len(good) >= LEAST_SAMPLES and _says_later(outcome):
             break  # there are enough answers; a percentile is not worth pressing a server that says `later`
@@ -229,8 +232,10 @@ def _wants_more(good: list[HttpAnswer]) -> bool:
     return len(good) < LEAST_SAMPLES or (len(good) < MOST_SAMPLES and spent_s < SAMPLING_S)
 
 
-async def _at_once(client: "ControlClient") -> list[HttpAnswer | ControlError]:
+async def _at_once(client: "ControlClient", *, enrols: bool) -> list[HttpAnswer | ControlError]:
     """The first answers, each on another connection, and these are then open for the other checks."""
+    if enrols:
+        client.ahead(client.send("POST", populi.EXCHANGE_ROUTE, timeout_s=ANSWER_TIMEOUT_S, recall="any"))
     client.ahead(client.send("GET", LIST_ROUTE, timeout_s=ANSWER_TIMEOUT_S, most_bytes=LOOKED_AT_BYTES, recall="any"))
     return list(await asyncio.gather(*(_ask(client) for _ in range(FAR_SAMPLES))))
 
@@ -245,9 +250,8 @@ async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
 def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | None:
     """Seconds until a repeat may help: `later`, and a server that is restarting; None for anything else."""
     if isinstance(outcome, HttpAnswer):
-        if not _says_later(outcome):
-            return None
-        return delay_s(attempt, asked_to_wait(outcome), random.random())  # noqa: S311 - jitter
+        wait_s = delay_s(attempt, asked_to_wait(outcome), random.random())  # noqa: S311 - jitter
+        return wait_s if _says_later(outcome) else None
     if outcome.kind not in ("refused", "protocol") or isinstance(outcome, NotHttpError):
         return None
     if outcome.decided.problem == answers.RESET and attempt == MOST_RESETS:
@@ -255,8 +259,8 @@ def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | 
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
 
 
-def _says_later(outcome: HttpAnswer | ControlError) -> bool:
-    return isinstance(outcome, HttpAnswer) and outcome.status in _LATER
+def _says_later(outcome: HttpAnswer | ControlError, *later: int) -> bool:
+    return isinstance(outcome, HttpAnswer) and outcome.status in (later or _LATER)
 
 
 def _is_kept_alive(outcome: HttpAnswer | ControlError | None) -> bool:
@@ -326,6 +330,8 @@ def _good(probe: Probe, slow_ms: float) -> Result:
 
 def _bad(problem: Finding, probe: Probe, note: str) -> Result:
     again = f" ({probe.attempts} attempts)" if probe.attempts > 1 else ""
+    if problem.code is codes.CONTROL_UNHEALTHY and len(probe.good) >= BY_TURNS:
+        note += f"; {len(probe.good)} answers in between were good, so one of several servers behind it may be dead"
     # Whether the API answers is for control.api to say.
     make = warned if problem.code is codes.CONTROL_THROTTLED else failed
     return make(

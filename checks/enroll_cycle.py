@@ -34,6 +34,7 @@ from preflight.proto.control.enrol_finding import (
     fields_of,
     remedies_of,
     station_of,
+    status_of,
 )
 from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
@@ -123,7 +124,7 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
         "attempts": outcome.attempts,
         "facts": EnrolmentStepFacts(
             elapsed_ms=round((outcome.ended - outcome.began) * 1000, 3),
-            http_status=outcome.error.status if outcome.error else None,
+            http_status=status_of(outcome),
         ),
         "evidence": (_evidence(outcome),),
         "duration_ms": round((outcome.ended - outcome.began) * 1000, 3),
@@ -182,10 +183,12 @@ def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
 
 
 def blocked(reported: list[Result], facts: EnrolmentFacts | None) -> list[Result]:
-    """A skip for every step that was not reached."""
+    """A skip for every step that was not reached; what fails after a step did not stop it."""
+    steps = [str(step) for step in Step]
     missing = [step for step in Step if step not in {result.aspect for result in reported}]
     bad = next((result for result in reported if result.code and result.code is not codes.RUN_NOT_APPLICABLE), None)
-    return [_left_out(step, facts) if bad is None and facts else _stopped(step, bad) for step in missing]
+    first = steps.index(bad.aspect) if bad is not None and bad.aspect in steps else len(steps) * (bad is None)
+    return [_left_out(step, facts) if facts and steps.index(step) < first else _stopped(step, bad) for step in missing]
 
 
 def _left_out(step: Step, facts: EnrolmentFacts) -> Result:

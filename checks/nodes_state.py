@@ -311,10 +311,15 @@ def _judge_scopes(registry: Registry, workers: Sequence[NodeRecord]) -> list[Res
     others = [node for node in workers if node.scope_id != usual]
     shown = ", ".join(f"{_name(node)} has {_scope(node.scope_id)}" for node in others[:NAMES_SHOWN])
     more = f", and {len(others) - NAMES_SHOWN} more" if len(others) > NAMES_SHOWN else ""
-    message = f"the nodes carry {len(counts)} scope ids: most have {_scope(usual)}, but {shown}{more}"
+    most = "most have" if counts[usual] * 2 > len(workers) else _number_with(counts[usual])
+    message = f"the nodes carry {len(counts)} scope ids: {most} {_scope(usual)}, but {shown}{more}"
     sentence = f"Set VOX_MESH_SCOPE_ID of {_names(others)} to that of this cluster, or let them join their own."
     remedies = by_hand(sentence, where="peer")
     return [_out_of_order(codes.NODES_SCOPE_MIXED, message, remedies, registry, len(others), others)]
+
+
+def _number_with(number: int) -> str:
+    return f"{number_of('nodes', number)} {'has' if number == 1 else 'have'}"
 
 
 def _scope(scope_id: str | None) -> str:

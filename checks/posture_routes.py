@@ -24,6 +24,7 @@ from preflight.api import (
 from preflight.model.control import ControlError
 from preflight.proto.control.answers import CACHED, FORBIDDEN, KEEP_NOTHING, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
+from preflight.proto.control.gateways import passed_through
 from preflight.proto.control.http import retry_after_s
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Probe:
     """One request that cannot succeed, and how it was answered.
 
     bearer: `none` or `unknown`. status: None without an answer. wait_s: the wait that a rate-limiting server asks for,
-    seconds.
+    seconds. gateway: who handed a control plane's answer on.
     """
 
     method: str
@@ -93,6 +94,7 @@ class Probe:
     status: int | None = None
     detail: str = ""
     wait_s: float = 1.0
+    gateway: str | None = None
 
     @property
     def answered(self) -> str:
@@ -186,7 +188,7 @@ async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None")
     headers = answer.headers
     wait_s = retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s)
     said = gate(method, path, answer, may_lack=(method, path) in NEWER_ROUTES)
-    return Probe(method, path, name, said, answer.status, wait_s=wait_s or 1.0)
+    return Probe(method, path, name, said, answer.status, wait_s=wait_s or 1.0, gateway=passed_through(answer))
 
 
 def judge(probes: Iterable[Probe]) -> Result:
@@ -217,17 +219,25 @@ def judge(probes: Iterable[Probe]) -> Result:
 
 
 def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
+    gateway = next((probe.gateway for probe in through if probe.gateway is not None), None)
+    own = "Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it."
+    line, more = own, _more(probes)
+    by = ""
+    if gateway is not None:
+        by = f"; they came through {gateway}, which may put a bearer into each request"
+        line = (
+            f"Let {gateway} put no bearer into requests (in nginx: proxy_set_header Authorization). If it puts none: "
+        )
+        line += own[0].lower() + own[1:]
+        more["measurements"]["server"] = gateway
     return failed(
         codes.POSTURE_OPEN,
         CONTROL,
         Direction.ROUND_TRIP,
         f"{len(through)} of {len(probes)} requests without a known bearer were accepted and none was refused: anyone "
-        "who reaches it controls it",
-        remedies=by_hand(
-            "Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
-            where="control host",
-        ),
-        **_more(probes),
+        f"who reaches it controls it{by}",
+        remedies=by_hand(line, where="control host"),
+        **more,
     )
 
 

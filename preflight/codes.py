@@ -154,6 +154,9 @@ CONTROL_DNS_SPLIT = Code("control.dns-split", "Resolvers disagree about the cont
 CONTROL_ADDRESS_FAMILY = Code(
     "control.address-family", "One address family of the control host does not work", Severity.WARN_OR_FAIL
 )
+CONTROL_DEAD_ADDRESS = Code(
+    "control.dead-address", "One address of the control host accepts no connections", Severity.WARN
+)
 CONTROL_REFUSED = Code("control.refused", "The control host refuses the connection")
 CONTROL_CONNECTION_RESET = Code("control.connection-reset", "The control host resets connections")
 CONTROL_UNREACHABLE = Code("control.unreachable", "The control host cannot be reached")

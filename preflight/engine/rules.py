@@ -74,6 +74,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "control.url-*",
         *(f"control.dns-{how}" for how in ("search", "nxdomain", "stripped", "truncated", "refused", "timeout")),
         "control.address-family",
+        "control.dead-address",
         "control.refused",
         "control.connection-reset",
         "control.unreachable",
@@ -127,7 +128,10 @@ _DROPPED = (
     "udp.loss",
     "run.needs-responder",
 )
-_SILENT = ("control.unreachable", "control.timeout", "control.slow", "control.address-family")
+_SILENT = (
+    *("control.unreachable", "control.timeout", "control.slow"),
+    *("control.address-family", "control.dead-address"),
+)
 # A host that refuses was reached: it takes another host, or a firewall, to refuse in its place.
 _CONTROL_PATH = (*_SILENT, "control.refused")
 # Without its route an address of the overlay leads outside.
@@ -244,7 +248,13 @@ RULES: tuple[Rule, ...] = (
     *(Rule(cause, ("control.*",)) for cause in ("control.url-*", *_NAMELESS)),
     *(
         Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
-        for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
+        for cause in (
+            "control.address-family",
+            "control.dead-address",
+            "control.refused",
+            "control.unreachable",
+            "control.timeout",
+        )
     ),
     Rule("enroll.unauthorized", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "token")),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
@@ -253,7 +263,16 @@ RULES: tuple[Rule, ...] = (
     *(
         Rule(f"control.{how}", _ENROL_REQUESTS, condition=unanswered)
         for how in (
-            *("dns-*", "url-*", "address-family", "refused", "connection-reset", "unreachable", "timeout"),
+            *(
+                "dns-*",
+                "url-*",
+                "address-family",
+                "dead-address",
+                "refused",
+                "connection-reset",
+                "unreachable",
+                "timeout",
+            ),
             *("client-certificate", "tls-*"),
         )
     ),

@@ -43,8 +43,12 @@ Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
 User = Literal["root", "ordinary"]
 Load = Literal["none", "asked", "taken"]
-Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
+Certificate = Literal[
+    "good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate", "self-signed", "no-names"
+]
 INTERMEDIATE = "Preflight lab intermediate CA"
+SERVER_NAME = "Preflight lab control plane"
+"""The common name in the control plane's own certificate."""
 OTHER_NAME = "other.example"
 """The name in a certificate that is not for the control plane."""
 ForwarderName = Literal["", "dnsmasq", "unbound"]
@@ -60,6 +64,7 @@ class ResolverPlan:
     silent: it drops every query. absent: nobody has its address, or nobody listens there.
     truncated: it answers over UDP that the answer is too long, and TCP does not come through.
     stripping: a forwarder in front of it, dnsmasq by default, takes private addresses out of answers.
+    rcode: what it answers to every question instead, such as SERVFAIL.
     """
 
     address: str
@@ -68,6 +73,7 @@ class ResolverPlan:
     absent: bool = False
     truncated: bool = False
     stripping: bool = False
+    rcode: str = ""
 
 
 @dataclass(frozen=True, slots=True)

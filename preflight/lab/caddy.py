@@ -22,7 +22,8 @@ def sites(front: Front, stand: Stand) -> str:
     """The sites of a gateway."""
     if front.sites:
         # It has a certificate for the other site's name only, and no default one.
-        return _site(f"https://{SITE}:{stand.port}", stand, _tls(stand, "other"), _act(Act(), stand))
+        scheme, tls = ("https", _tls(stand, "other")) if stand.secure else ("http", "")
+        return _site(f"{scheme}://{SITE}:{stand.port}", stand, tls, _act(Act(), stand))
     root = Act(301, to="https://<host><path>") if front.upgrades else front.root
     routes = [f"request_body {{\nmax_size {front.most_body}\n}}"] if front.most_body else []
     routes += [_handle(route, stand) for route in front.routes]
@@ -32,6 +33,9 @@ def sites(front: Front, stand: Stand) -> str:
     scheme = "https" if stand.secure else "http"
     tls = _tls(stand, "tls", certificates=front.certificates) if stand.secure else ""
     own = _site(f"{scheme}://:{stand.port}", stand, tls, *routes)
+    if front.half_dead:
+        both = f"reverse_proxy {NOBODY} {stand.backend} {{\nlb_policy round_robin"
+        own = own.replace(f"reverse_proxy {stand.backend} {{", both)
     return own + _site(f"https://:{SECURE_PORT}", stand, _tls(stand, "tls"), _act(Act(), stand)) * front.upgrades
 
 
@@ -60,8 +64,9 @@ def _act(act: Act, stand: Stand) -> str:
     if act.status:
         return f"{headers}respond {act.status}"
     password = f"basicauth bcrypt Staff {{\nstaff {_STAFF}\n}}\n" if act.password else ""
-    without = "header_up -Authorization" if act.without == "bearer" else ""
-    return f"{password}reverse_proxy {NOBODY if act.dead else stand.backend} {{\n{without}\n}}"
+    changed = "header_up -Authorization" if act.without == "bearer" else ""
+    changed = f'header_up Authorization "{stand.bearer}"' if act.bearer else changed
+    return f"{password}reverse_proxy {NOBODY if act.dead else stand.backend} {{\n{changed}\n}}"
 
 
 CADDY = Gateway(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, Certificate
+from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, SERVER_NAME, Certificate
 from preflight.lab.topology import CONTROL_NAME, CONTROL_SHORT
 
 _Authority = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
@@ -28,35 +28,41 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
     if kind == "no-intermediate":  # and the server does not send it
         ca_key, ca = _authority(INTERMEDIATE, now, signer=(ca_key, ca))
         (server / "intermediate.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    signer = None if kind == "self-signed" else (ca_key, ca)
     life = _LIVES[kind](now) if kind in _LIVES else _life(now)
     named: list[x509.GeneralName] = [x509.IPAddress(ip_address(address)) for address in dict.fromkeys(addresses)]
     named += [x509.DNSName(CONTROL_NAME), x509.DNSName(CONTROL_SHORT)]
     other: list[x509.GeneralName] = [x509.DNSName(OTHER_NAME)]
-    _write_server(server / "tls", other if kind == "other-name" else named, life, (ca_key, ca))
+    names: list[x509.GeneralName] = [] if kind == "no-names" else other if kind == "other-name" else named
+    _write_server(server / "tls", names, life, signer)
     _write_server(server / "other", other, _life(now), (ca_key, ca))
     for client in clients:
         (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
 
 
 def _write_server(
-    stem: Path, names: Sequence[x509.GeneralName], life: tuple[datetime, datetime], signer: _Authority
+    stem: Path, names: Sequence[x509.GeneralName], life: tuple[datetime, datetime], signer: _Authority | None
 ) -> None:
-    """The certificate and the key of a server with these names."""
-    ca_key, ca = signer
+    """The certificate and the key of a server with these names, or with its common name only.
+
+    signer: itself, if there is none.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    leaf = (
+    ca_key, issuer = (signer[0], signer[1].subject) if signer else (key, _called(SERVER_NAME))
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(_called("Preflight lab control plane"))
-        .issuer_name(ca.subject)
+        .subject_name(_called(SERVER_NAME))
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(life[0])
         .not_valid_after(life[1])
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    leaf = builder.sign(ca_key, hashes.SHA256())
     stem.with_suffix(".pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
     _write_key(stem.with_suffix(".key"), key)
 

@@ -30,10 +30,13 @@ _TTL_S = 5
 _DNS_PORT = 53
 
 
-def answer(question: bytes, zone: Mapping[str, Sequence[str]], *, truncated: bool = False) -> bytes | None:
+def answer(
+    question: bytes, zone: Mapping[str, Sequence[str]], *, truncated: bool = False, rcode: str = ""
+) -> bytes | None:
     """The answer of a name server for `zone` (name to addresses); None if the datagram is not a query.
 
     A name `*.example` in the zone means every name below it. truncated: it says that the answer is too long for UDP.
+    rcode: what it answers to every question instead.
     """
     try:
         query = dns.message.from_wire(question)
@@ -42,6 +45,9 @@ def answer(question: bytes, zone: Mapping[str, Sequence[str]], *, truncated: boo
         return None
     reply = dns.message.make_response(query)
     reply.flags |= dns.flags.AA | dns.flags.RA
+    if rcode:
+        reply.set_rcode(dns.rcode.from_text(rcode))
+        return reply.to_wire()
     addresses = _found(asked.name.to_text(omit_final_dot=True).lower(), zone)
     if truncated and addresses is not None:
         reply.flags |= dns.flags.TC
@@ -62,14 +68,19 @@ def _found(name: str, zone: Mapping[str, Sequence[str]]) -> Sequence[str] | None
 
 
 def name_server(
-    address: str, zone: Mapping[str, Sequence[str]], port: int = _DNS_PORT, *, truncated: bool = False
+    address: str,
+    zone: Mapping[str, Sequence[str]],
+    port: int = _DNS_PORT,
+    *,
+    truncated: bool = False,
+    rcode: str = "",
 ) -> UDPServer:
     """A name server over UDP, bound and not yet serving."""
 
     class Question(BaseRequestHandler):
         def handle(self) -> None:
             data, answering = self.request
-            reply = answer(data, zone, truncated=truncated)
+            reply = answer(data, zone, truncated=truncated, rcode=rcode)
             if reply is not None:
                 answering.sendto(reply, self.client_address)
 
@@ -182,7 +193,10 @@ def main(what: str, argument: str) -> None:
     if what == "resolver":
         zones = json.loads(argument)
         servers: list[TCPServer | UDPServer] = [
-            name_server(zone["address"], zone["answers"], zone["port"], truncated=zone["truncated"]) for zone in zones
+            name_server(
+                zone["address"], zone["answers"], zone["port"], truncated=zone["truncated"], rcode=zone.get("rcode", "")
+            )
+            for zone in zones
         ]
     else:
         host, port = split_host_port(argument)

@@ -25,7 +25,7 @@ class Act:
     status: it answers itself, with `page` as HTML or its usual page, and with these headers. to: where a redirect with
     that status leads; `<path>` means the path that was asked for, `<host>` for the host of the URL.
     dead: it hands the request to a backend that is dead. password: it needs a user and a password first.
-    without: what it takes out of a request that it hands on.
+    without: what it takes out of a request that it hands on. bearer: it puts the mesh token into one.
     """
 
     status: int = 0
@@ -35,6 +35,7 @@ class Act:
     dead: bool = False
     password: bool = False
     without: Literal["", "bearer", "body"] = ""
+    bearer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Front:
     although the plan has a certificate. certificates: it demands one of the client. old_tls: it accepts TLS 1.0, 1.1.
     sites: it serves the control plane under the name `SITE` only. `two`: clients that ask for another name get the
     certificate of another site; `one`: it refuses their handshakes. caches: it keeps good answers for a minute.
-    relay: the name of one in `lab.relays`.
+    half_dead: it hands every second request to a backend that is dead. relay: the name of one in `lab.relays`.
     """
 
     routes: tuple[Route, ...] = ()
@@ -69,6 +70,7 @@ class Front:
     old_tls: bool = False
     sites: Sites = ""
     caches: bool = False
+    half_dead: bool = False
     relay: str = ""
 
 
@@ -84,6 +86,11 @@ class Stand:
     backend: str
     folder: Path
     secure: bool
+
+    @property
+    def bearer(self) -> str:
+        """The header with the mesh token, as the control plane's own file has it."""
+        return f"Bearer {(self.folder / 'mesh-token').read_text(encoding='ascii').strip()}"
 
     @property
     def bind(self) -> str:

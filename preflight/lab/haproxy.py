@@ -22,16 +22,17 @@ _HOST = "%[req.hdr(host),regsub(:[0-9]+$,)]"
 def sections(front: Front, stand: Stand) -> str:
     """The sections of a gateway. The certificate's file is made from the lab's: HAProxy wants its key in it too."""
     tls = f" ssl crt {_pair(stand, 'tls')}" if stand.secure else ""
-    if front.sites:
+    if front.sites and stand.secure:
         tls = f" ssl crt {_pair(stand, 'other')}" + (" strict-sni" if front.sites == "one" else "")
     tls += f" verify required ca-file {stand.folder}/ca.pem" if front.certificates else ""
     tls += " ssl-min-ver TLSv1.0 ciphers ALL:@SECLEVEL=0" if front.old_tls else ""
-    rules = list(_rules(front))
+    rules = list(_rules(front, stand))
     text = [f"frontend front\n  bind {stand.bind}{tls}", *rules, "  default_backend control"]
     if front.upgrades:
         pair = _pair(stand, "tls")
         text += [f"frontend secure\n  bind {stand.host}:{SECURE_PORT} ssl crt {pair}\n  default_backend control"]
-    text += [f"backend dead\n  server one {NOBODY}", f"backend control\n  server one {stand.backend}"]
+    other = f"  retries 0\n  server other {NOBODY}\n" if front.half_dead else ""
+    text += [f"backend dead\n  server one {NOBODY}", f"backend control\n{other}  server one {stand.backend}"]
     return "\n".join(text)
 
 
@@ -44,22 +45,23 @@ def _pair(stand: Stand, name: str) -> str:
     return str(pair)
 
 
-def _rules(front: Front) -> Iterator[str]:
+def _rules(front: Front, stand: Stand) -> Iterator[str]:
     """The rules of the frontend: those that answer come first, those that change a request last."""
     if front.sites == "two":
-        yield _return(Act(200, OTHER_PAGE), f"!{{ ssl_fc_sni {SITE} }}")
+        named = "ssl_fc_sni" if stand.secure else "req.hdr(host),field(1,:)"
+        yield _return(Act(200, OTHER_PAGE), f"!{{ {named} {SITE} }}")
     if front.most_body:
         yield f"  http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {front.most_body} }}"
     for route in front.routes:
-        yield from _act(route.act, f"{{ {'path' if route.exact else 'path_beg'} {route.path} }}")
+        yield from _act(route.act, stand, f"{{ {'path' if route.exact else 'path_beg'} {route.path} }}")
     root = Act(301, to="https://<host><path>") if front.upgrades else front.root
     others = [f"!{{ path_beg {path} }}" for path in (*(route.path for route in front.routes), front.prefix) if path]
-    yield from _act(root, " ".join(others))
+    yield from _act(root, stand, " ".join(others))
     if front.prefix:
         yield rf"  http-request replace-path {front.prefix}(/.*) \1 if {{ path_beg {front.prefix}/ }}"
 
 
-def _act(act: Act, condition: str) -> Iterator[str]:
+def _act(act: Act, stand: Stand, condition: str) -> Iterator[str]:
     when = f" if {condition}" if condition else ""
     headers = "".join(f" hdr {name} {value}" for name, value in act.headers.items())
     if act.to:
@@ -73,6 +75,8 @@ def _act(act: Act, condition: str) -> Iterator[str]:
         yield f"  http-request auth realm Staff if {condition} !{{ http_auth(staff) }}"
     if act.without == "bearer":
         yield f"  http-request del-header Authorization{when}"
+    if act.bearer:
+        yield f'  http-request set-header Authorization "{stand.bearer}"{when}'
     if act.dead:
         yield f"  use_backend dead{when}"
 

@@ -40,8 +40,10 @@ def servers(front: Front, stand: Stand) -> str:
     """The `server` blocks of a gateway."""
     certificate = _certificate(stand, "tls")
     if front.sites:
-        listen = f"listen {stand.bind} ssl"
-        first = f"{_certificate(stand, 'other')} location / {{ {_act(Act(200, OTHER_PAGE), stand)} }}"
+        listen = f"listen {stand.bind}{' ssl' if stand.secure else ''}"
+        shown = _certificate(stand, "other") if stand.secure else ""
+        certificate = certificate if stand.secure else ""
+        first = f"{shown} location / {{ {_act(Act(200, OTHER_PAGE), stand)} }}"
         first = first if front.sites == "two" else "ssl_reject_handshake on;"
         other = f"server {{ {listen} default_server; {first} }}\n"
         own = f"server_name {SITE}; {certificate} {_location(Route('/', Act()), stand)}"
@@ -56,6 +58,10 @@ def servers(front: Front, stand: Stand) -> str:
     if front.prefix:
         lines.append(f"location {front.prefix}/ {{ rewrite ^{front.prefix}(/.*)$ $1 break; {_act(Act(), stand)} }}")
     own = "server {\n" + "".join(f"  {line}\n" for line in lines if line) + "}\n"
+    if front.half_dead:
+        both = "".join(f"server {each} max_fails=0; " for each in (NOBODY, stand.backend))
+        own = own.replace(f"http://{stand.backend}", "http://both")
+        own = f"upstream both {{ {both}}}\nproxy_next_upstream off;\n{own}"
     if front.caches:
         own = f"proxy_cache_path {stand.folder}/kept keys_zone=answers:1m;\n{own}"
     if not front.upgrades:
@@ -82,7 +88,8 @@ def _act(act: Act, stand: Stand) -> str:
     if act.status:
         return f"{headers}return {act.status};"
     password = 'auth_basic "Staff"; auth_basic_user_file /dev/null; ' if act.password else ""
-    return f"{password}{_WITHOUT[act.without]}proxy_pass http://{NOBODY if act.dead else stand.backend};"
+    own = f'proxy_set_header Authorization "{stand.bearer}"; proxy_set_header Connection ""; ' if act.bearer else ""
+    return f"{password}{own}{_WITHOUT[act.without]}proxy_pass http://{NOBODY if act.dead else stand.backend};"
 
 
 # It prints its version when all of its sockets listen.

@@ -246,9 +246,21 @@ class Net:
 
     async def filtered(self, address: str, port: int) -> "Death | None":
         """Which rule of this node's own firewall stops connections there; None if none does, or nobody may look."""
-        from preflight.net.way.connection import filtered
+        from preflight.net.way.connection import filtered, question
 
-        return await filtered(address, port, lambda: self.tcp.connect(address, port, FIRST_SYN_S), self.listener)
+        async def attempt() -> bool:
+            return (await self.tcp.connect(address, port, FIRST_SYN_S)).outcome == "refused"
+
+        return await filtered(question(address, port, "tcp"), attempt, self.listener)
+
+    async def unasked(self, resolver: str, name: str) -> "Death | None":
+        """Which rule of this node's own firewall keeps a resolver's answers about a name away; as `filtered`."""
+        from preflight.net.way.connection import filtered, question
+
+        async def attempt() -> bool:
+            return await self.dns.once(resolver, name, FIRST_SYN_S)
+
+        return await filtered(question(resolver, self.dns.port, "udp"), attempt, self.listener)
 
     async def taken_by_rules(
         self, overlay: "OverlayState", peers: "Sequence[Peer]", silent: "Sequence[Peer]", control: "ControlUrl | None"

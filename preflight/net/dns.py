@@ -160,6 +160,17 @@ class Questions:
                 raise_on_truncation=True,
             )
 
+    async def refuses(self, server: str, name: str, timeout_s: float) -> bool:
+        """Whether one datagram with a question is refused within this time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._over_udp(server, dns.message.make_query(name, dns.rdatatype.A))
+        except ConnectionRefusedError:
+            return True
+        except (OSError, EOFError, dns.exception.DNSException):
+            pass  # silence, or what the firewall makes of it
+        return False
+
     async def _why_empty(self, lookup: Lookup, name: str) -> Lookup:
         """Whether a resolver says that it left addresses out."""
         errors = [each for each in await self._extended_errors(lookup.source, name) if each in _STRIPPED]

@@ -87,6 +87,15 @@ class Resolver:
         further = await self._further(winner, candidates) if winner else ()
         return Resolution(name, found, tuple(resolvers), further, own_files(name))
 
+    @property
+    def port(self) -> int:
+        """The port of all resolvers."""
+        return self._port
+
+    async def once(self, resolver: str, name: str, timeout_s: float) -> bool:
+        """Ask one resolver about a name in one datagram, and wait a moment; whether it was refused."""
+        return await self._questions.refuses(resolver, name, timeout_s)
+
     async def _further(self, winner: Lookup, candidates: Sequence[str]) -> tuple[Lookup, ...]:
         """What the same resolver says about the names that come behind the one that it answered."""
         later = candidates[candidates.index(f"{winner.asked}.") + 1 :]

@@ -1,5 +1,6 @@
 """control.tls, control.health and control.clock: their judges, by table."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -9,7 +10,7 @@ import pytest
 from preflight_checks import control_clock, control_health, control_tls
 from preflight_checks.control_health import Probe
 
-from preflight.api import Status
+from preflight.api import Status, codes
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
@@ -185,6 +186,29 @@ def test_a_good_control_plane() -> None:
     assert (result.status, result.attempts) == (Status.PASS, 3)
     assert result.measurements["rtt_ms"] == 5
     assert "after 3 attempts" in result.message
+
+
+def test_one_of_two_servers_that_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that restarts fails once and is asked again; failures by turns with good answers are the finding."""
+    monkeypatch.setattr(control_health, "delay_s", lambda *_: 0.0)
+
+    def probed(*statuses: int) -> Probe:
+        left = iter(statuses)
+
+        class Client:
+            async def health(self, timeout_s: float) -> HttpAnswer:
+                status = next(left, 200)
+                return answered(status, b"ok\n" if status == 200 else b"")
+
+        return asyncio.run(control_health.measure(Client()))
+
+    restarts, turns, limited = probed(200, 503, 503, 200), probed(503, 200, 503, 200, 503), probed(200, 429, 200, 429)
+    assert restarts.bad is None
+    assert limited.bad is None
+    assert len(turns.good) == 2
+    result = control_health.judge(URL, turns, 300.0)[0]
+    assert result.code is codes.CONTROL_UNHEALTHY
+    assert "2 answers in between were good" in result.message
 
 
 def test_a_slow_control_plane_comes_with_time_outs() -> None:

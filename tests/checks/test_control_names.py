@@ -193,7 +193,9 @@ def tried(address: str, outcome: ConnectOutcome) -> Connection:
         ({GOOD6: "timeout", GOOD: "open"}, "control.address-family", "warn"),
         ({LAN6: "timeout", GOOD: "open"}, "control.address-family", "warn"),
         ({GOOD6: "open", GOOD: "refused"}, "control.address-family", "warn"),
-        ({GOOD: "open", "10.66.0.4": "timeout"}, None, "pass"),
+        ({GOOD: "open", "10.66.0.4": "timeout"}, "control.dead-address", "warn"),
+        ({GOOD: "open", "10.66.0.4": "refused"}, "control.dead-address", "warn"),
+        ({GOOD: "open", GOOD6: "timeout", "10.66.0.4": "timeout"}, "control.address-family", "warn"),
         ({GOOD: "open", LAN: "open"}, "control.url-off-overlay", "fail"),
         ({GOOD: "timeout", LAN: "open"}, "control.url-off-overlay", "fail"),
         ({LAN: "open"}, None, "pass"),
@@ -281,6 +283,19 @@ def test_a_better_url_that_was_found_is_the_fix(host: str) -> None:
     result = control_connect.judge([refused], ControlUrl("http", host, 80), OVERLAY, meant=meant)
     assert f"at http://{GOOD}:9847 a control plane answers" in result.message
     assert result.remedies == by_hand("set it")
+
+
+def test_a_loopback_address_of_the_hosts_file_is_named_with_its_file() -> None:
+    """A hosts file that was copied from the control host: the URL is right, and the line is not."""
+    own = "127.0.1.1"
+    refused = Connection(own, 9847, "refused", 0.2, "Connection refused")
+    url = ControlUrl("http", NAME, 9847)
+    by_line = control_connect.judge([refused], url, OVERLAY, by_file=(own,))
+    by_dns = control_connect.judge([refused], url, OVERLAY)
+    assert by_line.measurements["file"] == "/etc/hosts"
+    assert by_line.message.startswith(f"/etc/hosts gives {NAME} a loopback address")
+    assert (by_line.station, by_dns.station) == (request("name"), request("parse"))
+    assert "file" not in by_dns.measurements
 
 
 def test_a_hosts_file_that_leads_where_nobody_listens() -> None:

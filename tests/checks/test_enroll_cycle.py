@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from preflight_checks.enroll_cycle import blocked, judge, judge_used
 
-from preflight.api import Direction, Status, codes, failed, passed
+from preflight.api import Direction, Status, codes, failed, passed, request
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.facts import DeathFacts
 from preflight.proto.control.answers import outdated
 from preflight.proto.control.enroll import Outcome, Problem, Step, Transition
 from preflight.proto.control.own_row import State
@@ -116,6 +117,25 @@ def test_a_leave_that_failed_can_be_done_by_hand() -> None:
     assert '{"id":"preflight-a-1"}' in result.remedy
     assert "-H @bearer.hdr" in result.remedy
     assert "http://10.66.0.3:9847/v1/populi/leave" in result.remedy
+
+
+def test_a_leave_that_a_gateway_refuses_says_so_and_how_it_is_let_through() -> None:
+    """The same gateway would refuse the command that removes the row."""
+    decided = DeathFacts(http_status=405, server="nginx")
+    error = ControlError("foreign", None, "POST leave was answered 405 by nginx", decided=decided)
+    result = judge(Outcome(Step.LEAVE, 0.0, 1.0, "refused", error), FACTS)
+    assert result.code is codes.ENROLL_LEAVE_FAILED
+    assert result.measurements["http_status"] == 405
+    assert result.station == request("server")
+    assert [each.where for each in result.remedies] == ["control host", "node"]
+
+
+def test_what_fails_later_did_not_stop_a_step_that_was_left_out() -> None:
+    """A row in maintenance gets no lease, whether or not it can leave."""
+    reported = [passed("control", Direction.ROUND_TRIP, "good", aspect=step) for step in list(Step)[:4]]
+    reported.append(failed(codes.ENROLL_LEAVE_FAILED, "control", Direction.ROUND_TRIP, "bad", aspect="leave"))
+    rest = blocked(reported, FACTS)
+    assert [(result.aspect, result.code) for result in rest] == [("lease", codes.RUN_NOT_APPLICABLE)]
 
 
 def test_steps_behind_a_failed_one_are_blocked() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import preflight_checks.posture_routes
@@ -151,3 +152,15 @@ def test_a_limit_is_not_a_missing_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control))))
     assert judge(probes).status is Status.PASS
     assert control.count == len(probes) + CONNECTIONS
+
+
+def test_a_gateway_that_hands_all_on_may_be_what_opens_it() -> None:
+    """The server may have its token: then setting one there would not help."""
+    plain = probes([OPEN] * 15)
+    opened = judge(plain)
+    through = judge([replace(each, gateway="nginx") for each in plain])
+    assert "VOX_MESH_TOKEN" in (opened.remedy or "")
+    assert "server" not in opened.measurements
+    assert through.measurements["server"] == "nginx"
+    assert "they came through nginx" in through.message
+    assert (through.remedy or "").startswith("Let nginx put no bearer into requests")

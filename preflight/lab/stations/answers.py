@@ -169,8 +169,8 @@ def _variable(setup: Setup) -> Truth:
 
 
 def _page(setup: Setup) -> Truth:
-    # nginx is not a proxy for TLS: it answers 405 to CONNECT, whatever its configuration says.
-    deciding = Deciding("http_status", 405 if setup.transport == "tls" else 403)
+    # nginx is not a proxy for TLS: it answers 400 to CONNECT, whatever its configuration says.
+    deciding = Deciding("http_status", 400 if setup.transport == "tls" else 403)
     return Truth("host.proxy-env", "control", place=_PROXY, deciding=deciding, heals="file")
 
 

@@ -33,11 +33,14 @@ WRITINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "crlf": ("CR LF", lambda token: token + b"\r\n"),
     "empty": ("empty", lambda token: b"\n"),
     "placeholder": ("placeholder", lambda token: b"${VOX_MESH_TOKEN}\n"),
+    "prefix": ("Bearer", lambda token: b"Bearer " + token + b"\n"),
+    "utf16": ("UTF-16", lambda token: (token.decode() + "\r\n").encode("utf-16")),
+    "lines": ("several lines", lambda token: b"# for workers\n" + token + b"\n"),
     "json": ("JSON", lambda token: b'{"mesh_token": "' + token + b'", "scope_id": null}\n'),
 }
 LOST = ("empty", "placeholder")
 """The token is not in the file at all, so another one is needed."""
-BY_HAND = (*LOST, "json")
+BY_HAND = (*LOST, "json", "utf16", "lines")
 """What editors and shells make of a token's file: the word for it, and the bytes of the file."""
 
 

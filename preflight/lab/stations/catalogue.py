@@ -18,10 +18,12 @@ from preflight.lab.stations import (
     outer_filters,
     outer_receiver,
     outer_routes,
+    own_firewall,
     policies,
     posture,
     reaching,
     reverse_paths,
+    rights,
     routing,
     servers,
     sessions,
@@ -53,12 +55,14 @@ _MODULES = (
     url,
     naming,
     reaching,
+    own_firewall,
     tls,
     servers,
     bearers,
     tokens,
     answers,
     posture,
+    rights,
 )
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from preflight.lab.axes.control import HOSTS
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import ResolverPlan
+from preflight.lab.blueprint import Blueprint, ResolverPlan
 from preflight.lab.names import ROUTER
 from preflight.lab.part import Part
 from preflight.lab.services import FIRST_RESOLVER, SECOND_RESOLVER
@@ -24,6 +24,8 @@ _STRANGER = gateway_address("a", 4)
 """A host outside the overlay, without a control plane."""
 _STUB = "127.0.0.53"
 """Where systemd's resolver listens, if it runs."""
+_OWN = "127.0.1.1"
+"""The address that installers of Debian give a machine's own name."""
 _WILD_DOMAIN = "corp.test"
 _KNOWN: Mapping[str, tuple[str, ...]] = {CONTROL_NAME: ("{control}",)}
 _EVERYTHING_INSIDE = ("default", "halves")
@@ -170,6 +172,32 @@ def _hosts_are_stale(network: "Network") -> None:
     asks.leads_to(CONTROL_SHORT, _STRANGER)(network)
 
 
+def _copied_hosts(setup: Setup) -> tuple[Part, ...]:
+    return (_in_etc("a's hosts file is the control host's", hosts=HOSTS.replace("{control}", _OWN)),)
+
+
+def _copied_hosts_is(setup: Setup) -> Truth:
+    """A resolver knows the right address, or a member of the overlay answers at it: then the file can be put right."""
+    known = setup.control != "hosts"
+    return Truth(
+        "control.dns-split" if known else "control.url-off-overlay",
+        "control",
+        place=_NAME,
+        deciding=Deciding("file", "/etc/hosts"),
+        heals="file" if known else "nothing",
+        vague=("control.url-off-overlay", "control.plain-http", "control.refused"),
+    )
+
+
+def _no_resolver(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        own = {"resolv.conf": "# written by a program that has ended\n", "hosts": HOSTS.partition("{")[0]}
+        own["nsswitch.conf"] = "passwd: files\ngroup: files\nhosts: files dns\n"
+        return replace(plan, resolvers=(), etc={**plan.etc, **own})
+
+    return (Part("a's resolv.conf names no resolver", shape=shape),)
+
+
 def _no_dns(setup: Setup) -> tuple[Part, ...]:
     return (_in_etc("a's name-service switch has no DNS", nsswitch_conf="passwd: files\nhosts: files\n"),)
 
@@ -248,6 +276,38 @@ FAULTS = (
         _stripped,
         ResolverPlan(FIRST_RESOLVER, _KNOWN, stripping=True),
         excluded=_both(_unresolved, _not_stripped),
+    ),
+    _resolver(
+        "name-servfail",
+        "a's resolver answers every question with SERVFAIL, as where its own resolvers are dead",
+        _is("control.dns-timeout", Deciding("resolver", FIRST_RESOLVER)),
+        asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "SERVFAIL"),
+        ResolverPlan(FIRST_RESOLVER, _KNOWN, rcode="SERVFAIL"),
+    ),
+    _resolver(
+        "name-not-for-a",
+        "a's resolver answers a with REFUSED, for it does not serve a's network",
+        _is("control.dns-refused", Deciding("problem", "refused"), "control.dns-timeout"),
+        asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "REFUSED"),
+        ResolverPlan(FIRST_RESOLVER, _KNOWN, rcode="REFUSED"),
+    ),
+    Fault(
+        name="name-no-resolver",
+        summary="a's resolv.conf names no resolver",
+        place=_NAME,
+        made=_no_resolver,
+        expected=_is("control.dns-refused", Deciding("file", "/etc/resolv.conf"), "control.dns-timeout"),
+        proof=asks.leads_to(CONTROL_NAME, ""),
+        excluded=_unresolved,
+    ),
+    Fault(
+        name="name-hosts-own",
+        summary="a's hosts file was copied from the control host, where its name is 127.0.1.1",
+        place=_NAME,
+        made=_copied_hosts,
+        expected=_copied_hosts_is,
+        proof=asks.leads_to(CONTROL_NAME, _OWN),
+        excluded=_unnamed,
     ),
     _resolver(
         "name-no-data",

@@ -74,6 +74,8 @@ def _not_exposed(setup: Setup) -> str | None:
         return "the lab's server listens on all addresses of IPv4 only"
     if setup.home not in ("third", "peer"):
         return "the control host has no tunnel with a public endpoint"
+    if setup.home == "peer" and setup.layout == "hub":
+        return "a's tunnel ends at the hub, so a does not know where the control host's ends"
     if setup.routes == "halves":
         return "the halves send what is for a new endpoint into the tunnel itself"
     return asks.needs_direct(setup)
@@ -87,7 +89,8 @@ def _is_exposed(network: "Network") -> None:
 def _is_committed(network: "Network") -> None:
     folder = network.names.files("a")
     must((folder / ".git").exists(), "a's folder is not a repository")
-    shown = run([program("git"), "-C", str(folder), "show", "HEAD"])
+    # The folder may be that of a's ordinary user, and git refuses others' repositories.
+    shown = run([program("git"), "-c", f"safe.directory={folder}", "-C", str(folder), "show", "HEAD"])
     must(asks.mesh_token(network) in shown, "the token is not in the last commit")
 
 
@@ -107,7 +110,7 @@ def _speaks_old_tls(network: "Network") -> None:
         raise NotThereError(f"the server speaks no old TLS: {error}") from None
 
 
-def _rows(summary: str, *rows: Registered) -> Callable[[Setup], tuple[Part, ...]]:
+def rows(summary: str, *rows: Registered) -> Callable[[Setup], tuple[Part, ...]]:
     """The cluster has these nodes too, and the settings say that this node is called `a`."""
 
     def shape(plan: Blueprint) -> Blueprint:
@@ -117,7 +120,7 @@ def _rows(summary: str, *rows: Registered) -> Callable[[Setup], tuple[Part, ...]
     return lambda setup: (asks.shaped(summary, shape, loopback=True),)
 
 
-def _row(id: str, proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool]) -> "Callable[[Network], None]":
+def shows(id: str, proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool]) -> "Callable[[Network], None]":
     """The list has this node, and it is as wanted, compared with the others."""
 
     def prove(network: "Network") -> None:
@@ -156,7 +159,7 @@ def _node_fault(
         place=_NODES,
         made=rows,
         expected=expected,
-        proof=_row(node_id, proves),
+        proof=shows(node_id, proves),
         excluded=asks.needs_control,
     )
 
@@ -271,7 +274,7 @@ FAULTS = (
         "nodes-stale",
         "nodes.stale",
         "n2",
-        _rows("n2 was last seen ten minutes ago", Registered("n1", fields=_AT_WORK), Registered("n2", age_s=600)),
+        rows("n2 was last seen ten minutes ago", Registered("n1", fields=_AT_WORK), Registered("n2", age_s=600)),
         "a node was last seen ten minutes ago",
         lambda node, others: all(each["last_seen_unix_ms"] - node["last_seen_unix_ms"] > 300_000 for each in others),
         command=True,
@@ -280,7 +283,7 @@ FAULTS = (
         "nodes-quarantined",
         "nodes.quarantined",
         "a",
-        _rows("a is quarantined", Registered("a", quarantined=True)),
+        rows("a is quarantined", Registered("a", quarantined=True)),
         "this node is quarantined",
         lambda node, others: bool(node.get("quarantined")),
         warns=False,
@@ -290,7 +293,7 @@ FAULTS = (
         "nodes-draining",
         "nodes.draining",
         "a",
-        _rows("a is drained for an hour", Registered("a", drained_for_s=3600)),
+        rows("a is drained for an hour", Registered("a", drained_for_s=3600)),
         "this node is drained for an hour",
         lambda node, others: bool(node.get("maintenance")),
         command=True,
@@ -299,7 +302,7 @@ FAULTS = (
         "nodes-version-skew",
         "nodes.version-skew",
         "n2",
-        _rows("n2 runs an older version", Registered("n1", fields=_AT_WORK), Registered("n2", version="0.9")),
+        rows("n2 runs an older version", Registered("n1", fields=_AT_WORK), Registered("n2", version="0.9")),
         "a node runs an older version than the others",
         lambda node, others: bool(others) and all(each["version"] != node["version"] for each in others),
     ),
@@ -307,7 +310,7 @@ FAULTS = (
         "nodes-duplicate-address",
         "nodes.duplicate-address",
         "n2",
-        _rows("n2 announces n1's address", *(Registered(id, fields=_AT_WORK) for id in ("n1", "n2"))),
+        rows("n2 announces n1's address", *(Registered(id, fields=_AT_WORK) for id in ("n1", "n2"))),
         "two nodes announce one address",
         lambda node, others: sum(each.get("listen_addr") == node["listen_addr"] for each in others) == 1,
     ),

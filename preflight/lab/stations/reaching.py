@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROUTE, _CONNECT = Place("request", "route"), Place("request", "connect")
 _EVERYTHING_INSIDE = ("default", "halves")
 _OWN_ROUTE = ("host", "per-peer")
-_DEAD = 0xDEAD
+_DEAD, _DEAD_TOO = 0xDEAD, 222
 _RULE = 60
 """Before any rule of a product."""
 
@@ -213,44 +213,61 @@ def _served_by(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
     return lambda setup: (planned(f"at the control plane's address: {kind}", loopback=True, server=kind, front=None),)
 
 
-def _dead_family(setup: Setup) -> tuple[Part, ...]:
+def _with_dead(address: Callable[[Blueprint], str]) -> Callable[[Setup], tuple[Part, ...]]:
+    """The control host's name also has an address that nobody has."""
+
     def shape(plan: Blueprint) -> Blueprint:
-        dead = str(ip_network(plan.prefixes[6])[_DEAD])
+        dead = address(plan)
         answers = {CONTROL_NAME: ("{control}", dead)}
         hosts = {"hosts": HOSTS + f"{dead} {CONTROL_NAME}\n"} if "hosts" in plan.etc else {}
         resolvers = tuple(replace(each, answers=answers) for each in plan.resolvers)
         return replace(plan, resolvers=resolvers, etc={**plan.etc, **hosts})
 
-    return (Part("the control host's name has an IPv6 address that nobody has", shape=shape),)
+    return lambda setup: (Part("the control host's name has an address that nobody has", shape=shape),)
 
 
-def _dead_address(network: "Network") -> str:
-    return str(ip_network(network.plan.prefixes[6])[_DEAD])
+def _six(plan: Blueprint) -> str:
+    return str(ip_network(plan.prefixes[6])[_DEAD])
 
 
-def _dead_family_is(setup: Setup) -> Truth:
-    return Truth(
-        "control.address-family",
+def _same(plan: Blueprint) -> str:
+    """Of the family of the control plane's own."""
+    return str(ip_network(plan.prefixes[plan.families[0]])[_DEAD_TOO])
+
+
+def _dead_is(code: str, address: Callable[[Blueprint], str]) -> Callable[[Setup], Truth]:
+    return lambda setup: Truth(
+        code,
         "control",
         place=_CONNECT,
-        deciding=Deciding("answered_address", _dead_address),
+        deciding=Deciding("answered_address", lambda network: address(network.plan)),
         # The owner of the name has to take the address away; in a's own hosts file a line does.
         heals="file" if setup.control == "hosts" else "nothing",
         warns=True,
     )
 
 
-def _family_is_dead(network: "Network") -> None:
-    if _dead_address(network) not in asks.looked_up(network, CONTROL_NAME):
-        raise NotThereError(f"{CONTROL_NAME} has no address {_dead_address(network)}")
-    asks.connection_ends("silent", "unreachable", to=_dead_address)(network)
-    asks.connection_ends("open")(network)
+def _is_dead(address: Callable[[Blueprint], str]) -> Proof:
+    def prove(network: "Network") -> None:
+        dead = address(network.plan)
+        if dead not in asks.looked_up(network, CONTROL_NAME):
+            raise NotThereError(f"{CONTROL_NAME} has no address {dead}")
+        asks.connection_ends("silent", "unreachable", to=lambda network: dead)(network)
+        asks.connection_ends("open")(network)
+
+    return prove
+
+
+def _unnamed(setup: Setup) -> str | None:
+    return None if setup.control in ("hosts", "dns", "search") else "the control host has no name"
 
 
 def _dead_family_excluded(setup: Setup) -> str | None:
-    if setup.control not in ("hosts", "dns", "search"):
-        return "the control host has no name"
-    return None if setup.families == "both" else "the overlay has one family only"
+    return _unnamed(setup) or (None if setup.families == "both" else "the overlay has one family only")
+
+
+def _dead_too_excluded(setup: Setup) -> str | None:
+    return _unnamed(setup) or ("the control host's address is of a LAN" if setup.home == "behind" else None)
 
 
 _route = partial(Fault, place=_ROUTE)
@@ -327,9 +344,17 @@ FAULTS = (
     _connect(
         name="connect-family",
         summary="the control host's name also has an IPv6 address that nobody has",
-        made=_dead_family,
-        expected=_dead_family_is,
-        proof=_family_is_dead,
+        made=_with_dead(_six),
+        expected=_dead_is("control.address-family", _six),
+        proof=_is_dead(_six),
         excluded=_dead_family_excluded,
+    ),
+    _connect(
+        name="connect-dead-address",
+        summary="the control host's name also has the address of an earlier control host, which nobody has now",
+        made=_with_dead(_same),
+        expected=_dead_is("control.dead-address", _same),
+        proof=_is_dead(_same),
+        excluded=_dead_too_excluded,
     ),
 )

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _AT = Place("request", "server")
 _LOGIN = "https://login.example/"
 _PAGE = "<!doctype html><title>Sign in</title><form>Sign in</form>"
+_TURNS = 6
 _PREFIX = "/mesh"
+_LEASE, _LEAVE = "/v1/populi/exec/lease/", "/v1/populi/leave"
 _NAMED: Mapping[str, str] = {"nginx": "nginx", "caddy": "Caddy"}
 """What a gateway calls itself in each answer that it gives itself; HAProxy has its words in pages of errors only."""
 _DEAD_BACKEND: Mapping[str, int] = {"nginx": 502, "caddy": 502, "haproxy": 503}
@@ -59,6 +61,11 @@ def _gateway_answers(status: int) -> "Callable[[Network], None]":
 
 def _backend_is_dead(network: "Network") -> None:
     _gateway_answers(_DEAD_BACKEND[network.plan.gate])(network)
+
+
+def _answers_by_turns(network: "Network") -> None:
+    seen = {ask(network, "/health").status for _ in range(_TURNS)}
+    must(seen == {200, _DEAD_BACKEND[network.plan.gate]}, f"/health is answered {seen}")
 
 
 def _login_page_is(setup: Setup) -> Truth:
@@ -211,6 +218,53 @@ FAULTS = (
             proof=each_of(asks.answers(LIST, status, populi=False), _HEALTHY),
         )
         for status in (500, 503)
+    ),
+    _fault(
+        name="server-half-dead",
+        summary="a gateway hands every second request to a backend that is dead",
+        made=asks.fronted("a gateway with a living and a dead backend", half_dead=True),
+        expected=lambda setup: _status("control.unhealthy", _DEAD_BACKEND[setup.gateway])(setup),
+        proof=_answers_by_turns,
+    ),
+    _fault(
+        name="server-gateway-504",
+        summary="a gateway answers 504 to every API route, for its backend is too slow; /health is passed on",
+        made=_api("a gateway with a slow backend", Act(504)),
+        expected=_status("control.unhealthy", 504),
+        proof=_gateway_answers(504),
+    ),
+    _fault(
+        name="server-join-403",
+        summary="a gateway answers 403 to joins, as one does that lets readers in only; all else is passed on",
+        made=asks.fronted("a gateway for readers", routes=(Route(JOIN, Act(403), exact=True),)),
+        expected=_status("control.not-populi", 403, "enroll.join-failed"),
+        proof=each_of(asks.answers(JOIN, 403, populi=False, body={}), asks.answers(LIST, 200, populi=True)),
+    ),
+    _fault(
+        name="server-lease-404",
+        summary="a gateway that knows some routes only answers 404 to leases; all else is passed on",
+        made=lambda setup: (
+            *asks.fronted("a gateway of some routes", routes=(Route(_LEASE, Act(404)),))(setup),
+            # A node with a name of its own asks for a lease; one with a made-up name does not.
+            asks.shaped("a is called a", lambda plan: replace(plan, node={**plan.node, "node": {"id": "a"}})),
+        ),
+        expected=_status("control.not-populi", 404, "enroll.lease-failed"),
+        proof=each_of(asks.answers(f"{_LEASE}grant", 404, populi=False, body={}), _HEALTHY),
+    ),
+    _fault(
+        name="server-leave-405",
+        summary="a gateway answers 405 to those who leave; all else is passed on",
+        made=asks.fronted("a gateway that nobody leaves", routes=(Route(_LEAVE, Act(405), exact=True),)),
+        expected=_status("enroll.leave-failed", 405),
+        proof=each_of(asks.answers(_LEAVE, 405, populi=False, body={}), _HEALTHY),
+    ),
+    _fault(
+        name="server-no-site",
+        summary="the gateway knows the control plane by another name, and answers with its default site",
+        made=asks.fronted("a gateway with two sites", sites="two"),
+        expected=_login_page_is,
+        proof=each_of(asks.answers("/health", 200, populi=False), asks.answers(LIST, 200, populi=False)),
+        excluded=asks.needs_plain,
     ),
     _fault(
         name="server-another-site",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, Blueprint, Certificate
+from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, SERVER_NAME, Blueprint, Certificate
 from preflight.lab.part import Part
 from preflight.lab.site import CONTROL
 from preflight.lab.stations import asks
@@ -29,8 +29,9 @@ _NO_CERTIFICATE: Mapping[str, str] = {
 }
 """What clients without a certificate get: nginx' page of a 400, or an alert."""
 _TWO_WEEKS_S = 14 * 24 * 3600
-_VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate": 20}
-"""X509_V_ERR_CERT_HAS_EXPIRED, …_CERT_NOT_YET_VALID and …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY of OpenSSL."""
+_VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate": 20, "self-signed": 18}
+"""X509_V_ERR_CERT_HAS_EXPIRED, …_CERT_NOT_YET_VALID, …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and
+…_DEPTH_ZERO_SELF_SIGNED_CERT of OpenSSL."""
 
 
 def _certificate(kind: Certificate) -> Callable[[Setup], tuple[Part, ...]]:
@@ -201,6 +202,20 @@ FAULTS = (
         made=_certificate("untrusted"),
         expected=_is("control.tls-untrusted", Deciding("certificate", "Preflight lab CA")),
         proof=_unverified("untrusted"),
+    ),
+    _fault(
+        name="tls-self-signed",
+        summary="the server signed its certificate itself",
+        made=_certificate("self-signed"),
+        expected=_is("control.tls-untrusted", Deciding("certificate", SERVER_NAME)),
+        proof=_unverified("self-signed"),
+    ),
+    _fault(
+        name="tls-no-names",
+        summary="the certificate has a common name only, which no client of today reads",
+        made=_certificate("no-names"),
+        expected=_is("control.tls-name", Deciding("problem", "subjectAltName")),
+        proof=_other_name,
     ),
     _fault(
         name="tls-intermediate-missing",

@@ -56,9 +56,24 @@ def _binds(setup: Setup) -> tuple[Part, ...]:
     )
 
 
-def _told_to_stay_out(network: "Network") -> None:
-    file = network.plan.node_environment.get("VOX_MESH_HTTP_JOIN", "")
-    asks.must(asks.content(network.names.files("a") / file) == b"0", "a's workers may join")
+def _switched_off(name: str, variable: str) -> Fault:
+    def prove(network: "Network") -> None:
+        file = network.plan.node_environment.get(variable, "")
+        asks.must(asks.content(network.names.files("a") / file) == b"0", "a's workers may join")
+
+    return Fault(
+        name=name,
+        summary=f"{variable} of a's environment keeps workers out of the cluster",
+        place=_SOURCE,
+        made=lambda setup: (
+            asks.variables("a's workers stay out", **{variable: "join"}),
+            asks.written("the variable is 0", "join", lambda network: b"0"),
+        ),
+        expected=lambda setup: Truth(
+            "enroll.switched-off", "control", deciding=Deciding("variable", variable), warns=True
+        ),
+        proof=prove,
+    )
 
 
 def at_host(host: str) -> Callable[[str], str]:
@@ -121,6 +136,11 @@ def _problem(word: str, *vague: str, heals: bool = True, code: str = "control.ur
     return expected
 
 
+def _no_port_is(setup: Setup) -> Truth:
+    """Nobody listens there, and at the usual port of a control plane one answers."""
+    return Truth("control.refused", "control", place=Place("request", "connect"), heals=_healer(setup))
+
+
 def _written(
     name: str, summary: str, change: Callable[[str], str], mistake: str, expected: Callable[[Setup], Truth]
 ) -> Fault:
@@ -152,19 +172,8 @@ FAULTS = (
         expected=lambda setup: Truth("control.url-bind-all", "control", place=_SOURCE),
         proof=_only_bind_all,
     ),
-    Fault(
-        name="source-switched-off",
-        summary="a variable of a's environment keeps workers out of the cluster",
-        place=_SOURCE,
-        made=lambda setup: (
-            asks.variables("a's workers stay out", VOX_MESH_HTTP_JOIN="join"),
-            asks.written("the variable is 0", "join", lambda network: b"0"),
-        ),
-        expected=lambda setup: Truth(
-            "enroll.switched-off", "control", deciding=Deciding("variable", "VOX_MESH_HTTP_JOIN"), warns=True
-        ),
-        proof=_told_to_stay_out,
-    ),
+    _switched_off("source-switched-off", "VOX_MESH_HTTP_JOIN"),
+    _switched_off("source-disabled", "VOX_MESH_ENABLED"),
     Fault(
         name="source-disagree",
         summary="a's first variable names an earlier control host, its settings the right one",
@@ -208,6 +217,13 @@ FAULTS = (
         lambda url: url.replace(":{port}", ":0", 1),
         ":0(/|$)",
         _problem("port"),
+    ),
+    _written(
+        "parse-no-port",
+        "a's control URL has no port, so that of its scheme is asked, where nobody listens",
+        lambda url: url.replace(":{port}", "", 1),
+        r"^https?://(\[[0-9a-f:]+\]|[^:/]+)(/|$)",
+        _no_port_is,
     ),
     _written(
         "parse-zone",

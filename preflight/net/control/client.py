@@ -272,12 +272,13 @@ class ControlClient:
     ) -> HttpAnswer:
         """One request; returns the answer whatever its status is. Raises ControlError if no answer came.
 
-        most_bytes: how much of the body to read; the answer says whether there was more. recall: of a `GET`, take the
-        answer that this client got a moment ago, or is getting: `unchanged`, if it wrote nothing since; `any`, also if
-        it did.
+        most_bytes: how much of the body to read; the answer says whether there was more. recall: where nothing is
+        changed, take the answer that this client got a moment ago, or is getting: `unchanged`, if it wrote nothing
+        since; `any`, also if it did.
         """
-        question, log = Question(path, bearer.get_secret_value() if bearer else None), self._line.log
-        if method != "GET":
+        asked = path if method == "GET" else f"{method} {path}"
+        question, log = Question(asked, bearer.get_secret_value() if bearer else None), self._line.log
+        if method != "GET" and recall == "nothing":
             return await self._send(method, path, body, bearer, timeout_s, most_bytes)
         async with nullcontext() if recall == "nothing" else log.alone(question):
             known, writes = log.known(question, most_bytes, recall), log.writes

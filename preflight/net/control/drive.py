@@ -67,7 +67,7 @@ class RowCalls:
             await self.client.leave(self._row.identity)
             return None
         if state in (State.GRANT, State.RENEW, State.RELEASE):
-            return await self._lease(state)
+            return await self.lease(state, self._row.lease_id)
         if state is State.HEARTBEAT_AGAIN:
             self.client.ahead(self.client.nodes(recall="unchanged"))  # the row is there since the join
         self._note.before_join(self._row.identity, self._row.scope_id)
@@ -81,13 +81,13 @@ class RowCalls:
         known = await self.client.nodes(recall="any")
         return known if any(node.id == self._row.identity for node in known.nodes) else await self.client.nodes()
 
-    async def _lease(self, state: State) -> str:
-        """A lease of a scope key that nobody else uses."""
+    async def lease(self, state: State, lease_id: str) -> str:
+        """A lease of a scope key that nobody else uses. Raises ControlError."""
         claimer = {"claimer_node_id": self._row.identity}
         if state is State.GRANT:
             return await self.client.lease("grant", {**claimer, "scope_key": f"preflight/{self._note.mark}"})
         action: Literal["renew", "release"] = "renew" if state is State.RENEW else "release"
-        return await self.client.lease(action, {**claimer, "lease_id": self._row.lease_id})
+        return await self.client.lease(action, {**claimer, "lease_id": lease_id})
 
     def _record(self) -> dict[str, Any]:
         """The row. One with a random id is in maintenance from the start, so that nobody gives it work."""

@@ -9,6 +9,7 @@ from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.event import Listener, telling
 from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
+from preflight.net.control.early_lease import FAR_S, EarlyLease
 from preflight.net.control.journal import Note
 from preflight.net.control.several import says_otherwise
 from preflight.proto.control.answers import UNAUTHORIZED
@@ -43,7 +44,8 @@ class EnrolmentSession:
         self._note = Note(settings, "enroll.cycle", path if self.bootstraps else None)
         self._key = ""
         self._credential: Credential | None = None
-        self._unheard = False
+        self._unheard = self._far = False
+        self._early: EarlyLease | None = None
         self._row = OwnRow(settings.node.id, spare_id(), settings.control.scope_id)
         self._first_client = client
         self._calls = RowCalls(settings, client, self._row, self._note)
@@ -78,7 +80,7 @@ class EnrolmentSession:
         if not self.bootstraps:
             return False
         try:
-            answer = await self._first_client.send("POST", EXCHANGE_ROUTE)
+            answer = await self._first_client.send("POST", EXCHANGE_ROUTE, recall="any")
         except ControlError:
             return False  # the exchange finds the same, and is repeated
         return is_populi(answer) and answer.status == UNAUTHORIZED
@@ -126,6 +128,8 @@ class EnrolmentSession:
                 if self._row.may_be_listed:
                     _log.warning("the row of %s may still be listed on the control plane", self._row.identity)
         finally:
+            if self._early is not None:
+                await self._early.end()
             self._note.end(gone=not self._row.may_be_listed)
             if self._file is not None:
                 # If the exchange's answer was lost, the key in the pending file gets it again.
@@ -136,6 +140,27 @@ class EnrolmentSession:
             return await self._exchange()
         if state is State.STORE:
             return self._store()
+        if state is State.HEARTBEAT and self._far and self._early is None and self._wants_lease:
+            self._early = EarlyLease(self._calls.lease)  # the row is there since the join
+        if self._early is not None and state in (State.GRANT, State.RENEW, State.LEAVE):
+            return await self._with_lease(self._early, state)
+        began = time.monotonic()
+        answer = await self._calls.perform(state)
+        self._far = self._far or (state is State.JOIN and time.monotonic() - began >= FAR_S)
+        return answer
+
+    @property
+    def _wants_lease(self) -> bool:
+        """Whether the machine will ask for a lease if all goes well."""
+        return not (self._row.is_spare or self._row.existed_before)
+
+    async def _with_lease(self, early: EarlyLease, state: State) -> Answer:
+        """The answers about a lease that was asked for ahead; who leaves gives it back first."""
+        if state is State.GRANT:
+            return await early.granted()
+        if state is State.RENEW:
+            return await early.renewed(self._row.lease_id)
+        await early.end()
         return await self._calls.perform(state)
 
     async def _exchange(self) -> Credential:

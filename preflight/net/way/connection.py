@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener
-from preflight.model.flow import Flow
+from preflight.model.flow import Flow, Protocol
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.peer import Peer
+from preflight.net.way.answers import Answers
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.routes import KernelState
 from preflight.proto.way.netfilter.burst import Burst
@@ -29,7 +30,7 @@ async def refusal_of(
 
     overlay: the host is judged by the tunnel that claims its address, if one does.
     """
-    flow = Flow(source="", destination=host.address, protocol="tcp", destination_port=port, uid=os.getuid())
+    flow = question(host.address, port, "tcp")
     claimed = overlay is not None and any(each.claims(host.address) >= 0 for each in overlay.own_tunnels)
     tunnel = tunnel_side(host, overlay.tunnel_for(host.address)) if overlay is not None and claimed else None
     with suppress(NeedsPlatform, OSError):
@@ -37,22 +38,36 @@ async def refusal_of(
     return None
 
 
-async def filtered(
-    address: str, port: int, attempt: Callable[[], Awaitable[object]], listener: Listener | None = None
-) -> Death | None:
-    """The rule of this node's own firewall that stops connections to an address; None if none does, or nobody may look.
+def question(address: str, port: int, protocol: Protocol) -> Flow:
+    """What a program of this process's user sends there."""
+    return Flow(source="", destination=address, protocol=protocol, destination_port=port, uid=os.getuid())
 
-    attempt: sends the first packet of one connection, and no more.
+
+async def filtered(
+    asked: Flow, attempt: Callable[[], Awaitable[bool]], listener: Listener | None = None
+) -> Death | None:
+    """The rule of this node's own firewall that stops a question, or its answer; None if none does, or nobody may look.
+
+    asked: the question, with where it goes. attempt: sends it, in one packet or a few, and waits a moment; whether
+    something refused it. An answer that comes in and is not heard dies here; a refusal that does not come in is this
+    node's own.
     """
-    flow = Flow(source="", destination=address, protocol="tcp", destination_port=port, uid=os.getuid())
     with suppress(NeedsPlatform, OSError):
-        lookup = (await KernelState(listener).snapshot([flow])).lookup(flow)
-        if lookup is None or lookup.refused:
+        lookup = (await KernelState(listener).snapshot([asked])).lookup(asked)
+        if lookup is None or lookup.refused or lookup.interface is None or asked.destination_port is None:
             return None
-        leaving = replace(flow, source=lookup.source or "", interface_out=lookup.interface)
+        leaving = replace(asked, source=lookup.source or "", interface_out=lookup.interface)
         firewall = Firewall(listener)
-        before = firewall.snapshot()
-        await attempt()
-        found = observe_filters(before, firewall.snapshot([leaving]), [Burst(flow=leaving, sent=1)])
-        return next((each.death for each in found if each.death is not None), None)
+        with Answers(lookup.interface, asked.destination, asked.destination_port, asked.protocol) as heard:
+            before = firewall.snapshot()
+            refused = await attempt()
+            ports = heard.taken()
+            if refused and (ports or heard.blind):
+                return None
+        coming = {port: replace(leaving, source_port=port).answer() for port in ports}
+        answers = [Burst(flow=flow, direction="reverse", sent=ports.count(port)) for port, flow in coming.items()]
+        bursts = answers or [Burst(flow=leaving, sent=1)]
+        found = observe_filters(before, firewall.snapshot([leaving, *coming.values()]), bursts)
+        deaths = [each.death for each in found if each.death is not None]
+        return next((death for death in deaths if death.certain or not refused), None)
     return None

@@ -143,7 +143,15 @@ def station_of(outcome: Outcome, code: Code) -> Station | None:
     status = outcome.error.status if outcome.error is not None else None
     if code in STEP_FAILED.values() and status is not None:
         return request("body" if status in _ABOUT_BODIES else "answer")
+    if code in STEP_FAILED.values() and status_of(outcome) is not None:
+        return request("server")
     return _STATIONS.get(code)
+
+
+def status_of(outcome: Outcome) -> int | None:
+    """Of the answer that failed the step, a control plane's or another's."""
+    error = outcome.error
+    return None if error is None else error.status if error.status is not None else error.decided.http_status
 
 
 def problem_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> str | None:
@@ -171,7 +179,9 @@ def fields_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> dict[str, 
 def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies:
     """What to do about a failed step."""
     if code is codes.ENROLL_LEAVE_FAILED:
-        return by_hand(leave_later(facts))
+        # Through a gateway that takes it, the row would stay too.
+        foreign = outcome.error is not None and code_of(outcome.error) in _NOT_ITS_ANSWER
+        return (PASS_THROUGH if foreign else ()) + by_hand(leave_later(facts))
     if outcome.error is not None and outcome.error.status == TOO_LARGE:
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
     if outcome.error is not None and outcome.error.decided.problem == CACHED:

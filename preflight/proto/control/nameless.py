@@ -52,6 +52,15 @@ def _without_answer(resolution: Resolution, silent: Lookup) -> Finding:
             DeathFacts(resolver=silent.source, problem=silent.detail),
             "name",
         )
+    if silent.outcome == "unreachable" and silent.detail == _NOT_PERMITTED:
+        return Finding(
+            codes.HOST_FIREWALL_DROP,
+            f"this node's own firewall lets no question about {what} {name} out to the resolver {silent.source}: "
+            f"{silent.detail}",
+            look("nft list ruleset; iptables-legacy-save", root=True),
+            DeathFacts(resolver=silent.source, problem=silent.detail),
+            "name",
+        )
     if silent.outcome == "unreachable":
         return Finding(
             codes.CONTROL_DNS_TIMEOUT,
@@ -93,13 +102,15 @@ _REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
     "rejected": (
         codes.CONTROL_DNS_REFUSED,
         "refused",
-        "{resolver} answers this node's question about {name} with REFUSED",
+        "{resolver} refused to answer this node's question about {name} (REFUSED)",
         "dig @{resolver} {name}",
     ),
 }
 """What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
 _EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
 _RESOLVED = "127.0.0.53"
+_NOT_PERMITTED = "Operation not permitted"
+"""EPERM, the kernel's word for what a rule of its own drops on the way out."""
 
 
 def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lookup: Lookup) -> Finding:

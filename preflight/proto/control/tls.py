@@ -4,7 +4,7 @@ A name in a stranger's certificate is never a place for this node's bearers, and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from preflight import codes
@@ -156,15 +156,19 @@ def speaks_plain(url: ControlUrl, handshake: Handshake, remedies: Remedies) -> T
 
 
 def _other_name(url: ControlUrl, certificate: Certificate, place: str, shake: str) -> Trouble:
-    decided = DeathFacts(certificate=_shown(certificate.names[0]) if certificate.names else None)
+    own = _shown(certificate.subject_name) if certificate.subject_name and not certificate.names else None
+    decided = DeathFacts(certificate=_shown(certificate.names[0]) if certificate.names else own)
     remedies = (
         *by_hand(f"Issue a certificate for {url.host} at the control plane.", where="control host"),
         *look(f"{shake}   # which server is this?"),
     )
     message = f"the certificate of {place} is for {names(certificate)}, not for {url.host}"
-    if not certificate.names and certificate.subject_name:
-        own = _shown(certificate.subject_name)
-        message += f"; clients ignore its common name, {own}, and read its subjectAltName, which is missing"
+    if own is not None:
+        decided = replace(decided, problem="subjectAltName")
+        message = (
+            f"the certificate of {place} has no subjectAltName, which names the hosts that it is for; clients ignore "
+            f"its common name, {own}, so it is not for {url.host}"
+        )
     return Trouble(codes.CONTROL_TLS_NAME, message, remedies, decided)
 
 

@@ -15,6 +15,7 @@ ICMPV6: Final = 58
 _V4 = struct.Struct("!BBHHHBBH4s4s")
 _V6 = struct.Struct("!IHBB16s16s")
 _UDP = struct.Struct("!HHHH")
+_PORTS = struct.Struct("!HH")
 _UDP_BYTES, _ICMP_BYTES = 8, 8
 _FRAGMENT, _EXTENSIONS = 44, (0, 43, 60)
 _MOST_EXTENSIONS = 8
@@ -53,6 +54,15 @@ def read(head: bytes, length: int = 0) -> IpPacket | None:
         error = _error(packet.protocol, head[begins], head[begins + 1], head[begins + _ICMP_BYTES :])
         return replace(packet, error=error)
     return _with_ports(head, begins, packet)
+
+
+def ends(head: bytes) -> tuple[str, int, int] | None:
+    """The source, its port and the port that a packet of TCP or UDP is for; None for any other, and for fragments."""
+    found = _headers(head, 0)
+    if found is None or found[0].fragment or len(head) < found[1] + _PORTS.size:
+        return None
+    source_port, destination_port = _PORTS.unpack_from(head, found[1])
+    return found[0].source, source_port, destination_port
 
 
 def _headers(head: bytes, length: int) -> tuple[IpPacket, int] | None:

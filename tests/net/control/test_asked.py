@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from preflight_checks.control_health import measure
 from pydantic import SecretStr
 
 from preflight.model.control import HttpAnswer
@@ -10,7 +11,7 @@ from preflight.net.control import client as client_module
 from preflight.net.control.asked import KNOWN_S, Question, RequestLog
 from preflight.net.control.client import ControlClient
 from preflight.net.control.exchange import Moments, Request
-from preflight.proto.control.populi import FEATURE_HEADER
+from preflight.proto.control.populi import EXCHANGE_ROUTE, FEATURE_HEADER
 from preflight.proto.control.url import ControlUrl
 
 LIST = "/v1/populi/nodes"
@@ -99,3 +100,33 @@ def test_a_client_asks_once_until_it_writes(monkeypatch: pytest.MonkeyPatch) -> 
         await client.aclose()
 
     asyncio.run(questions())
+
+
+@pytest.mark.parametrize(("enrols", "posts"), [(True, 1), (False, 0)])
+def test_a_far_control_plane_is_asked_at_once_what_an_enrolment_asks_first(
+    monkeypatch: pytest.MonkeyPatch, enrols: bool, posts: int
+) -> None:
+    """The route of the exchange is asked with the health, without a token and a body, and not again."""
+    asked: list[Request] = []
+
+    async def exchange(transport: object, asked_for: Request, moments: Moments) -> HttpAnswer:
+        asked.append(asked_for)
+        await asyncio.sleep(0)
+        return answer(body=b"ok\n") if asked_for.url.endswith("/health") else answer(415)
+
+    monkeypatch.setattr(client_module, "exchange", exchange)
+
+    async def run() -> HttpAnswer:
+        client = ControlClient(ControlUrl("http", "127.0.0.1", 9847), token=SecretStr("t" * 20), environment={})
+        probe = await measure(client, far=True, enrols=enrols)
+        assert probe.bad is None
+        await asyncio.sleep(0.01)
+        found = [each for each in asked if each.method == "POST"]
+        assert len(found) == posts
+        assert all(each.body is None and "authorization" not in each.headers for each in found)
+        first = await client.send("POST", EXCHANGE_ROUTE, recall="any")
+        await client.aclose()
+        return first
+
+    assert asyncio.run(run()).status == 415
+    assert len([each for each in asked if each.method == "POST"]) == 1

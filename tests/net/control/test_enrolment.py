@@ -357,3 +357,22 @@ def test_a_token_is_not_sent_where_the_path_is_changed(open_trap: "OpenTrap", tm
     assert (first.code.slug, first.measurements["problem"]) == ("control.bad-answer", "path changed")
     assert bodies == [b""]
     assert not (tmp_path / "cred").exists()
+
+
+@pytest.mark.parametrize("faults", [(), ("--fault", "heartbeat-500")])
+def test_a_far_control_plane_grants_the_lease_while_it_answers_heartbeats(
+    start_control_plane: "StartControlPlane", faults: tuple[str, ...]
+) -> None:
+    """Three answers less are waited for, and no lease stays, whether or not the heartbeats are accepted."""
+    server = start_control_plane("--fault", "slow=450", *faults)
+    results = enrol(settings(server.url, token=WORKER, node_id="node-a"))
+    took_ms = next(result for result in results if result.aspect == "lease").measurements.get("elapsed_ms")
+    if faults:
+        assert said(results)["heartbeat"] == "enroll.heartbeat-failed"
+    else:
+        assert said(results) == dict.fromkeys(STEPS, "pass") | {"bootstrap": "run.not-applicable"}
+        assert isinstance(took_ms, float)
+        assert took_ms < 2 * 450, "granted and renewed ahead, and released"
+    headers = {"authorization": f"Bearer {MESH}"}
+    assert httpx.get(f"{server.url}/v1/populi/exec/leases", headers=headers).json()["leases"] == []
+    assert rows(server) == []

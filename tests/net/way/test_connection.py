@@ -1,14 +1,20 @@
 """The kernel and the firewall are asked why a connection fails."""
 
 import asyncio
+import socket
 import subprocess
+from functools import partial
+from threading import Thread
 
 import pytest
 
 from preflight import codes
+from preflight.lab.fake_servers import name_server
+from preflight.lab.network import inside
 from preflight.model.peer import Peer
+from preflight.net.names import Resolver
 from preflight.net.tcp.connect import Tcp
-from preflight.net.way.connection import filtered, refusal_of
+from preflight.net.way.connection import filtered, question, refusal_of
 from preflight.proto.way.observation import Death
 from tests.net.way.network_namespace import namespaces
 
@@ -27,21 +33,60 @@ def test_a_route_of_this_node_that_refuses_is_named() -> None:
     assert open_way is None
 
 
+_RULES = """
+table inet t {
+  chain out {
+    type filter hook output priority 0
+    tcp dport 9847 drop comment "no mesh"
+    tcp dport 9848 reject with tcp reset comment "no mesh"
+  }
+  chain in {
+    type filter hook input priority 0
+    tcp sport 9849 drop comment "no mesh"
+    udp sport 53 drop comment "no mesh"
+  }
+}
+"""
+
+
+def _filtered(port: int) -> Death | None:
+    async def attempt() -> bool:
+        return (await Tcp().connect("10.5.0.2", port, 0.3)).outcome == "refused"
+
+    return asyncio.run(filtered(question("10.5.0.2", port, "tcp"), attempt))
+
+
 @pytest.mark.lab
-def test_a_rule_of_this_node_that_drops_connections_is_named() -> None:
-    """Its comment is in the sentence, and a port that it lets through has nothing to say of it."""
-    rules = (
-        'table inet t {\nchain out {\ntype filter hook output priority 0\ntcp dport 9847 drop comment "no mesh"\n}\n}\n'
-    )
-    with namespaces() as (here, _):
-        subprocess.run(["ip", "netns", "exec", here, "nft", "-f", "-"], input=rules, text=True, check=True)
-
-        def asked(port: int) -> Death | None:
-            return asyncio.run(filtered("10.5.0.2", port, lambda: Tcp().connect("10.5.0.2", port, 0.3)))
-
-        dropped, passed = asked(9847), asked(80)
+def test_a_rule_of_this_node_that_stops_connections_or_their_answers_is_named() -> None:
+    """Its comment is in the sentence. Of a port that rules let through, nothing is said: there the host refuses."""
+    with namespaces() as (here, there):
+        subprocess.run(["ip", "netns", "exec", here, "nft", "-f", "-"], input=_RULES, text=True, check=True)
+        with inside(there):
+            listening = socket.create_server(("10.5.0.2", 9849))
+        with listening:
+            dropped, reset, answers, passed = map(_filtered, (9847, 9848, 9849, 80))
     assert passed is None
-    assert dropped is not None
-    assert dropped.code is codes.HOST_FIREWALL_DROP
-    assert "no mesh" in dropped.message
-    assert dropped.remedies
+    for death, does in ((dropped, "drops"), (reset, "reject"), (answers, "drops")):
+        assert death is not None
+        assert death.code is codes.HOST_FIREWALL_DROP
+        assert "no mesh" in death.message
+        assert does in death.message
+        assert death.certain
+        assert death.remedies
+
+
+@pytest.mark.lab
+def test_a_rule_of_this_node_that_keeps_a_resolver_away_is_named() -> None:
+    """The answer comes in, and the program that asked does not get it."""
+    with namespaces() as (here, there):
+        subprocess.run(["ip", "netns", "exec", here, "nft", "-f", "-"], input=_RULES, text=True, check=True)
+        with inside(there):
+            server = name_server("10.5.0.2", {"control.example": ("10.5.0.2",)})
+        with server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            attempt = partial(Resolver().once, "10.5.0.2", "control.example", 0.3)
+            death = asyncio.run(filtered(question("10.5.0.2", 53, "udp"), attempt))
+            server.shutdown()
+    assert death is not None
+    assert "no mesh" in death.message
+    assert death.certain
