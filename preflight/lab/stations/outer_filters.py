@@ -153,6 +153,8 @@ def _refused_in(station: str) -> "Expected":
             return _rule_in(station)(setup, node)
         if station == "prerouting-outer" and setup.firewall != "open":
             return at_receiver(setup, node, station)  # b's firewall answers nobody at a port that is not open
+        if outside.through_a_third(setup):
+            return at_receiver(setup, node, station)  # the third member gets the error
         refuses = Deciding("offender", _address_of_remote_end(setup))
         return dead(setup, "forward", deciding=refuses, proven=True, where="peer")
 
