@@ -170,7 +170,7 @@ def _wrong_source_is(setup: Setup, node: str) -> Truth:
     if node == "a":
         # What a sends arrives, and makes b answer to an address that nobody has. The answers die, and the place is on
         # the way there, so neither direction says more than the code does.
-        truth = dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE)
+        truth = dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE, proven=True)
         return replace(truth, direction=None) if truth.place is not None else truth
     # b's packets arrive, and make a send to an address that nobody has.
     return dead(setup, "forward", deciding=Deciding("answered_from", _roamed_to), proven=True, where="peer")

@@ -40,7 +40,7 @@ from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, ou
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
-from preflight.proto.way.observation import Observation
+from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import (
     Moment,
     Record,
@@ -94,40 +94,40 @@ class PacketWays:
         await self.ahead.aclose()
 
     async def follow(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+        self, peer: Peer, *, large: bool = False, passes: Passing | None = None, others: Iterable[str] = ()
     ) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer.
 
-        large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. others:
-        overlay addresses of others, which are not this peer's. What the network does is data. Takes up to about
-        seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
+        large: only large packets are in trouble. passes: what the peer answers although its responder is
+        silent. others: overlay addresses of others, which are not this peer's. What the network does is data. Takes up
+        to about seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
         """
-        if large or echoed:
+        if large or passes:
             self.ahead.drop(peer)
         elif (observed := await self.ahead.take(peer)) is not None:
             return observed
-        return await self._observed(peer, large=large, echoed=echoed, others=others)
+        return await self._observed(peer, large=large, passes=passes, others=others)
 
     async def _observed(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+        self, peer: Peer, *, large: bool = False, passes: Passing | None = None, others: Iterable[str] = ()
     ) -> tuple[Observation, ...]:
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
-            return self._said(peer, echoed)
+            return self._said(peer, passes)
         try:
-            record = await self._record(peer, overlay, large, echoed)
+            record = await self._record(peer, overlay, large, passes)
         except NeedsPlatform:
-            return self._said(peer, echoed)
+            return self._said(peer, passes)
         record = replace(record, others=tuple(others))
-        found = with_the_peers_fix((*self._said(peer, echoed), *observe(record)))
+        found = with_the_peers_fix((*self._said(peer, passes), *observe(record)))
         found = with_origin(found, record.tunnel, peer.address, peer.target)
         self._report(peer, found)
         return found
 
-    def _said(self, peer: Peer, echoed: bool) -> tuple[Observation, ...]:
+    def _said(self, peer: Peer, passes: Passing | None) -> tuple[Observation, ...]:
         """What the peer has reported in this run."""
         asked = self._path.asked(peer)
-        return peer_word(asked, peer.target, echoed=echoed) if asked is not None else ()
+        return peer_word(asked, peer.target, passes=passes) if asked is not None else ()
 
     def tap(self, peer: Peer, tunnel: OverlayState) -> Tap:
         """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
@@ -158,12 +158,12 @@ class PacketWays:
                 certain=each.death.certain if each.death else None,
             )
 
-    async def _record(self, peer: Peer, overlay: OverlayState, large: bool, echoed: bool) -> Record:
+    async def _record(self, peer: Peer, overlay: OverlayState, large: bool, passes: Passing | None) -> Record:
         async with AsyncExitStack() as stack:
             # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.
             async with self._one_burst:
                 tap, sent = await self._send(peer, overlay, large, stack)
-                sent = replace(sent, pings=echoed)
+                sent = replace(sent, pings=passes)
                 first = await self._read(tap, sent, overlay)
             verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
             here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)

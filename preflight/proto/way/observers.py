@@ -20,7 +20,7 @@ from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.trace import Dropped
-from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.observation import Observation, PacketClass, Passing
 from preflight.proto.way.openvpn import Remote
 from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
@@ -51,7 +51,7 @@ class Record:
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
-    that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
+    that refuses. pings: what it answers. answers: of the uplink, None if it was not asked. others: addresses of
     further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced:
     rules that were traced while the burst passed. uid: of this process.
     """
@@ -70,7 +70,7 @@ class Record:
     asked: AskResult | None = None
     asked_meanwhile: bool = False
     echo: EchoAnswer | None = None
-    pings: bool = False
+    pings: Passing | None = None
     others: tuple[str, ...] = ()
     traces: Traces | None = None
     hops: Trace | None = None
