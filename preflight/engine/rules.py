@@ -237,7 +237,7 @@ RULES: tuple[Rule, ...] = (
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     Rule("udp.blocked", ("reach.icmp-filtered",), condition=by_one_filter),
-    Rule("reach.icmp-filtered", _UNMEASURED, condition=but_for_tcp),
+    Rule("reach.icmp-filtered", ("run.needs-responder",), condition=but_for_tcp),
     # The packets that measure loss are small: they pass a black hole.
     Rule("mtu.black-hole", ("mtu.*",), "control", same_way),
     Rule("mtu.black-hole", ("run.timeout",), "control", of_large_packets),
