@@ -353,7 +353,7 @@ class PacketWays:
 
 def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
     """Where the owner of the peer's address is, as far as this node knows it."""
-    owner = sent.tunnel.peer_for(sent.peer.address)
+    owner = sent.tunnel.remote_for(sent.peer.address)
     if owner is None or not owner.endpoint_address or not owner.endpoint_port:
         return frozenset()
     return frozenset(((owner.endpoint_address, owner.endpoint_port),))
