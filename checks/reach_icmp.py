@@ -83,7 +83,9 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few echoes to all peers at once. If some get no answer, UDP packets show whether it is a filter or a dead
     path, and more echoes measure the loss.
 
-    An echo goes both ways, so its loss has no direction: where a responder answers, `udp.quality` gives it.
+    Where nothing comes back, a TCP connection to the responder's port shows whether the host answers at all, even if
+    only with a reset. An echo goes both ways, so its loss has no direction: where a responder answers, `udp.quality`
+    gives it.
     """
     limits, found = ctx.settings.thresholds, dict[Peer, Reached]()
     spaced = ctx.net.starts(SHORTEST_GAP_S).spaced(partial(measure, ctx), lambda each: (each.echo.rtt_ms, each.missing))
@@ -105,7 +107,7 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _with_tcp(ctx: Context, peer: Peer, reached: Reached) -> Reached:
-    """With a word of the peer's TCP, if nothing else came back: a filter that takes all but TCP is no dead path."""
+    """With a word of the peer's TCP, if nothing else came back: a filter that takes the rest is not a dead path."""
     if reached.echo.received or reached.udp_alive or reached.echo.error == PRIVILEGE or not reached.echo.sent:
         return reached
     return replace(reached, connected=await ctx.net.tcp.answered(peer.address, peer.responder_port, CONNECTED_S))

@@ -71,8 +71,8 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
 
     Without an answer, three others can show the direction. The peer reports by the control plane's mailbox what it
-    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its regular hellos
-    say what it received. Answers that reach the tunnel interface but not the socket were dropped here.
+    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its hellos say what
+    it received. Answers that reach the tunnel interface, not the socket, were dropped here. Echo and TCP show it alive.
     """
     starts = ctx.net.starts(COUNT / PACKETS_PER_SECOND)
     spaced = starts.spaced(partial(measure, ctx), lambda each: (each.session.rtt_ms, each.session.lost))

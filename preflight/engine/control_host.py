@@ -65,7 +65,7 @@ def behind_one_end(overlay: OverlayState | None, peers: Sequence[Peer], results:
     """Peers whose tunnel has one remote end, each with the one that represents it, where none of them answers.
 
     That is the first that is in the tunnel's own network, as the remote end itself is, else the first of them. Where
-    one of them answers, what kills packets to the others lies behind the remote end.
+    one of them answers, what kills packets to the others is behind the remote end.
     """
     if overlay is None:
         return {}

@@ -22,7 +22,7 @@ def test_what_is_sent_from_a_peers_own_address_brings_no_answer(source: str, exp
 @pytest.mark.parametrize("code", [codes.UDP_BLOCKED, codes.RUN_NEEDS_RESPONDER])
 @pytest.mark.parametrize(("tcp", "causes"), [(True, 1), (None, 2)])
 def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | None, causes: int) -> None:
-    """Where UDP comes back, a filter of echoes is one of its own."""
+    """Where UDP comes back, a filter of echoes is another cause."""
     echoes = EchoFacts(sent=4, received=0, tcp_answered=tcp)
     filtered = warned(codes.REACH_ICMP_FILTERED, "b", Direction.ROUND_TRIP, "filtered", facts=echoes)
     make = failed if code is codes.UDP_BLOCKED else inconclusive

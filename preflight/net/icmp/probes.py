@@ -39,7 +39,7 @@ class Icmp:
         self._answered: set[str] = set()
 
     def has_answered(self, address: str) -> bool:
-        """Whether any echo to an address was answered since this was made, whoever asked."""
+        """Whether any echo to an address was answered since this was made, for any check."""
         return str(ip_address(address)) in self._answered
 
     async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:

@@ -83,9 +83,9 @@ class Tcp:
         return ended("open")
 
     async def answered(self, address: str, port: int, timeout_s: float) -> bool:
-        """Whether a host answers TCP there itself, be it with a reset; asked once, for all who want to know.
+        """Whether a host answers TCP there itself, even if only with a reset; asked once, for all who want to know.
 
-        What somebody else refuses by ICMP is no word of the host.
+        What is refused by ICMP is not a word of the host.
         """
         place = (address, port)
         async with self._asking.setdefault(place, asyncio.Lock()):

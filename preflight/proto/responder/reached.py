@@ -21,7 +21,7 @@ from preflight.proto.tunnel.policy_advice import let_udp_in
 class Reached:
     """A short STAMP session; if nobody answered it, also: one without the key, the inquiry, an echo, and TCP.
 
-    connected: the peer's host answered TCP, be it with a reset.
+    connected: the peer's host answered TCP, even if only with a reset.
     outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
     tunnel: the peer's.
     """

@@ -30,7 +30,7 @@ def test_answers_have_time_from_the_first_packet_on() -> None:
 
 
 def test_a_handshake_of_its_own_is_due_five_seconds_after_the_last() -> None:
-    """For a third of a second, whoever began the last one."""
+    """For a third of a second, at whichever end the last one began."""
     shakes = [outer("initiation", out=True, at_s=0.0), outer("response", out=True, at_s=1.0)]
     assert not may_ask([], at(9.0))
     assert [may_ask(shakes, at(each)) for each in (5.9, 6.1, 6.7)] == [False, True, False]
