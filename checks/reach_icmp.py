@@ -1,13 +1,14 @@
 """Does the peer answer echoes inside the tunnel?"""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from preflight.api import (
     Context,
     Direction,
     Peer,
+    Remedies,
     Result,
     beside,
     check,
@@ -35,16 +36,22 @@ ENOUGH = 50
 CONCURRENT_PEERS = 128
 """All echoes share one socket and one pace; only the UDP sessions with silent peers are limited."""
 SHORTEST_GAP_S = FIRST / 1000
+CONNECTED_S = 1.2
+"""A connection that is not answered the first time is tried again after a second."""
 CROWDED_MS = 50.0
 """By how much the round trips of one peer differ where echoes waited behind others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Echoes and, if some are missing, a few STAMP packets to the peer's responder."""
+    """Echoes and, if some are missing, a few STAMP packets to the peer's responder.
+
+    connected: where neither came back, its host answers TCP.
+    """
 
     echo: EchoStats
     udp: StampStats | None = None
+    connected: bool = False
 
     @property
     def missing(self) -> int:
@@ -76,7 +83,9 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few echoes to all peers at once. If some get no answer, UDP packets show whether it is a filter or a dead
     path, and more echoes measure the loss.
 
-    An echo goes both ways, so its loss has no direction: where a responder answers, `udp.quality` gives it.
+    Where nothing comes back, a TCP connection to the responder's port shows whether the host answers at all, even if
+    only with a reset. An echo goes both ways, so its loss has no direction: where a responder answers, `udp.quality`
+    gives it.
     """
     limits, found = ctx.settings.thresholds, dict[Peer, Reached]()
     spaced = ctx.net.starts(SHORTEST_GAP_S).spaced(partial(measure, ctx), lambda each: (each.echo.rtt_ms, each.missing))
@@ -88,10 +97,20 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
             yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
         else:
             (partly if reached.echo.received else silent).append(peer)
-    async for peer, reached in _again(ctx, partly, silent if crowded else ()):
+    # Whom another check has heard meanwhile is not silent either.
+    doubtful = [peer for peer in silent if crowded or ctx.net.icmp.has_answered(peer.address)]
+    async for peer, reached in _again(ctx, partly, doubtful):
         found[peer] = reached
-    for peer in (*partly, *silent):
-        yield judge(peer, found[peer], limits.loss_percent, limits.loss_fail_percent)
+    asked = lambda peer: _with_tcp(ctx, peer, found[peer])  # noqa: E731
+    async for peer, reached in for_each_peer((*partly, *silent), asked, at_once=CONCURRENT_PEERS):
+        yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
+
+
+async def _with_tcp(ctx: Context, peer: Peer, reached: Reached) -> Reached:
+    """With a word of the peer's TCP, if nothing else came back: a filter that takes the rest is not a dead path."""
+    if reached.echo.received or reached.udp_alive or reached.echo.error == PRIVILEGE or not reached.echo.sent:
+        return reached
+    return replace(reached, connected=await ctx.net.tcp.answered(peer.address, peer.responder_port, CONNECTED_S))
 
 
 async def _again(
@@ -174,24 +193,38 @@ def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: f
     )
 
 
+def _let_echoes_in(peer: Peer) -> Remedies:
+    line = f"nft list ruleset   # on {peer.target}: accept ICMP echo on the overlay interface"
+    return look(line, where="peer", host=peer.target, root=True)
+
+
+def _let_echoes_out() -> Remedies:
+    return look("nft list ruleset   # on this node: accept ICMP echo on the overlay interface", root=True)
+
+
 def _silent(peer: Peer, reached: Reached) -> Result:
     echo, udp = reached.echo, reached.udp
     facts = EchoFacts(sent=echo.sent, received=0, udp_answered=udp.answered if udp else 0)
+    facts = replace(facts, tcp_answered=True) if reached.connected else facts
     said = f" ({echo.error})" if echo.error else ""
     none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
     if reached.udp_alive:
-        where = peer.target if echo.sent else "this node"
         return warned(
             codes.REACH_ICMP_FILTERED,
             peer.target,
             Direction.ROUND_TRIP,
             f"{none}, but UDP comes back: only ICMP echo is filtered",
-            remedies=look(
-                f"nft list ruleset   # on {where}: accept ICMP echo on the overlay interface",
-                where="peer" if echo.sent else "node",
-                host=peer.target if echo.sent else None,
-                root=True,
-            ),
+            remedies=_let_echoes_in(peer) if echo.sent else _let_echoes_out(),
+            facts=facts,
+        )
+    if reached.connected:
+        return warned(
+            codes.REACH_ICMP_FILTERED,
+            peer.target,
+            Direction.ROUND_TRIP,
+            f"{none}, and UDP stays without an answer, but its host answers TCP: a filter drops the echoes, and UDP "
+            f"port {peer.responder_port} if a responder runs there",
+            remedies=_let_echoes_in(peer),
             facts=facts,
         )
     if udp is not None:

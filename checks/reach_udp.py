@@ -42,6 +42,7 @@ from preflight.proto.responder.return_path import explain
 from preflight.proto.way.stations import SOCKET
 
 COUNT, INTERVAL_S = 10, 0.01
+CONNECTED_S = 1.2  # one that is not answered the first time is tried again after a second
 CONCURRENT_PEERS = 128
 PACKETS_PER_SECOND = 2000
 """To all peers together, where all is well; silent ones get packets more slowly."""
@@ -70,8 +71,8 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
 
     Without an answer, three others can show the direction. The peer reports by the control plane's mailbox what it
-    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its regular hellos
-    say what it received. Answers that reach the tunnel interface but not the socket were dropped here.
+    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its hellos say what
+    it received. Answers that reach the tunnel interface, not the socket, were dropped here. Echo and TCP show it alive.
     """
     starts = ctx.net.starts(COUNT / PACKETS_PER_SECOND)
     spaced = starts.spaced(partial(measure, ctx), lambda each: (each.session.rtt_ms, each.session.lost))
@@ -90,19 +91,20 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
     )
     if more is None:
         return Reached(session)
-    unsigned, asked, echo = more
+    unsigned, asked, echo, connected = more
     routers = {**session.icmp_from, **asked.icmp_from}
     outside = outside_router(await ctx.net.with_routes(ctx.overlay, routers), routers)
-    return Reached(session, unsigned if session.authenticated else None, asked, echo, outside, tunnel)
+    return Reached(session, unsigned if session.authenticated else None, asked, echo, outside, tunnel, connected)
 
 
-async def _more(ctx: Context, peer: Peer, tunnel: OverlayState | None) -> tuple[StampStats, AskResult, EchoStats]:
+async def _more(ctx: Context, peer: Peer, tunnel: OverlayState | None) -> tuple[StampStats, AskResult, EchoStats, bool]:
     """Everything that shows more about a silent peer, at once."""
     ctx.net.troubled(peer)
     return await asyncio.gather(
         ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
         ctx.net.path.ask(peer, tunnel),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
+        ctx.net.tcp.answered(peer.address, peer.responder_port, CONNECTED_S),
     )
 
 
@@ -150,7 +152,7 @@ def _explained(peer: Peer, reached: Reached, asked: AskResult) -> Result | None:
     """
     if reached.outside is not None:
         return _leaking(peer, *reached.outside)
-    cause = None if reached.echoed else explain(asked, peer.target)
+    cause = None if reached.passes else explain(asked, peer.target)
     if cause is None:
         return None
     make = warned if cause.is_warning else failed
@@ -294,13 +296,13 @@ def _mute(peer: Peer, asked: AskResult) -> Result:
 
 
 def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerReport) -> Result:
-    code = codes.UDP_BLOCKED if reached.echoed else codes.REACH_UNREACHABLE
+    code = codes.UDP_BLOCKED if reached.passes else codes.REACH_UNREACHABLE
     return failed(
         code,
         peer.target,
         Direction.ROUND_TRIP,
-        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {say.not_here(report)}"
-        f"{'; ICMP echo passes' if reached.echoed else ''}",
+        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and "
+        f"{say.not_here(report)}{reached.also}",
         remedies=(*reached.levers(peer), *reach.look_at_filters(f"here and on {peer.target}", here=True)),
         measurements=forward_counts(asked) | reverse_counts(asked),
         evidence=(_evidence(asked),),
@@ -314,10 +316,10 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
     if way is Way.OPEN:
         return passed(peer.target, Direction.FORWARD, say.got(peer.target, asked), measurements=measurements)
     return failed(
-        codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_FORWARD,
+        codes.UDP_BLOCKED if reached.passes else codes.REACH_NO_FORWARD,
         peer.target,
         Direction.FORWARD,
-        f"{say.got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
+        f"{say.got_none(peer.target, asked)}{reached.also}",
         remedies=(*reached.levers(peer), *reach.look_at_filters(peer.target, "what drops this node's packets?")),
         measurements=measurements,
         evidence=(_evidence(asked),),
@@ -336,11 +338,11 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         )
     unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
-        codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_REVERSE,
+        codes.UDP_BLOCKED if reached.passes else codes.REACH_NO_REVERSE,
         peer.target,
         Direction.REVERSE,
         f"{peer.target} gets this node's packets, but {say.not_here(report)}"
-        f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
+        f"{unwatched if asked.unwatched and report.sent else ''}{reached.also}",
         remedies=reach.look_at_filters(peer.target, "what drops its answers?"),
         measurements=reverse_counts(asked),
         evidence=(_evidence(asked),),
@@ -362,10 +364,8 @@ def _dropped_here(peer: Peer, asked: AskResult) -> Result:
 
 def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
     """Nothing came back, and nothing shows which direction is at fault: never guess."""
-    if reached.echoed:
-        port = f"UDP port {peer.responder_port}"
-        fact = f"only as echoes; {port} is silent (no responder answers there, or a filter drops its packets)"
-        return (_no_responder(peer, reached, fact),)
+    if reached.passes:
+        return (_no_responder(peer, reached, reached.silence(peer.responder_port)),)
     early = "its hellos arrive here, and none came late enough to count these packets" if asked.hello else ""
     sent, why = reached.session.sent + asked.sent, (asked.detail, asked.unheard, early)
     dead = failed(

@@ -19,6 +19,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.proto.tunnel.policy_advice import let_udp_in
+from preflight.proto.way.observation import Passing
 from preflight.proto.way.verdict import Verdict, conclude
 
 MOST_PEERS = 6
@@ -74,7 +75,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
-        verdicts = conclude(peer.target, said, echoed=_echoed(ctx, peer))
+        verdicts = conclude(peer.target, said, passes=_passes(ctx, peer))
         for verdict in verdicts:
             yield judge(peer, verdict, _levers(ctx, peer, verdict))
         if not verdicts:
@@ -84,8 +85,8 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
-    large, echoed = _only_large_die(ctx, peer), _echoed(ctx, peer)
-    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=_others(ctx, peer))
+    large, passes = _only_large_die(ctx, peer), _passes(ctx, peer)
+    return await ctx.net.ways.follow(peer, large=large, passes=passes, others=_others(ctx, peer))
 
 
 def _others(ctx: Context, peer: Peer) -> Sequence[str]:
@@ -102,9 +103,12 @@ def _others(ctx: Context, peer: Peer) -> Sequence[str]:
     return [*(other.address for other in ctx.peers if other.address != peer.address), *alike]
 
 
-def _echoed(ctx: Context, peer: Peer) -> bool:
-    """Whether the peer answers echo requests."""
-    return any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
+def _passes(ctx: Context, peer: Peer) -> Passing | None:
+    """What gets to the peer and back, although its responder is silent."""
+    echoes = ctx.facts(facts.EchoFacts, peer.target)
+    if any(each.received for each in echoes):
+        return "ICMP echo"
+    return "TCP" if any(each.tcp_answered for each in echoes) else None
 
 
 def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:

@@ -21,7 +21,7 @@ from preflight.cli.recording import start_recording
 from preflight.cli.request import Request
 from preflight.cli.via_ssh import Lent, lending, run_key
 from preflight.engine.catalog import broken_result, load_catalog
-from preflight.engine.control_host import control_addresses, control_host, sharing_its_way
+from preflight.engine.control_host import behind_one_end, control_addresses, control_host, sharing_its_way
 from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
@@ -176,7 +176,8 @@ class Session:
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)
         known = (self.settings, overlay, peers, results)
-        causes = diagnose(results, control_host(*known), sharing=sharing_its_way(*known))
+        behind = behind_one_end(overlay, peers, results)
+        causes = diagnose(results, control_host(*known), sharing=sharing_its_way(*known), behind=behind)
         tell_causes(timeline, causes)
         return build_report(
             results,

@@ -7,6 +7,7 @@ from preflight.model.facts import (
     ClockSkewFacts,
     ControlTunnelFacts,
     DeathFacts,
+    EchoFacts,
     EnrolmentStepFacts,
     MtuFacts,
     NodeAgeFacts,
@@ -54,6 +55,16 @@ def as_much_as_fits(cause: Result, effect: Result) -> bool:
     carried = effect.facts.mtu_bytes if isinstance(effect.facts, MtuFacts) else None
     fits = cause.facts.fits_bytes if isinstance(cause.facts, TunnelMtuFacts) else None
     return carried is None or fits is None or carried > fits - _PADDING_BYTES
+
+
+def but_for_tcp(cause: Result, _: Result) -> bool:
+    """What takes a host's echoes takes its UDP too, if only TCP is answered."""
+    return not isinstance(cause.facts, EchoFacts) or bool(cause.facts.tcp_answered)
+
+
+def by_one_filter(_: Result, effect: Result) -> bool:
+    """Echoes die with UDP where the peer's host answers TCP alone."""
+    return not isinstance(effect.facts, EchoFacts) or bool(effect.facts.tcp_answered)
 
 
 def of_the_silent(cause: Result, effect: Result) -> bool:

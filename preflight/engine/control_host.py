@@ -1,8 +1,9 @@
 """Which peer represents the path to the control plane."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 
-from preflight.api import Peer, Result, Status, codes
+from preflight.api import Direction, Peer, Result, Status, codes
 from preflight.model.facts import ControlTunnelFacts, NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
@@ -58,6 +59,44 @@ def sharing_its_way(
     if unread and targets <= holes and any(_belongs(overlay, address) for address in addresses):
         return targets
     return shared
+
+
+def behind_one_end(overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]) -> Mapping[str, str]:
+    """Peers whose tunnel has one remote end, each with the one that represents it, where none of them answers.
+
+    That is the first that is in the tunnel's own network, as the remote end itself is, else the first of them. Where
+    one of them answers, what kills packets to the others is behind the remote end.
+    """
+    if overlay is None:
+        return {}
+    answering = _answering(results)
+    groups: dict[tuple[str | None, str | None], list[Peer]] = {}
+    for peer in peers:
+        if (end := _end(overlay, peer.address)) is not None:
+            groups.setdefault(end, []).append(peer)
+    found: dict[str, str] = {}
+    for group in groups.values():
+        if len(group) > 1 and answering.isdisjoint(each.target for each in group):
+            near = (each for each in group if _is_near(overlay, each.address))
+            first = next(near, group[0]).target
+            found |= {each.target: first for each in group if each.target != first}
+    return found
+
+
+def _answering(results: Iterable[Result]) -> set[str]:
+    """The targets to which packets pass and from which they come back."""
+    passed = [each for each in results if each.status is Status.PASS]
+    echoed = {each.target for each in passed if each.check == "reach.icmp"}
+    there, back = (
+        {each.target for each in passed if each.check == "reach.udp" and each.direction is direction}
+        for direction in (Direction.FORWARD, Direction.REVERSE)
+    )
+    return echoed | (there & back)
+
+
+def _is_near(overlay: OverlayState, address: str) -> bool:
+    wanted = ip_address(address)
+    return any(wanted in own.network for own in overlay.tunnel_for(address).addresses)
 
 
 def _end(overlay: OverlayState, address: str) -> tuple[str | None, str | None] | None:

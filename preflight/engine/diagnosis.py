@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from time import monotonic
+from types import MappingProxyType
 
 from preflight.api import CONTROL, NODE, Code, Direction, Facts, Remedies, Result, Status
 from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, STANDS_AT, Rule, dies_with, silent
@@ -72,16 +73,18 @@ def diagnose(
     control_host: str | None = None,
     rules: Iterable[Rule] = RULES,
     sharing: frozenset[str] = frozenset(),
+    behind: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Cause, ...]:
     """Rank the root causes behind all bad results.
 
     control_host: target name of the peer that hosts the control plane, if one does: what breaks the way to it
     explains what happens to the control plane. rules: in any order. sharing: targets whose tunnel leads to the control
-    plane too: what dies before its remote end explains the same.
+    plane too: what dies before its remote end explains the same. behind: silent targets, each with the one that
+    represents the remote end of their tunnel (`control_host.behind_one_end`).
     """
     everything = tuple(results)
     candidates = _candidates(everything)
-    reach = _Reach(candidates, control_host, tuple(rules), sharing)
+    reach = _Reach(candidates, control_host, tuple(rules), sharing, behind)
     explained_by = {effect: causes for effect in candidates if (causes := reach.explainers(effect))}
     effects: dict[_Candidate, list[_Candidate]] = {}
     for effect, causes in explained_by.items():
@@ -117,8 +120,9 @@ class _Reach:
         control_host: str | None,
         rules: tuple[Rule, ...],
         sharing: frozenset[str] = frozenset(),
+        behind: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._control_host, self._sharing = control_host, sharing
+        self._control_host, self._sharing, self._behind = control_host, sharing, behind
         self._rules = rules
         self._between: dict[tuple[str, str], tuple[Rule, ...]] = {}
         self._by_target: dict[str, list[_Candidate]] = {}
@@ -132,14 +136,16 @@ class _Reach:
 
     def explainers(self, effect: _Candidate) -> list[_Candidate]:
         """The candidates that are deeper and account for this one."""
-        targets = [effect.target, NODE]
+        end = self._behind.get(effect.target)
+        targets = [effect.target, NODE, *([] if end is None else [end])]
         if effect.target == CONTROL:
             targets += [each for each in (self._control_host, *sorted(self._sharing)) if each is not None]
         near = [candidate for target in dict.fromkeys(targets) for candidate in self._by_target.get(target, ())]
         return [
             cause
             for cause in dict.fromkeys([*near, *self._anywhere])
-            if _deeper(cause, effect) and self._explains(cause, effect)
+            if (cause.target == end and _silences_all(cause, effect))
+            or (_deeper(cause, effect) and self._explains(cause, effect))
         ]
 
     def _explains(self, cause: _Candidate, effect: _Candidate) -> bool:
@@ -182,6 +188,15 @@ class _Reach:
                 if fnmatchcase(cause, rule.cause) and any(fnmatchcase(effect, pattern) for pattern in rule.effects)
             )
         return self._between[cause, effect]
+
+
+def _silences_all(cause: _Candidate, effect: _Candidate) -> bool:
+    """Whether the silence of one remote end is that of what is behind it too, of which nobody saw more."""
+    dies_there = cause.code.slug in _SILENCE and cause.status is Status.FAIL and _dies_before_the_remote_end(cause)
+    return dies_there and not effect.proven and effect.code.slug in (_SILENCE[0], cause.code.slug)
+
+
+_SILENCE = ("reach.unreachable", "reach.no-forward", "reach.no-reverse")
 
 
 def _stops_all(cause: _Candidate) -> bool:

@@ -11,7 +11,9 @@ from preflight.engine.conditions import (
     Condition,
     as_much_as_fits,
     as_old_as_the_skew,
+    but_for_tcp,
     by_echo,
+    by_one_filter,
     of_a_join,
     of_large_packets,
     of_the_clock,
@@ -238,6 +240,8 @@ RULES: tuple[Rule, ...] = (
     Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", same_way),
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
+    Rule("udp.blocked", ("reach.icmp-filtered",), condition=by_one_filter),
+    Rule("reach.icmp-filtered", ("run.needs-responder",), condition=but_for_tcp),
     # The packets that measure loss are small: they pass a black hole.
     Rule("mtu.black-hole", ("mtu.*",), "control", same_way),
     Rule("mtu.black-hole", ("run.timeout",), "control", of_large_packets),
@@ -313,10 +317,12 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
     "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
     "overlay.mtu-too-big": ("overlay.endpoint-loop", "overlay.exit-node-lan"),
     "reach.loss": ("udp.loss",),
+    "reach.icmp-filtered": ("udp.blocked",),
     "enroll.lease-failed": ("nodes.quarantined",),
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
-a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+a known direction also loses echoes; a filter that takes UDP may take
+them too; and the reason for a missing lease is in its own record."""
 
 STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
 """Causes that are themselves what kills at these stations: they explain even what is proven to die there."""

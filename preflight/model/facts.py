@@ -69,13 +69,18 @@ class HandshakeFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoFacts(Facts):
-    """ICMP echoes to a peer; udp_answered: how many UDP packets came back where no echo did."""
+    """ICMP echoes to a peer.
+
+    udp_answered: how many UDP packets came back where no echo did. tcp_answered: where neither did, its host answered
+    TCP.
+    """
 
     sent: int
     received: int
     rtt_min_ms: float | None = None
     rtt_max_ms: float | None = None
     udp_answered: int | None = None
+    tcp_answered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

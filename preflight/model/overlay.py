@@ -152,7 +152,8 @@ class OverlayState:
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
     withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
     own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
-    known. shielded: it lets nothing in that a peer begins.
+    known. shielded: it lets nothing in that a peer begins. called: members with the one endpoint that its configuration
+    names for them, which they may have left since.
     """
 
     product: str
@@ -184,6 +185,7 @@ class OverlayState:
     control_server: str | None = None
     policy: OutPolicy | None = None
     shielded: bool = False
+    called: tuple[OverlayPeer, ...] = ()
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:
@@ -212,6 +214,13 @@ class OverlayState:
     def peer_for(self, address: str) -> OverlayPeer | None:
         """The peer that owns the address: longest prefix wins, as in cryptokey routing."""
         return self.owners.of(address)
+
+    def remote_for(self, address: str) -> OverlayPeer | None:
+        """The peer that owns the address, with its endpoint: that of the configuration if no other is known."""
+        peer = self.peer_for(address)
+        if peer is not None and (peer.endpoint or peer.relayed):
+            return peer
+        return Owners(self.called).of(address) or peer
 
     @property
     def only_member(self) -> OverlayPeer | None:

@@ -6,7 +6,7 @@ The host map does not show that a path works: it stays unchanged for 20 s and mo
 import asyncio
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -104,7 +104,7 @@ def state_from(
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
-    more |= {"lists_sessions": peers is not None}
+    more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
     more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost([*networks, *_behind_members(config)])
@@ -154,6 +154,22 @@ def _behind_members(config: Mapping[str, Any]) -> list[IPNetwork]:
     """The networks behind other members into which this node's routes lead."""
     routes = table(config.get("tun")).get("unsafe_routes") or []
     return [ip_network(text(table(each).get("route")), strict=False) for each in routes]
+
+
+def _called(config: Mapping[str, Any]) -> Iterator[OverlayPeer]:
+    """The members for which `static_host_map` names one place, by address; a name may lead to several."""
+    for own, places in table(config.get("static_host_map")).items():
+        try:
+            (place,) = texts(places)
+            host, port = split_host_port(place)
+            yield OverlayPeer(str(own), endpoint(str(ip_address(host)), port), (ip_network(str(own)),))
+        except ValueError:
+            continue
+
+
+def _port(config: Mapping[str, Any]) -> int | None:
+    """Its UDP port, unless it takes any."""
+    return count(table(config.get("listen")).get("port")) or None
 
 
 def _foreign(details: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]]) -> bool:

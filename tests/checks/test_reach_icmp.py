@@ -59,11 +59,20 @@ def test_what_the_kernel_said_is_reported() -> None:
 class Net:
     """Replaces `ctx.net`: how many echoes of each burst to a peer come back and how late, and what UDP does."""
 
-    def __init__(self, received: dict[str, Sequence[int]], udp: StampStats, spread_ms: float = 0.0) -> None:
+    def __init__(
+        self,
+        received: dict[str, Sequence[int]],
+        udp: StampStats,
+        spread_ms: float = 0.0,
+        *,
+        tcp: bool = False,
+        heard: Sequence[str] = (),
+    ) -> None:
+        self.connected, self.heard = tcp, heard
         self.received = {address: list(counts) for address, counts in received.items()}
         self.udp, self.spread_ms = udp, spread_ms
         self.counts: dict[str, list[int]] = {address: [] for address in received}
-        self.icmp = self.path = self
+        self.icmp = self.path = self.tcp = self
         self.turns = Turns()
 
     def starts(self, shortest_s: float) -> Starts:
@@ -79,6 +88,14 @@ class Net:
         received = min(left.pop(0) if len(left) > 1 else left[0], count)
         rtt_ms = tuple(0.5 + self.spread_ms * (number == 1) for number in range(received))
         return EchoStats(count, received, rtt_ms)
+
+    def has_answered(self, address: str) -> bool:
+        """As Icmp: whether another check was answered."""
+        return address in self.heard
+
+    async def answered(self, address: str, port: int, timeout_s: float) -> bool:
+        """As Tcp."""
+        return self.connected
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
         """As PathProbes."""
@@ -126,6 +143,19 @@ def test_who_is_dead_is_not_asked_twice_where_nothing_waits() -> None:
     net = Net({"10.66.0.2": (0,), "10.66.0.3": (4,)}, DEAD)
     assert found(net) == {"10.66.0.2": "reach.unreachable", "10.66.0.3": None}
     assert net.counts["10.66.0.2"] == [FIRST]
+
+
+def test_who_answered_another_check_is_asked_again() -> None:
+    """On a busy line the first echoes of a living peer are lost, and those of another check are answered meanwhile."""
+    net = Net({"10.66.0.2": (0, 4), "10.66.0.3": (4,)}, DEAD, heard=["10.66.0.2"])
+    assert found(net) == {"10.66.0.2": None, "10.66.0.3": None}
+    assert net.counts["10.66.0.2"] == [FIRST, FIRST]
+
+
+def test_a_host_that_answers_tcp_is_not_called_unreachable() -> None:
+    """Its filter takes neither echoes nor UDP, and the way to it is open."""
+    net = Net({"10.66.0.2": (0,), "10.66.0.3": (4,)}, DEAD, tcp=True)
+    assert found(net) == {"10.66.0.2": "reach.icmp-filtered", "10.66.0.3": None}
 
 
 def test_after_some_peers_a_few_echoes_have_to_do() -> None:

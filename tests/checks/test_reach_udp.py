@@ -64,6 +64,25 @@ def hello(after_s: float, *heard: Any) -> HelloReport:
 
 
 @pytest.mark.parametrize(
+    ("report", "expected", "words"),
+    [
+        (
+            None,
+            ("round-trip", "inconclusive", "run.needs-responder"),
+            "only as TCP; echoes and UDP port 862 are silent",
+        ),
+        (PeerReport(0, 10), ("round-trip", "fail", "udp.blocked"), "; TCP passes"),
+    ],
+)
+def test_a_host_that_answers_tcp_is_not_called_dead(report: PeerReport | None, expected: Row, words: str) -> None:
+    """Its filter takes echoes and UDP; without the peer's word it stays open whether a responder runs behind it."""
+    known = silent(report) if report is not None else silent(**NO_REPORT)
+    results = judge(PEER, replace(known, connected=True))
+    assert rows(results) == [expected]
+    assert words in results[0].message
+
+
+@pytest.mark.parametrize(
     ("reached", "expected"),
     [
         (Reached(StampStats(10, 10, ALL, ALL, rtt_ms=(0.4,))), [OPEN_FORWARD, OPEN_REVERSE]),

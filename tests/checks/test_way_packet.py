@@ -49,7 +49,9 @@ class Ways:
     def __init__(self) -> None:
         self.ways, self.followed, self.others = self, list[str](), dict[str, tuple[str, ...]]()
 
-    async def follow(self, peer: Peer, *, large: bool, echoed: bool, others: Sequence[str]) -> tuple[Observation, ...]:
+    async def follow(
+        self, peer: Peer, *, large: bool, passes: str | None, others: Sequence[str]
+    ) -> tuple[Observation, ...]:
         """Like PacketWays."""
         self.followed.append(peer.name)
         self.others[peer.name] = tuple(others)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from preflight.api import CONTROL, Direction, codes, failed
+from preflight.api import CONTROL, Code, Direction, codes, failed, inconclusive, warned
 from preflight.engine.conditions import sent_from_its_address
-from preflight.model.facts import ControlTunnelFacts, DeathFacts
+from preflight.model.facts import ControlTunnelFacts, DeathFacts, EchoFacts
 from tests.engine.test_diagnosis import at, named
 
 
@@ -17,3 +17,14 @@ def test_what_is_sent_from_a_peers_own_address_brings_no_answer(source: str, exp
     silent = failed(codes.CONTROL_TIMEOUT, CONTROL, Direction.ROUND_TRIP, "silent", facts=way)
     assert sent_from_its_address(own, silent) is explained
     assert len(named(at("overlay.route", own), at("control.connect", silent))) == (1 if explained else 2)
+
+
+@pytest.mark.parametrize("code", [codes.UDP_BLOCKED, codes.RUN_NEEDS_RESPONDER])
+@pytest.mark.parametrize(("tcp", "causes"), [(True, 1), (None, 2)])
+def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | None, causes: int) -> None:
+    """Where UDP comes back, a filter of echoes is another cause."""
+    echoes = EchoFacts(sent=4, received=0, tcp_answered=tcp)
+    filtered = warned(codes.REACH_ICMP_FILTERED, "b", Direction.ROUND_TRIP, "filtered", facts=echoes)
+    make = failed if code is codes.UDP_BLOCKED else inconclusive
+    other = make(code, "b", Direction.ROUND_TRIP, "silent")
+    assert len(named(at("reach.icmp", filtered), at("reach.udp", other))) == causes

@@ -7,7 +7,7 @@ import pytest
 
 from preflight import codes
 from preflight.api import CONTROL, Direction, Facts, Peer, Result, failed, passed
-from preflight.engine.control_host import control_host, sharing_its_way
+from preflight.engine.control_host import behind_one_end, control_host, sharing_its_way
 from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.proto.way.observation import Observation
@@ -92,3 +92,24 @@ HOLE = failed(codes.MTU_BLACK_HOLE, "b", RT, "")
 def test_whose_packets_take_the_same_way(overlay: OverlayState | None, results: list[Result], shared: set[str]) -> None:
     """The same remote end of a tunnel; where nobody may read it, only large packets lost to everyone show one."""
     assert sharing_its_way(SETTINGS, overlay, (B,), results) == shared
+
+
+BEHIND = Peer("192.168.77.2", "lan")
+HUB = replace(TUNNEL, peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.2/32"), ip_network("192.168.77.0/24"))),))
+
+
+@pytest.mark.parametrize(
+    ("check", "directions", "found"),
+    [
+        ("reach.udp", [], {"lan": "b"}),
+        ("reach.udp", [Direction.FORWARD], {"lan": "b"}),
+        ("reach.udp", [Direction.FORWARD, Direction.REVERSE], {}),
+        ("reach.icmp", [RT], {}),
+    ],
+)
+def test_who_represents_a_remote_end(check: str, directions: list[Direction], found: dict[str, str]) -> None:
+    """The one in the tunnel's own network; nobody where one of them answers, for then the end itself is alive."""
+    results = [replace(passed("lan", each, ""), check=check) for each in directions]
+    assert behind_one_end(HUB, [BEHIND, B], results) == found
+    assert behind_one_end(OVERLAY, [B, C], results) == {}
+    assert behind_one_end(None, [BEHIND, B], results) == {}

@@ -75,3 +75,16 @@ def test_a_captive_portal_explains_even_a_proven_refusal_of_its_network() -> Non
         codes.REACH_NO_FORWARD,
         codes.HOST_CAPTIVE_PORTAL,
     ]
+
+
+def test_one_silent_remote_end_is_one_cause_of_all_that_is_behind_it() -> None:
+    """Its own word about the direction counts for them; what is proven, or dies behind the end, is their own."""
+    silent = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "lan", RT, ""))
+    proven = at("way.packet", failed(codes.REACH_UNREACHABLE, "lan", F, "", station=Station("forward", "forwarder")))
+    for code, direction in ((codes.REACH_UNREACHABLE, RT), (codes.REACH_NO_REVERSE, R)):
+        end = at("reach.udp", failed(code, "b", direction, ""))
+        assert [cause.target for cause in diagnose([silent, end], behind={"lan": "b"})] == ["b"]
+        assert len(diagnose([silent, end])) == 2
+        assert len(diagnose([proven, end], behind={"lan": "b"})) == 2
+    inside = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, "", station=Station("input", "receiver")))
+    assert len(diagnose([silent, inside], behind={"lan": "b"})) == 2

@@ -97,3 +97,34 @@ def test_another_version_s_answer_is_garbage_or_nothing(hosts: Any) -> None:
     """Whatever JSON the sshd answers, the reader does not break."""
     with suppress(LocalError), understood("nebula"):
         assert parse_hostmap(hosts, []) == ()
+
+
+def test_where_the_configuration_says_that_members_are() -> None:
+    """Without an sshd, which is the default, nothing else says it. Names, and several places, leave it open."""
+    hosts = {
+        "10.77.0.1": ["192.0.2.1:4242"],
+        "10.77.0.2": ["192.0.2.2:4242", "192.0.2.3:4242"],
+        "10.77.0.3": ["lighthouse.example:4242"],
+        "10.77.0.4": ["[2001:db8::4]:4242"],
+    }
+    config = {**CONFIG, "static_host_map": hosts, "listen": {"host": "0.0.0.0", "port": 4242}}
+    state = state_from(config, CERTIFICATE, None, LINKS, NOW)
+    assert [(each.key, each.endpoint) for each in state.called] == [
+        ("10.77.0.1", "192.0.2.1:4242"),
+        ("10.77.0.4", "[2001:db8::4]:4242"),
+    ]
+    assert (state.listen_port, state.peers) == (4242, ())
+    assert state_from({**config, "listen": {"port": 0}}, CERTIFICATE, None, LINKS, NOW).listen_port is None
+
+
+def test_what_the_host_map_says_outranks_the_configuration() -> None:
+    """A member may have moved, or be reached by a relay alone."""
+    config = {**CONFIG, "static_host_map": {"10.77.0.20": ["192.0.2.20:4242"]}}
+    direct = state_from(config, CERTIFICATE, tuple(peers("healthy").values()), LINKS, NOW).remote_for("10.77.0.20")
+    relayed = tuple(peers("direct a<->b blocked, established session").values())
+    by_relay = state_from(config, CERTIFICATE, relayed, LINKS, NOW).remote_for("10.77.0.20")
+    called = state_from(config, CERTIFICATE, None, LINKS, NOW).remote_for("10.77.0.20")
+    assert direct is not None
+    assert by_relay is not None
+    assert called is not None
+    assert (direct.endpoint, by_relay.endpoint, called.endpoint) == ("10.203.2.1:4242", None, "192.0.2.20:4242")

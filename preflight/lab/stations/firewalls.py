@@ -216,8 +216,24 @@ _NO_ECHO = "b's firewall drops ICMP echo requests, and nothing else"
 
 def _no_answer(network: "Network") -> None:
     proofs.arrives("a", "b")(network)
+    _no_echo(network)
+
+
+def _no_echo(network: "Network") -> None:
     if probe.echoed(network, "a", "b"):
         raise NotThereError("b answers echo requests")
+
+
+_TCP_RULE = 'add rule inet guard input iifname "$tunnel" meta l4proto != tcp drop comment "guard tcp"'
+_TCP_HANDLE = Deciding("rule_handle", proofs.handle_of("b", "guard tcp"))
+_ONLY_TCP = "b's firewall lets in TCP through the tunnel, and nothing else"
+
+
+def _only_tcp_is(setup: Setup) -> Truth:
+    """A host that answers TCP is there. Without b's word it stays open whether a responder runs behind its filter."""
+    if words.heard(setup):
+        return words.there(setup, "input", code=words.UDP_BLOCKED, deciding=_TCP_HANDLE)
+    return Truth("reach.icmp-filtered", "b", "round-trip", heals="command", where="peer", undecided=True)
 
 
 def _echo_excluded(setup: Setup) -> str | None:
@@ -234,6 +250,15 @@ FAULTS = (
         made=lambda setup: (ruleset(_NO_ECHO, "b", chain("input"), _ECHO_RULE),),
         expected=lambda setup: Truth("reach.icmp-filtered", "b", heals="command", where="peer", warns=True),
         proof=_no_answer,
+        excluded=_echo_excluded,
+    ),
+    Fault(
+        name="input-tcp-only",
+        summary=_ONLY_TCP,
+        place=Place("packet", "input", "receiver"),
+        made=lambda setup: (ruleset(_ONLY_TCP, "b", chain("input"), _TCP_RULE),),
+        expected=_only_tcp_is,
+        proof=proofs.each_of(proofs.dies_behind_the_tap("a", "b"), _no_echo),
         excluded=_echo_excluded,
     ),
     _rewritten("a", "", _rewritten_is),

@@ -153,6 +153,8 @@ def _refused_in(station: str) -> "Expected":
             return _rule_in(station)(setup, node)
         if station == "prerouting-outer" and setup.firewall != "open":
             return at_receiver(setup, node, station)  # b's firewall answers nobody at a port that is not open
+        if outside.through_a_third(setup):
+            return at_receiver(setup, node, station)  # the third member gets the error
         refuses = Deciding("offender", _address_of_remote_end(setup))
         return dead(setup, "forward", deciding=refuses, proven=True, where="peer")
 
@@ -168,7 +170,7 @@ def _wrong_source_is(setup: Setup, node: str) -> Truth:
     if node == "a":
         # What a sends arrives, and makes b answer to an address that nobody has. The answers die, and the place is on
         # the way there, so neither direction says more than the code does.
-        truth = dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE)
+        truth = dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE, proven=True)
         return replace(truth, direction=None) if truth.place is not None else truth
     # b's packets arrive, and make a send to an address that nobody has.
     return dead(setup, "forward", deciding=Deciding("answered_from", _roamed_to), proven=True, where="peer")

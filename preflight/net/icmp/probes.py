@@ -31,11 +31,16 @@ SO_BINDTODEVICE = 25  # Python has the name on Linux only
 
 
 class Icmp:
-    """Echoes and traces; its only state is the running sweeps, one for each address family."""
+    """Echoes and traces; its only state is the running sweeps, one for each address family, and who has answered."""
 
     def __init__(self, *, listener: Listener | None = None) -> None:
         self._listener = listener
         self._sweepers: dict[AddressFamily, _Sweeper] = {}
+        self._answered: set[str] = set()
+
+    def has_answered(self, address: str) -> bool:
+        """Whether any echo to an address was answered since this was made, for any check."""
+        return str(ip_address(address)) in self._answered
 
     async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
         """Send `count` echo requests `interval_s` apart and wait `timeout_s` after the last (RFC 792, RFC 4443).
@@ -53,7 +58,10 @@ class Icmp:
                 return EchoStats(0, 0, error=PRIVILEGE)
             except OSError as error:
                 return EchoStats(0, 0, error=str(error))
-        return await sweeper.echo(str(ip_address(address)), count, interval_s, timeout_s)
+        named = str(ip_address(address))
+        stats = await sweeper.echo(named, count, interval_s, timeout_s)
+        self._answered |= {named} if stats.received else set()
+        return stats
 
     async def trace(
         self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0, source: str | None = None

@@ -49,6 +49,8 @@ class Tcp:
     def __init__(self, listener: Listener | None = None) -> None:
         self._listener = listener
         self._silent: dict[tuple[str, int], str] = {}
+        self._answered: dict[tuple[str, int], bool] = {}
+        self._asking: dict[tuple[str, int], asyncio.Lock] = {}
 
     def silent(self, address: str, port: int) -> bool:
         """Whether nothing answered the last connection of this run: waiting for it again is useless."""
@@ -79,6 +81,18 @@ class Tcp:
             except OSError as error:
                 return ended(_outcome(error), _words(error), ancillary.first_offender(connection))
         return ended("open")
+
+    async def answered(self, address: str, port: int, timeout_s: float) -> bool:
+        """Whether a host answers TCP there itself, even if only with a reset; asked once, for all who want to know.
+
+        What is refused by ICMP is not a word of the host.
+        """
+        place = (address, port)
+        async with self._asking.setdefault(place, asyncio.Lock()):
+            if place not in self._answered:
+                found = await self.connect(address, port, timeout_s)
+                self._answered[place] = found.outcome == "open" or (found.outcome == "refused" and not found.offender)
+            return self._answered[place]
 
     async def greeting(self, address: str, port: int, timeout_s: float, *, say: bytes = b"") -> bytes:
         """What a server says before it was asked anything, as SSH, SMTP and databases do, and HTTP never.

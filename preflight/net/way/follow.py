@@ -21,7 +21,6 @@ from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
-from preflight.model.tapped import TapPacket
 from preflight.model.udp_port import UdpPort
 from preflight.net.icmp.traceroute import trace
 from preflight.net.way.ahead import Ahead
@@ -41,13 +40,14 @@ from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, ou
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
-from preflight.proto.way.observation import Observation
+from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import (
     Moment,
     Record,
     observe,
     tunnel_side,
 )
+from preflight.proto.way.patience import DATA_S, RETRY_S, last_data_ns, may_ask, refused, unanswered_for
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
@@ -62,16 +62,10 @@ LARGE_COUNT: Final = 4
 INTERVAL_S: Final = 0.02
 ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
-RETRY_S: Final = 5.6
-"""WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
-REKEY_S: Final = 5.0
 _AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
 """How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
-_ASKING: Final = ("initiation", "data", "control", "neighbours")
-DATA_S: Final = 0.9
-"""How long answers to the burst may take to be seen on any device, from its first packet on."""
-HANDSHAKE_S: Final = 1.2
-"""How long the answer to a handshake may take, and what follows from it."""
+ERRORS_AGAIN_S: Final = 1.1
+"""Linux sends one destination an error each second, after the first six, which other checks may have used up."""
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -100,40 +94,40 @@ class PacketWays:
         await self.ahead.aclose()
 
     async def follow(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+        self, peer: Peer, *, large: bool = False, passes: Passing | None = None, others: Iterable[str] = ()
     ) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer.
 
-        large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. others:
-        overlay addresses of others, which are not this peer's. What the network does is data. Takes up to about
-        seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
+        large: only large packets are in trouble. passes: what the peer answers although its responder is
+        silent. others: overlay addresses of others, which are not this peer's. What the network does is data. Takes up
+        to about seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
         """
-        if large or echoed:
+        if large or passes:
             self.ahead.drop(peer)
         elif (observed := await self.ahead.take(peer)) is not None:
             return observed
-        return await self._observed(peer, large=large, echoed=echoed, others=others)
+        return await self._observed(peer, large=large, passes=passes, others=others)
 
     async def _observed(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+        self, peer: Peer, *, large: bool = False, passes: Passing | None = None, others: Iterable[str] = ()
     ) -> tuple[Observation, ...]:
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
-            return self._said(peer, echoed)
+            return self._said(peer, passes)
         try:
-            record = await self._record(peer, overlay, large, echoed)
+            record = await self._record(peer, overlay, large, passes)
         except NeedsPlatform:
-            return self._said(peer, echoed)
+            return self._said(peer, passes)
         record = replace(record, others=tuple(others))
-        found = with_the_peers_fix((*self._said(peer, echoed), *observe(record)))
+        found = with_the_peers_fix((*self._said(peer, passes), *observe(record)))
         found = with_origin(found, record.tunnel, peer.address, peer.target)
         self._report(peer, found)
         return found
 
-    def _said(self, peer: Peer, echoed: bool) -> tuple[Observation, ...]:
+    def _said(self, peer: Peer, passes: Passing | None) -> tuple[Observation, ...]:
         """What the peer has reported in this run."""
         asked = self._path.asked(peer)
-        return peer_word(asked, peer.target, echoed=echoed) if asked is not None else ()
+        return peer_word(asked, peer.target, passes=passes) if asked is not None else ()
 
     def tap(self, peer: Peer, tunnel: OverlayState) -> Tap:
         """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
@@ -164,12 +158,12 @@ class PacketWays:
                 certain=each.death.certain if each.death else None,
             )
 
-    async def _record(self, peer: Peer, overlay: OverlayState, large: bool, echoed: bool) -> Record:
+    async def _record(self, peer: Peer, overlay: OverlayState, large: bool, passes: Passing | None) -> Record:
         async with AsyncExitStack() as stack:
             # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.
             async with self._one_burst:
                 tap, sent = await self._send(peer, overlay, large, stack)
-                sent = replace(sent, pings=echoed)
+                sent = replace(sent, pings=passes)
                 first = await self._read(tap, sent, overlay)
             verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
             here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)
@@ -178,7 +172,8 @@ class PacketWays:
             if here:
                 return await self._asked(await self._told_whose(peer, first, verdicts))
             to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
-            waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S))
+            known = any(verdict.station is not None for verdict in verdicts)
+            waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S), known=known)
             asks = sent.asked is None or _shows_its_end(sent)
             if asks:
                 # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
@@ -283,10 +278,10 @@ class PacketWays:
         moment = await self._moment(state, watched)
         return replace(so_far, watched=watched, after=moment, ruled_ns=time.time_ns())
 
-    async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float) -> bool:
+    async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float, *, known: bool) -> bool:
         """Wait until the tunnel has sent the peer something and an answer had its time; whether it had to wait.
 
-        to: where the peer is; empty: everything that the tunnel sends may be for it.
+        to: where the peer is; empty: everything that the tunnel sends may be for it. known: where packets die.
         """
         end, waited = time.monotonic() + most_s, False
         while time.monotonic() < end:
@@ -294,15 +289,32 @@ class PacketWays:
             if tapped.blind is not None:
                 return waited
             with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
-            rest_s = _unanswered_for([packet for packet in with_peer if _asks(packet)])
+            rest_s = unanswered_for(with_peer, time.time_ns())
             if rest_s is not None and rest_s <= 0:
-                return waited
+                return (not known and await self._provoked(peer, tap, to)) or waited
             waited = True
-            if rest_s is None and _may_ask(with_peer, time.time_ns()):
+            if rest_s is None and may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
         return waited
+
+    async def _provoked(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]]) -> bool:
+        """Send once more where data left and no error came: a host that refuses it may have used up its errors.
+
+        Whether it did. What else comes in says nothing of what this node sends.
+        """
+        tapped = tap.taken()
+        last_ns = last_data_ns(tapped.packets, to)
+        if last_ns is None or refused(tapped.packets, to):
+            return False
+        await asyncio.sleep(max(0.0, ERRORS_AGAIN_S - (time.time_ns() - last_ns) / 1e9))
+        await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
+        for _ in range(round(DATA_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            if refused(tap.taken().packets, to):
+                break
+        return True
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
         """Packets as large as the tunnel's MTU."""
@@ -341,7 +353,7 @@ class PacketWays:
 
 def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
     """Where the owner of the peer's address is, as far as this node knows it."""
-    owner = sent.tunnel.peer_for(sent.peer.address)
+    owner = sent.tunnel.remote_for(sent.peer.address)
     if owner is None or not owner.endpoint_address or not owner.endpoint_port:
         return frozenset()
     return frozenset(((owner.endpoint_address, owner.endpoint_port),))
@@ -353,33 +365,6 @@ def _shows_its_end(sent: Record) -> bool:
     inside = (packet.tunnel for packet in sent.tapped.packets if packet.tunnel is not None)
     came = any(each.inner_source == sent.peer.address for each in inside)
     return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
-
-
-def _asks(packet: TapPacket) -> bool:
-    """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
-    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in _ASKING
-
-
-def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:
-    """How much longer the answers may take, seconds; None if nothing was sent.
-
-    From the first packet on: a busy tunnel sends all the time.
-    """
-    if not asked:
-        return None
-    data = [packet for packet in asked if packet.tunnel is not None and packet.tunnel.kind != "initiation"]
-    sent, patience_s = (data[0], DATA_S) if data else (asked[0], HANDSHAKE_S)
-    return patience_s - (time.time_ns() - sent.received_ns) / 1e9
-
-
-def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
-    """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
-
-    A peer that calls every five seconds leaves a third of a second for that.
-    """
-    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
-    sent_ns = [packet.received_ns for packet in shakes]
-    return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:

@@ -19,8 +19,9 @@ from preflight.proto.tunnel.policy_advice import let_udp_in
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A short STAMP session; if nobody answered it, also: one without the key, the inquiry, and an echo.
+    """A short STAMP session; if nobody answered it, also: one without the key, the inquiry, an echo, and TCP.
 
+    connected: the peer's host answered TCP, even if only with a reset.
     outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
     tunnel: the peer's.
     """
@@ -31,6 +32,7 @@ class Reached:
     echo: EchoStats | None = None
     outside: tuple[str, str] | None = None
     tunnel: OverlayState | None = None
+    connected: bool = False
 
     @property
     def port_unreachable(self) -> bool:
@@ -48,9 +50,26 @@ class Reached:
         """Whether the peer answered an echo."""
         return self.echo is not None and self.echo.received > 0
 
+    @property
+    def passes(self) -> str:
+        """What does get to the peer and back, in words; empty if nothing is known to."""
+        return "ICMP echo" if self.echoed else "TCP" if self.connected else ""
+
+    @property
+    def also(self) -> str:
+        """The same as the end of a sentence."""
+        return f"; {self.passes} passes" if self.passes else ""
+
+    def silence(self, port: int) -> str:
+        """How packets get to the peer and back, and what stays without an answer."""
+        if self.echoed:
+            why = "no responder answers there, or a filter drops its packets"
+            return f"only as echoes; UDP port {port} is silent ({why})"
+        return f"only as TCP; echoes and UDP port {port} are silent (a filter drops echoes there, and perhaps UDP)"
+
     def levers(self, peer: Peer) -> Remedies:
-        """The product's own rules, where echoes pass through its session and UDP does not."""
-        if self.tunnel is None or not self.echoed or self.port_unreachable:
+        """The product's own rules, where something passes through its session and UDP does not."""
+        if self.tunnel is None or not self.passes or self.port_unreachable:
             return ()
         return let_udp_in(self.tunnel.product, peer.target, peer.responder_port)
 

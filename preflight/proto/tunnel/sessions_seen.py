@@ -56,7 +56,7 @@ def for_another(tapped: Tapped, endpoint: str | None, readings: Sequence[Reading
     so nothing on the way drops such packets, and the earlier ones were for a session that this node does not have.
     """
     sessions = _strange(tapped, endpoint, readings)
-    shook = _first_handshake(tapped)
+    shook = _first_handshake(tapped, endpoint)
     if shook is None or shook.tunnel is None or len(sessions) < LEAST_MESSAGES or shook.tunnel.sender in sessions:
         return 0
     own = [each.received_ns for each, session in _received(tapped.packets) if session == shook.tunnel.sender]
@@ -66,7 +66,7 @@ def for_another(tapped: Tapped, endpoint: str | None, readings: Sequence[Reading
 
 def _strange(tapped: Tapped, endpoint: str | None, readings: Sequence[Reading]) -> list[int]:
     """The sessions of these messages."""
-    shook = _first_handshake(tapped)
+    shook = _first_handshake(tapped, endpoint)
     before = [each for each in readings if shook is None or each.read_ns <= shook.received_ns]
     # What came behind the last reading before a handshake may have been accepted: in a session that it renewed.
     if not tapped.complete or len(before) < _LEAST_READINGS or len({each.rx_bytes for each in before}) != 1:
@@ -79,10 +79,10 @@ def _strange(tapped: Tapped, endpoint: str | None, readings: Sequence[Reading]) 
     ]
 
 
-def _first_handshake(tapped: Tapped) -> TapPacket | None:
-    """The first one that this node began or answered."""
-    shakes = (each for each in tapped.packets if each.outgoing and each.tunnel is not None and each.tunnel.is_handshake)
-    return next(shakes, None)
+def _first_handshake(tapped: Tapped, endpoint: str | None) -> TapPacket | None:
+    """The first one that this node began or answered with the peer there: those with other peers say nothing of it."""
+    own = (each for each in tapped.packets if each.outgoing and each.tunnel is not None and each.tunnel.is_handshake)
+    return next((each for each in own if _place(each) == endpoint), None)
 
 
 def _received(packets: Iterable[TapPacket]) -> Iterator[tuple[TapPacket, int]]:

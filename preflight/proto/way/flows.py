@@ -26,7 +26,7 @@ def inner_flow(peer: Peer, uid: int) -> Flow:
 
 def outer_flow(tunnel: OverlayState, address: str, source: str = "") -> Flow | None:
     """The tunnel's own packets to the endpoint of the peer that owns an address; None if it is not known."""
-    owner = tunnel.peer_for(address)
+    owner = tunnel.remote_for(address)
     if owner is None or not owner.endpoint:
         return None
     host, port = split_host_port(owner.endpoint)

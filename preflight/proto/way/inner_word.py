@@ -10,7 +10,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.path import StampStats
 from preflight.model.remedy import Remedies, look
 from preflight.model.tapped import EchoAnswer
-from preflight.proto.way.observation import Death, Observation, PacketClass
+from preflight.proto.way.observation import Death, Observation, PacketClass, Passing
 from preflight.proto.way.stations import PACKET, Station
 from preflight.proto.way.words import counted
 
@@ -37,12 +37,12 @@ def inner_word(
     packets: PacketClass = "inner",
     *,
     echo: EchoAnswer | None = None,
-    pings: bool = False,
+    pings: Passing | None = None,
     own: Collection[str] = (),
 ) -> tuple[Observation, ...]:
     """Observations of a burst inside the tunnel. peer: its name; address: its overlay address.
 
-    pings: the peer answers echoes, so a refusal is about this port alone: a filter before a responder is not a death.
+    pings: what the peer answers, so a refusal is about this port alone: a filter before a responder is not a death.
 
     echo: what came back for an echo to a peer that says that nobody listens; None: nothing, or nobody asked. own: this
     node's addresses: its own kernel says "host unreachable" for a neighbour that does not answer, and refuses nothing.
@@ -58,7 +58,7 @@ def _words(
     packets: PacketClass,
     echo: EchoAnswer | None,
     errors: Iterable[str],
-    pings: bool,
+    pings: Passing | None,
 ) -> Iterator[Observation]:
     if stats.answered:
         yield from _answered(stats, peer, packets)
@@ -68,7 +68,7 @@ def _words(
         reason = f"this node's own firewall refuses to send {counted(kept, 'packet')} (EPERM)"
         yield Observation(station=_POST_OUT, finding="absent", reason=reason, packets=packets, sent=kept)
     if pings:
-        yield from _carried(peer)
+        yield from _carried(peer, pings)
     if stats.port_unreachable and (refused := _refused_echo(echo, peer, address)) is not None:
         yield Observation(station=_INPUT, finding="killed", packets=packets, sent=stats.sent, death=refused)
     elif stats.port_unreachable:
@@ -83,12 +83,12 @@ def _words(
             yield Observation(station=station, finding="killed", packets=packets, sent=stats.sent, death=death)
 
 
-def _carried(peer: str) -> Iterator[Observation]:
-    """Echoes pass the tunnel both ways, so what carries packets is alive: only stations inside it can kill.
+def _carried(peer: str, passes: Passing) -> Iterator[Observation]:
+    """Something passes the tunnel both ways, so what carries packets is alive: only stations inside it can kill.
 
     They are not the packets that die, so nothing is shown of the stations inside, also of those before the tunnel.
     """
-    reason = f"{peer} answers echoes through the tunnel"
+    reason = f"{peer} answers {'echoes' if passes == 'ICMP echo' else passes} through the tunnel"
     directions: tuple[Literal["forward", "reverse"], ...] = ("forward", "reverse")
     for direction in directions:
         for station in _CARRYING:

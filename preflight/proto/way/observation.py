@@ -12,6 +12,8 @@ Finding = Literal["seen", "killed", "absent", "clear", "blind"]
 """seen: packets were here, so they passed all before. killed: this station itself says that it dropped them (a
 refusal, a rule that moved, an ICMP error). absent: an observer that was shown to see packets like these saw none.
 clear: nothing at this station can drop them. blind: nobody could look; the reason says what would have let us."""
+Passing = Literal["ICMP echo", "TCP"]
+"""What a peer answers whose responder is silent."""
 PacketClass = Literal["inner", "handshake", "data", "large"]
 """Packets are only compared with packets of the same class; `inner` are those inside the tunnel."""
 

@@ -20,7 +20,7 @@ from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.trace import Dropped
-from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.observation import Observation, PacketClass, Passing
 from preflight.proto.way.openvpn import Remote
 from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
@@ -51,7 +51,7 @@ class Record:
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
-    that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
+    that refuses. pings: what it answers. answers: of the uplink, None if it was not asked. others: addresses of
     further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced:
     rules that were traced while the burst passed. uid: of this process.
     """
@@ -70,7 +70,7 @@ class Record:
     asked: AskResult | None = None
     asked_meanwhile: bool = False
     echo: EchoAnswer | None = None
-    pings: bool = False
+    pings: Passing | None = None
     others: tuple[str, ...] = ()
     traces: Traces | None = None
     hops: Trace | None = None
@@ -125,7 +125,7 @@ def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | N
         product=tunnel.product,
         interfaces=(tunnel.interface or "",),
         addresses=tuple(str(interface.ip) for interface in tunnel.addresses),
-        endpoint=owner.endpoint if owner else None,
+        endpoint=remote.endpoint if (remote := tunnel.remote_for(peer.address)) else None,
         listen_port=tunnel.listen_port,
         owned=(owner is not None) if tunnel.lists_owners else None,
         without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
@@ -284,6 +284,12 @@ def _answered_there(record: Record) -> int:
     return min(report.sent, record.stats.sent) if report.received else 0
 
 
+def _arrived(record: Record) -> bool:
+    """Whether anything of the peer came here while it was asked, or by itself: its tunnel is there."""
+    asked = record.asked
+    return asked is not None and bool(asked.on_interface or asked.probes_received or asked.hello)
+
+
 def _watched_before(record: Record) -> Iterator[Observation]:
     """What came out of the tunnel while the peer was asked, before this burst."""
     came = record.asked.on_interface if record.asked is not None else None
@@ -323,6 +329,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         tunnels=record.after.overlay.tunnels,
         others=record.others,
         answers_sent=_answered_there(record),
+        arrived=_arrived(record),
         carrier=record.carrier,
         remote=_remote(record),
         filters_read=record.before.rules.unreadable is None and record.after.rules.unreadable is None,

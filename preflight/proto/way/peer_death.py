@@ -12,21 +12,21 @@ from preflight.codes import Code
 from preflight.model.facts import DeathFacts
 from preflight.model.observed import PeerObservation
 from preflight.model.remedy import Remedies, heal, look
-from preflight.proto.way.observation import Death
+from preflight.proto.way.observation import Death, Passing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
     """This node as the peer sees it.
 
-    name: the peer's target. address: this node's own, to which the peer sends. public_key: of its tunnel. echoed:
-    whether the peer answers echo requests, so that only UDP dies.
+    name: the peer's target. address: this node's own, to which the peer sends. public_key: of its tunnel. passes:
+    what the peer answers although its responder is silent.
     """
 
     name: str
     address: str
     public_key: str | None = None
-    echoed: bool = False
+    passes: Passing | None = None
 
 
 _Judge = Callable[[PeerObservation, DeathFacts, Asker], Death | None]
@@ -68,8 +68,8 @@ def _rule(facts: DeathFacts) -> str:
 def _firewall(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
     if facts.chain is None:
         return None
-    udp_only = asker.echoed and not each.station.endswith("-outer")
-    only = "; ICMP echo passes" if udp_only else ""
+    udp_only = asker.passes and not each.station.endswith("-outer")
+    only = f"; {asker.passes} passes" if udp_only else ""
     return Death(
         code=codes.UDP_BLOCKED if udp_only else _one_way(each),
         message=f"the firewall of {asker.name} drops {_what(each)}: {_rule(facts)}{only}",

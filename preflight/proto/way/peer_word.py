@@ -11,7 +11,7 @@ from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.remedy import look
 from preflight.proto.responder.reach import Way, forward_way
 from preflight.proto.responder.return_path import Explained, explain
-from preflight.proto.way.observation import Death, Finding, Observation
+from preflight.proto.way.observation import Death, Finding, Observation, Passing
 from preflight.proto.way.peer_death import Asker
 from preflight.proto.way.peer_observed import observed_by
 from preflight.proto.way.session_advice import allow_there
@@ -30,14 +30,14 @@ _REFUSED_BY_ROUTE: Mapping[str, str] = {
 """What a kernel reports to a sender whose route, or rule, is of a type that refuses."""
 
 
-def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Observation, ...]:
+def peer_word(asked: AskResult, name: str, *, passes: Passing | None = None) -> tuple[Observation, ...]:
     """Both directions: what came to the peer's socket and left its kernel, what its observers saw of both between
     these, and what came to this node's socket.
 
-    name: the peer's target. echoed: whether it answers echo requests, so that only UDP dies. Silence counts only from a
+    name: the peer's target. passes: what it answers although its responder is silent. Silence counts only from a
     peer that says how many packets it sent or received.
     """
-    told = tuple(_told(asked, name, echoed))
+    told = tuple(_told(asked, name, passes))
     # What has the source of an own address a kernel does not take: both directions die of that, and it is said once.
     own = any(
         each.death is not None and each.death.certain and each.death.code == codes.OVERLAY_DUPLICATE_ADDRESS
@@ -47,12 +47,12 @@ def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Obs
     return (*forward, *told, *_reverse(asked, name, told))
 
 
-def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
+def _told(asked: AskResult, name: str, passes: Passing | None) -> Iterator[Observation]:
     """What the peer's observers report; where they name nothing, what its report explains by itself."""
     report = asked.report
     if report is None or asked.local is None:
         return
-    asker = Asker(name=name, address=asked.local[0], echoed=echoed, public_key=asked.public_key)
+    asker = Asker(name=name, address=asked.local[0], passes=passes, public_key=asked.public_key)
     observed = tuple(_as_one(_allowed(observed_by(report.observed, asker), report.tunnel, asker)))
     yield from observed
     named = {each.direction for each in observed if each.finding == "killed"}

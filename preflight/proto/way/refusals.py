@@ -110,7 +110,7 @@ def _hairpin(view: TunnelView, offender: str, words: str) -> Observation:
 
 def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Observation:
     """The endpoint's host: what comes from that very port shows that it is open, so a filter refuses."""
-    heard = bool(view.received or on_the_wire(view).into)
+    heard = bool(view.received or on_the_wire(view).into or view.arrived)
     if reason in ("host", "network"):
         return _hands_on(view, offender, words)
     filtered = heard or reason == "prohibited"

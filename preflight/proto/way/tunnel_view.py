@@ -56,7 +56,8 @@ class TunnelView:
     to the endpoint. own: this node's addresses. ports: its UDP sockets, None if they are not known. tunnels: its other
     tunnels of the product. others: overlay addresses of the other targets. frame_errors: by how much the tunnel
     device's counter of frame errors grew: kernel WireGuard counts there what its allowed-ips drop. answers_sent: how
-    many packets the peer says that it sent to this node meanwhile; 0 if it says nothing. carrier: whose packets carry
+    many packets the peer says that it sent to this node meanwhile; 0 if it says nothing. arrived: whether any of the
+    peer has come through the tunnel in this run. carrier: whose packets carry
     the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
     filters_read: whether this node's firewall could be read, which may drop what a tap saw before it. waits: the tunnel
     asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
@@ -77,6 +78,7 @@ class TunnelView:
     others: tuple[str, ...] = ()
     frame_errors: int = 0
     answers_sent: int = 0
+    arrived: bool = False
     carrier: str | None = None
     remote: tuple[str, int] | None = None
     filters_read: bool = True
@@ -161,7 +163,7 @@ class TunnelView:
             return sent
         if self.remote is not None:
             return frozenset((self.remote,))
-        peers: Iterable[OverlayPeer | None] = (self.peer_before, self.peer)
+        peers: Iterable[OverlayPeer | None] = (self.peer_before, self.after.remote_for(self.address))
         if self.product == "vxlan":
             peers = self.after.peers
         return frozenset(
@@ -169,6 +171,12 @@ class TunnelView:
             for peer in peers
             if peer is not None and peer.endpoint_address and peer.endpoint_port
         )
+
+    @property
+    def supposed(self) -> bool:
+        """Whether only the product's configuration says where the peer is."""
+        peer = self.peer
+        return (peer is None or not peer.endpoint) and self.after.remote_for(self.address) is not None
 
     def _sent_to(self) -> frozenset[tuple[str, int]]:
         """VXLAN shows what is for the peer; OpenVPN sends everything to one remote end."""
@@ -307,7 +315,7 @@ def tunnel_ports(state: OverlayState, carrier: str | None, ports: Iterable[UdpPo
         return frozenset(each.port for each in ports if each.program == "openvpn")
     if state.listen_port is not None:
         return frozenset((state.listen_port,))
-    theirs = sorted({port for peer in state.peers if (port := peer.endpoint_port)})
+    theirs = sorted({port for peer in (*state.peers, *state.called) if (port := peer.endpoint_port)})
     return frozenset(theirs[:_MOST_PORTS])
 
 
@@ -316,7 +324,7 @@ def fragments_between(state: OverlayState, address: str) -> frozenset[str]:
 
     A kernel's filter has room for a few, and a large mesh has hundreds of peers.
     """
-    owner = state.peer_for(address)
+    owner = state.remote_for(address)
     first = (owner, *state.peers) if owner is not None else state.peers
     known = dict.fromkeys(each.endpoint_address for each in first if each.endpoint_address)
     return frozenset(list(known)[:_MOST_ADDRESSES])

@@ -10,7 +10,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies, Remedy, look, to_try
 from preflight.proto.way.followed import heard, with_rewriting
 from preflight.proto.way.inference import Followed, infer
-from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.observation import Death, Observation, Passing
 from preflight.proto.way.stations import FORWARDED, PACKET, Station
 
 WayDirection = Literal["forward", "reverse"]
@@ -60,11 +60,11 @@ class Verdict:
     proven: bool = False
 
 
-def conclude(peer: str, observations: Iterable[Observation], *, echoed: bool = False) -> tuple[Verdict, ...]:
+def conclude(peer: str, observations: Iterable[Observation], *, passes: Passing | None = None) -> tuple[Verdict, ...]:
     """What is known of each direction of which anything was observed. peer: its name, for the sentences.
 
-    Where nobody saw why packets die in either direction, it is one silence, and not two faults. echoed: the peer
-    answers echoes, so that only UDP dies.
+    Where nobody saw why packets die in either direction, it is one silence, and not two faults. passes: what the
+    peer answers, so that only UDP dies, or UDP and echoes do.
     """
     said = with_rewriting(observations)
     known: list[Verdict] = []
@@ -74,7 +74,7 @@ def conclude(peer: str, observations: Iterable[Observation], *, echoed: bool = F
         if own:
             known.append(_verdict(peer, direction, own, is_heard=is_heard, shakes=shakes))
     together = _as_one(known)
-    return tuple(map(_only_udp, together)) if echoed else together
+    return tuple(_only_udp(each, passes) for each in together) if passes else together
 
 
 def _handshakes(said: Iterable[Observation]) -> str:
@@ -83,10 +83,10 @@ def _handshakes(said: Iterable[Observation]) -> str:
     return next((each.reason for each in of_both if each.packets == "handshake" and each.finding == "seen"), "")
 
 
-def _only_udp(each: Verdict) -> Verdict:
-    """The same where echoes pass, and nothing has shown what kills the rest."""
+def _only_udp(each: Verdict, passes: Passing) -> Verdict:
+    """The same where something else passes, and nothing has shown what kills the rest."""
     silent = not each.proven and each.code in _SILENT
-    return replace(each, code=codes.UDP_BLOCKED, message=f"{each.message}; ICMP echo passes") if silent else each
+    return replace(each, code=codes.UDP_BLOCKED, message=f"{each.message}; {passes} passes") if silent else each
 
 
 def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:

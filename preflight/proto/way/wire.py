@@ -104,6 +104,8 @@ def _nothing_leaves(view: TunnelView) -> Observation:
     finding, reason = _nothing(view)
     if not view.endpoints:
         finding, reason = "blind", f"{view.name} does not say where {view.target} is"
+    elif view.supposed and (other := _sent_elsewhere(view)) is not None:
+        finding, reason = "blind", f"{view.name} sends to {other}, and nothing says whether {view.target} is there"
     elif packets == "handshake" and view.watched_s < REPEATED_S:
         finding = "blind"
         reason = f"WireGuard repeats a handshake every 5 s, and the tap looked for {view.watched_s:.1f} s"
@@ -114,6 +116,12 @@ def _nothing_leaves(view: TunnelView) -> Observation:
             f"{view.name} took {counted(len(inside(view, outgoing=True)), 'packet')} of the burst, and sent none itself"
         )
     return Observation(station=WIRE_OUT, finding=finding, reason=reason, packets=packets, sent=view.burst.sent)
+
+
+def _sent_elsewhere(view: TunnelView) -> str | None:
+    """Where the tunnel's own data goes."""
+    sent = (each for each in view.tapped.packets if each.outgoing and each.tunnel is not None)
+    return next((each.destination for each in sent if each.tunnel and each.tunnel.kind == "data"), None)
 
 
 def _elsewhere(view: TunnelView) -> bool:

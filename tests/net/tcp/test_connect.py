@@ -38,6 +38,25 @@ def test_open_and_refused(address: str) -> None:
     assert refused.detail
 
 
+def test_whether_a_host_answers_is_asked_once() -> None:
+    """A reset is an answer too; those who ask meanwhile and later take the same one."""
+    tcp = Tcp()
+
+    async def ask(port: int) -> list[bool]:
+        return await asyncio.gather(*(tcp.answered("127.0.0.1", port, 1.0) for _ in range(3)))
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.2)
+        port = int(listener.getsockname()[1])
+        assert asyncio.run(ask(port)) == [True, True, True]
+        listener.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert asyncio.run(Tcp().answered("127.0.0.1", port, 1.0))
+
+
 def test_a_full_backlog_is_silence() -> None:
     """A listener that takes no more connections drops them: no answer within the time given.
 

@@ -46,6 +46,9 @@ BEFORE, AFTER = (read(1, 500), read(4, 500)), read(9, 700)
     ("packets", "readings", "found"),
     [
         ((*STRANGE, *RENEWED, ACCEPTED), (*BEFORE, AFTER), 2),
+        # A handshake with another peer in between says nothing of this one.
+        ((packet(1, "initiation", OTHER, session=5, out=True), *STRANGE, *RENEWED, ACCEPTED), (*BEFORE, AFTER), 2),
+        ((*STRANGE, *RENEWED[:1], packet(5, "initiation", OTHER, session=5, out=True)), (*BEFORE, AFTER), 0),
         # Without a handshake something on the way may drop them, as it may where the new session carries nothing.
         (STRANGE, (*BEFORE, read(9, 500)), 0),
         ((*STRANGE, *RENEWED), (*BEFORE, AFTER), 0),

@@ -70,7 +70,7 @@ def test_who_refuses_is_named(error: str, place: Station | None) -> None:
 def test_a_filter_before_the_responder_is_not_a_death() -> None:
     """Echoes that are answered show that the tunnel lives, and that a refusal is about this port alone."""
     stats = StampStats(sent=6, answered=0, icmp_errors={f"type 3 code 13 from {PEER}": 2})
-    words = inner_word(stats, "b", PEER, pings=True)
+    words = inner_word(stats, "b", PEER, pings="ICMP echo")
     assert {(each.finding, each.packets) for each in words} == {("clear", "data")}
     for direction in ("forward", "reverse"):
         cleared = [each.station for each in words if each.direction == direction]

@@ -116,7 +116,7 @@ def test_what_a_death_is_called_here(said: PeerObservation, code: Code, message:
 
 def test_a_filter_that_lets_echoes_pass() -> None:
     """Where b answers echo requests, only UDP is blocked; the tunnel's own packets are never only that."""
-    echoed = Asker(name="b", address="10.66.0.1", echoed=True)
+    echoed = Asker(name="b", address="10.66.0.1", passes="ICMP echo")
     inner = death_of(told("input", FORWARD, "host.firewall-drop", rule_handle=7, chain="guard input"), echoed)
     assert inner is not None
     assert inner.code == codes.UDP_BLOCKED

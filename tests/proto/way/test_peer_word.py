@@ -154,7 +154,7 @@ def test_only_udp_may_be_blocked() -> None:
         station="input", finding="killed", direction="forward", code="host.firewall-drop", facts=RULE
     )
     asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=10, observed=(told,)), local=HERE)
-    blocked = [each.death.code for each in peer_word(asked, "b", echoed=True) if each.death is not None]
+    blocked = [each.death.code for each in peer_word(asked, "b", passes="TCP") if each.death is not None]
     assert blocked == [codes.UDP_BLOCKED]
 
 

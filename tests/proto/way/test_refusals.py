@@ -51,6 +51,13 @@ def test_the_endpoint_s_host_refuses_and_its_port_is_in_use() -> None:
     assert "the port itself is in use" in death.message
 
 
+def test_what_came_earlier_in_the_run_shows_that_the_port_is_in_use() -> None:
+    """The peer's report or hello came through the tunnel, although the tap saw none of it."""
+    station, slug, death = _only(refusal(THERE), arrived=True)
+    assert (station, slug) == ("input-outer", "reach.no-forward")
+    assert "the port itself is in use" in death.message
+
+
 @pytest.mark.parametrize(("reason", "shown"), [("prohibited", "nft -a list ruleset"), ("port", "wg show all")])
 def test_what_shows_more_fits_what_is_said(reason: Refused, shown: str) -> None:
     """A filter that says so is looked for; a port that may be closed, in the peer's tunnel."""

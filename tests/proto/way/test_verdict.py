@@ -186,11 +186,11 @@ def test_a_route_that_leaks_is_why_the_filter_here_refuses_the_peer() -> None:
 
 def test_where_echoes_pass_only_udp_dies() -> None:
     """A silent direction has the code of a filter then; a place that is proven keeps its own."""
-    (both,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK], echoed=True)
+    (both,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK], passes="ICMP echo")
     assert (both.code, both.direction, both.message.endswith("ICMP echo passes")) == (
         codes.UDP_BLOCKED, "round-trip", True,
     )  # fmt: skip
-    rule, _ = conclude("b", [said("filter-out", "killed", death=RULE), MISSED_BACK], echoed=True)
+    rule, _ = conclude("b", [said("filter-out", "killed", death=RULE), MISSED_BACK], passes="ICMP echo")
     assert rule.code == RULE.code
 
 

@@ -1,11 +1,31 @@
 """Every row of what WireGuard shows on the wire, as observations of stations."""
 
+from ipaddress import ip_network
+
 import pytest
 
+from preflight.model.overlay import OverlayPeer
 from preflight.model.tapped import Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.wire import observe_wire
-from tests.proto.way.seeing import BEGAN_NS, BURST, PORT, READ_NS, THIRD, grown, inner, outer, peer, state, told, view
+from tests.proto.way.seeing import (
+    BEGAN_NS,
+    BURST,
+    KEY_C,
+    PORT,
+    READ_NS,
+    THERE,
+    THIRD,
+    B,
+    C,
+    grown,
+    inner,
+    outer,
+    peer,
+    state,
+    told,
+    view,
+)
 
 NEVER = state(peer(last_handshake_unix_s=0.0, rx_bytes=0, tx_bytes=0))
 ASKED = (outer("initiation", out=True, sender=7), outer("initiation", out=True, sender=8, at_s=5.2))
@@ -145,3 +165,15 @@ def test_large_packets_are_a_class_of_their_own() -> None:
 def test_a_product_that_cannot_be_read() -> None:
     """Its device is tapped anyway."""
     assert told(observe_wire(view(*BURST, carrier="zerotier"))) == [IN_THE_TUNNEL]
+
+
+@pytest.mark.parametrize(("remote", "finding"), [(None, "absent"), (THIRD, "blind")])
+def test_a_place_that_only_the_configuration_names(remote: str | None, finding: str) -> None:
+    """Nothing leaves at all; or the product sends elsewhere, where the peer may be now."""
+    place = OverlayPeer(B, f"{THERE}:{PORT}", (ip_network(B),))
+    nebula = state(product="nebula", peers=(peer(KEY_C, C, f"{THIRD}:{PORT}"),), called=(place,))
+    left = [outer("data", out=True, remote=(remote, PORT), product="nebula")] if remote else []
+    seen = view(inner(out=True), *left, before=nebula)
+    assert (seen.endpoints, seen.supposed) == (frozenset(((THERE, PORT),)), True)
+    (wire,) = [each for each in observe_wire(seen) if each.station.id == "wire" and each.direction == "forward"]
+    assert wire.finding == finding

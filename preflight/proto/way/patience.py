@@ -1,0 +1,64 @@
+"""How long the answers to what a tunnel has sent may take, by what a tap has seen so far: pure."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from preflight.model.tapped import TapPacket
+
+REKEY_S: Final = 5.0
+RETRY_S: Final = 5.6
+"""WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
+DATA_S: Final = 0.9
+"""How long answers to the burst may take to be seen on any device, from its first packet on."""
+HANDSHAKE_S: Final = 1.2
+"""How long the answer to a handshake may take, and what follows from it."""
+_ASKING: Final = ("initiation", "data", "control", "neighbours")
+Places = frozenset[tuple[str, int]]
+"""Where the peer is; empty: everything that the tunnel sends may be for it."""
+
+
+def unanswered_for(with_peer: Iterable[TapPacket], now_ns: int) -> float | None:
+    """How much longer the answers may take, seconds; None if the tunnel sent nothing that needs one.
+
+    That is its own handshake, or what is inside. From the first packet on: a busy tunnel sends all the time.
+    """
+    asked = [packet for packet in with_peer if _asks(packet)]
+    if not asked:
+        return None
+    data = [packet for packet in asked if not _is_call(packet)]
+    sent, patience_s = (data[0], DATA_S) if data else (asked[0], HANDSHAKE_S)
+    return patience_s - (now_ns - sent.received_ns) / 1e9
+
+
+def may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
+    """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
+
+    A peer that calls every five seconds leaves a third of a second for that.
+    """
+    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
+    sent_ns = [packet.received_ns for packet in shakes]
+    return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
+
+
+def last_data_ns(packets: Iterable[TapPacket], to: Places) -> int | None:
+    """When the tunnel last sent the peer something other than a handshake that needs an answer; None if it did not."""
+    sent = (each for each in _with(packets, to) if _asks(each) and not _is_call(each))
+    return max((each.received_ns for each in sent), default=None)
+
+
+def refused(packets: Iterable[TapPacket], to: Places) -> bool:
+    """Whether somebody said that what was sent to the peer does not get there."""
+    errors = (packet.error for packet in packets if packet.error is not None and not packet.outgoing)
+    return any(not to or (error.destination, error.destination_port) in to for error in errors)
+
+
+def _with(packets: Iterable[TapPacket], to: Places) -> Iterator[TapPacket]:
+    return (packet for packet in packets if not to or packet.remote in to)
+
+
+def _asks(packet: TapPacket) -> bool:
+    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in _ASKING
+
+
+def _is_call(packet: TapPacket) -> bool:
+    return packet.tunnel is not None and packet.tunnel.kind == "initiation"

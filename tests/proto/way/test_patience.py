@@ -1,0 +1,56 @@
+"""How long the answers to what a tunnel has sent may take."""
+
+import pytest
+
+from preflight.model.tapped import IcmpError, TapPacket
+from preflight.proto.way.patience import DATA_S, HANDSHAKE_S, last_data_ns, may_ask, refused, unanswered_for
+from tests.proto.way.seeing import BEGAN_NS, HERE, PORT, ROUTER, THERE, THIRD, outer
+
+TO = frozenset(((THERE, PORT),))
+
+
+def error(destination: str) -> TapPacket:
+    """A router's word about a packet to this address."""
+    said = IcmpError(reason="port", source=HERE, destination=destination, destination_port=PORT, source_port=PORT)
+    return TapPacket(received_ns=BEGAN_NS, device="eth0", outgoing=False, source=ROUTER, destination=HERE, error=said)
+
+
+def at(seconds: float) -> int:
+    """A moment after the begin."""
+    return BEGAN_NS + round(seconds * 1e9)
+
+
+def test_answers_have_time_from_the_first_packet_on() -> None:
+    """Of data, if there is any: a busy tunnel sends all the time."""
+    shake, data = outer("initiation", out=True, at_s=1.0), outer("data", out=True, at_s=2.0)
+    assert unanswered_for([], at(3.0)) is None
+    assert unanswered_for([outer("data", out=False), outer("keepalive", out=True)], at(3.0)) is None
+    assert unanswered_for([shake], at(1.0)) == pytest.approx(HANDSHAKE_S)
+    assert unanswered_for([shake, data, outer("data", out=True, at_s=2.5)], at(3.0)) == pytest.approx(DATA_S - 1.0)
+
+
+def test_a_handshake_of_its_own_is_due_five_seconds_after_the_last() -> None:
+    """For a third of a second, at whichever end the last one began."""
+    shakes = [outer("initiation", out=True, at_s=0.0), outer("response", out=True, at_s=1.0)]
+    assert not may_ask([], at(9.0))
+    assert [may_ask(shakes, at(each)) for each in (5.9, 6.1, 6.7)] == [False, True, False]
+
+
+def test_when_data_was_sent_last_to_the_peer() -> None:
+    """Handshakes are repeated by the product itself, and what goes to others is not for the peer."""
+    packets = [
+        outer("initiation", out=True, at_s=4.0),
+        outer("data", out=True, at_s=1.0),
+        outer("data", out=True, at_s=2.0),
+        outer("data", out=True, at_s=3.0, remote=(THIRD, PORT)),
+    ]
+    assert last_data_ns(packets, TO) == at(2.0)
+    assert last_data_ns(packets, frozenset()) == at(3.0)
+    assert last_data_ns(packets[:1], TO) is None
+
+
+def test_who_refuses_what_was_sent_to_the_peer() -> None:
+    """An error about it; not those about what went to others, nor what the peer sends."""
+    assert refused([error(THERE)], TO)
+    assert not refused([outer("data", out=True), outer("data", out=False), error(THIRD)], TO)
+    assert refused([error(THIRD)], frozenset())
