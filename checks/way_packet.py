@@ -19,6 +19,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.proto.tunnel.policy_advice import let_udp_in
+from preflight.proto.tunnel.silence import only_silence
 from preflight.proto.way.verdict import Verdict, conclude
 
 MOST_PEERS = 6
@@ -36,7 +37,7 @@ MOST_PEERS = 6
         *("mtu.path", "mtu.echo", "udp.quality"),
     ),
     when="trouble",
-    reads=(facts.MtuFacts, facts.EchoFacts, facts.NameFacts),
+    reads=(facts.AnswerFacts, facts.MtuFacts, facts.EchoFacts, facts.NameFacts),
     measures=True,
     timeout=30,
     timeout_per_peer=0.01,
@@ -74,7 +75,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
-        verdicts = conclude(peer.target, said, echoed=_echoed(ctx, peer))
+        verdicts = conclude(peer.target, said, echoed=_echoed(ctx, peer), silent=_silent(ctx, peer))
         for verdict in verdicts:
             yield judge(peer, verdict, _levers(ctx, peer, verdict))
         if not verdicts:
@@ -105,6 +106,11 @@ def _others(ctx: Context, peer: Peer) -> Sequence[str]:
 def _echoed(ctx: Context, peer: Peer) -> bool:
     """Whether the peer answers echo requests."""
     return any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
+
+
+def _silent(ctx: Context, peer: Peer) -> bool:
+    """Whether it was asked in this run and answered nothing."""
+    return only_silence(ctx.facts(facts.EchoFacts, peer.target), ctx.facts(facts.AnswerFacts, peer.target))
 
 
 def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:

@@ -72,7 +72,7 @@ def line_for(report: Report, cause: CauseEntry) -> str:
 def _followed(report: Report, cause: CauseEntry) -> WayEntry | None:
     """The way in the cause's direction, as far as it was followed: no place on it is proven.
 
-    This node's own, where both directions are at fault. One that is known to be passed to its end has nothing to show.
+    This node's own, where both directions are at fault. One that is known to be passed completely has nothing to show.
     """
     if cause.place is not None or cause.direction not in ("forward", "reverse", "round-trip"):
         return None

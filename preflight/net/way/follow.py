@@ -21,7 +21,6 @@ from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
-from preflight.model.tapped import TapPacket
 from preflight.model.udp_port import UdpPort
 from preflight.net.icmp.traceroute import trace
 from preflight.net.way.ahead import Ahead
@@ -35,6 +34,7 @@ from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
+from preflight.net.way.waiting import RETRY_S, asks_for_answer, confirmed_or_late, may_ask, unanswered_for
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
@@ -62,16 +62,8 @@ LARGE_COUNT: Final = 4
 INTERVAL_S: Final = 0.02
 ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
-RETRY_S: Final = 5.6
-"""WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
-REKEY_S: Final = 5.0
 _AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
 """How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
-_ASKING: Final = ("initiation", "data", "control", "neighbours")
-DATA_S: Final = 0.9
-"""How long answers to the burst may take to be seen on any device, from its first packet on."""
-HANDSHAKE_S: Final = 1.2
-"""How long the answer to a handshake may take, and what follows from it."""
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -79,14 +71,21 @@ _HEADERS: Final = {False: 28, True: 48}
 class PacketWays:
     """The ways of packets to peers, both directions.
 
-    path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again.
-    trace_rules: have the kernel trace the bursts through its rules, which adds a table while they pass.
+    path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again; begun:
+    what it was when it was first read. trace_rules: have the kernel trace the bursts through its rules, which adds a
+    table while they pass.
     """
 
     def __init__(
-        self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None, *, trace_rules: bool = False
+        self,
+        path: "PathProbes",
+        overlay: ReadOverlay,
+        listener: Listener | None = None,
+        *,
+        begun: Callable[[], OverlayState | None] = lambda: None,
+        trace_rules: bool = False,
     ) -> None:
-        self._path, self._overlay, self._trace_rules = path, overlay, trace_rules
+        self._path, self._overlay, self._begun, self._trace_rules = path, overlay, begun, trace_rules
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
         self._listener = listener
         self._questions = KernelQuestions(listener)
@@ -187,9 +186,9 @@ class PacketWays:
             else:
                 waited = await waiting
             last = await self._read(tap, sent, overlay) if waited else first
-            rules, ruled_ns = first.after.rules, first.ruled_ns
-            last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
-            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=asks)
+            last = replace(_with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
+            if await confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
+                last = _with_rules_of(await self._read(tap, last, overlay), first)
         return await self._traced(await self._asked(await self._traced_inside(last)))
 
     async def _traced_inside(self, record: Record) -> Record:
@@ -253,6 +252,8 @@ class PacketWays:
             carrier=carrier,
             asked=self._path.asked(peer),
             uid=os.getuid(),
+            first_sent_ns=self._path.begun_ns.get(peer.address, 0),
+            begun=self._begun(),
             traced=tracing.dropped() if tracing is not None else (),
         )
         return tap, sent
@@ -294,11 +295,11 @@ class PacketWays:
             if tapped.blind is not None:
                 return waited
             with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
-            rest_s = _unanswered_for([packet for packet in with_peer if _asks(packet)])
+            rest_s = unanswered_for([packet for packet in with_peer if asks_for_answer(packet)])
             if rest_s is not None and rest_s <= 0:
                 return waited
             waited = True
-            if rest_s is None and _may_ask(with_peer, time.time_ns()):
+            if rest_s is None and may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
@@ -339,6 +340,11 @@ class PacketWays:
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
 
 
+def _with_rules_of(record: Record, first: Record) -> Record:
+    """With the rules as they were right after the burst: other packets move their counters later."""
+    return replace(record, after=replace(record.after, rules=first.after.rules), ruled_ns=first.ruled_ns)
+
+
 def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
     """Where the owner of the peer's address is, as far as this node knows it."""
     owner = sent.tunnel.peer_for(sent.peer.address)
@@ -353,33 +359,6 @@ def _shows_its_end(sent: Record) -> bool:
     inside = (packet.tunnel for packet in sent.tapped.packets if packet.tunnel is not None)
     came = any(each.inner_source == sent.peer.address for each in inside)
     return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
-
-
-def _asks(packet: TapPacket) -> bool:
-    """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
-    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in _ASKING
-
-
-def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:
-    """How much longer the answers may take, seconds; None if nothing was sent.
-
-    From the first packet on: a busy tunnel sends all the time.
-    """
-    if not asked:
-        return None
-    data = [packet for packet in asked if packet.tunnel is not None and packet.tunnel.kind != "initiation"]
-    sent, patience_s = (data[0], DATA_S) if data else (asked[0], HANDSHAKE_S)
-    return patience_s - (time.time_ns() - sent.received_ns) / 1e9
-
-
-def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
-    """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
-
-    A peer that calls every five seconds leaves a third of a second for that.
-    """
-    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
-    sent_ns = [packet.received_ns for packet in shakes]
-    return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
