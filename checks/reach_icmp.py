@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from preflight.api import (
     Context,
@@ -24,6 +25,9 @@ from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
 from preflight.proto.icmp.advice import allow_echoes
 from preflight.proto.responder.reach import start_responder
+
+if TYPE_CHECKING:
+    from preflight.proto.way.observation import Death
 
 FIRST = 4
 MORE = 100  # enough to distinguish 1 % from chance
@@ -55,6 +59,11 @@ class Reached:
     def settled(self) -> bool:
         """Whether nothing is missing, no echo may be sent, or what is missing is for `udp.quality` to measure."""
         return self.udp is None or (self.echo.received > 0 and self.udp_alive)
+
+    @property
+    def only_udp(self) -> bool:
+        """Whether echoes are sent and not answered, by a peer that answers UDP."""
+        return self.echo.sent > 0 and not self.echo.received and self.udp_alive
 
     @property
     def udp_alive(self) -> bool:
@@ -91,7 +100,8 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, reached in _again(ctx, partly, silent if crowded else ()):
         found[peer] = reached
     for peer in (*partly, *silent):
-        yield judge(peer, found[peer], limits.loss_percent, limits.loss_fail_percent)
+        rule = ctx.net.ways.echoes_stopped(peer, ctx.tunnel(peer.address)) if found[peer].only_udp else None
+        yield judge(peer, found[peer], limits.loss_percent, limits.loss_fail_percent, rule)
 
 
 async def _again(
@@ -135,8 +145,13 @@ async def measure_slowly(ctx: Context, count: int, peer: Peer) -> Reached:
     return Reached(await ctx.net.icmp.echo(peer.address, count=echoes, interval_s=SLOW_EACH_S, timeout_s=1.0), udp)
 
 
-def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
-    """Report loss only from enough echoes, and only if no responder can measure its direction."""
+def judge(
+    peer: Peer, reached: Reached, warn_percent: float, fail_percent: float, rule: "Death | None" = None
+) -> Result:
+    """Report loss only from enough echoes, and only if no responder can measure its direction.
+
+    rule: of this node's own firewall, if it stops the echoes or their answers.
+    """
     echo = reached.echo
     if echo.error == PRIVILEGE:
         return inconclusive(
@@ -148,7 +163,7 @@ def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float
         )
     if echo.received:
         return _answered(peer, reached, warn_percent, fail_percent)
-    return _silent(peer, reached)
+    return _silent(peer, reached, rule)
 
 
 def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
@@ -174,11 +189,20 @@ def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: f
     )
 
 
-def _silent(peer: Peer, reached: Reached) -> Result:
+def _silent(peer: Peer, reached: Reached, rule: "Death | None" = None) -> Result:
     echo, udp = reached.echo, reached.udp
     facts = EchoFacts(sent=echo.sent, received=0, udp_answered=udp.answered if udp else 0)
     said = f" ({echo.error})" if echo.error else ""
     none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
+    if reached.udp_alive and rule is not None:
+        return warned(
+            codes.REACH_ICMP_FILTERED,
+            peer.target,
+            Direction.ROUND_TRIP,
+            f"{none}, but UDP comes back: {rule.message}",
+            remedies=rule.remedies,
+            facts=facts,
+        )
     if reached.udp_alive:
         where = peer.target if echo.sent else "this node"
         return warned(

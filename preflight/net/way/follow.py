@@ -40,8 +40,10 @@ from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
+from preflight.proto.way.netfilter.burst import Burst as FilterBurst
+from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.walk import mark_of_sent
-from preflight.proto.way.observation import Observation
+from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.observers import (
     Moment,
     Record,
@@ -144,6 +146,14 @@ class PacketWays:
         if rules.unreadable is not None:
             return None
         return mark_of_sent(rules.ruleset, replace(inner_flow(peer, os.getuid()), source=source))
+
+    def echoes_stopped(self, peer: Peer, interface: str | None) -> Death | None:
+        """The rule of this node's own firewall that stops echoes to a peer, or their answers, if that is certain."""
+        sent = replace(inner_flow(peer, os.getuid()), protocol="icmp", destination_port=None, interface_out=interface)
+        rules = self._firewall.snapshot((sent,))
+        bursts = (FilterBurst(flow=sent), FilterBurst(flow=sent.answer(), direction="reverse"))
+        said = observe_filters(rules, rules, bursts)
+        return next((each.death for each in said if each.death is not None and each.death.certain), None)
 
     def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
         """Every observation as an event of the run."""

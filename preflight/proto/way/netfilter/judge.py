@@ -182,7 +182,7 @@ def judge(found: Sequence[World], counters: Counters, expected: Mapping[Key, int
 
 
 def _is_counted(event: Event, counters: Counters, expected: Mapping[Key, int], sent: int) -> bool:
-    """Whether a rule's counter moved by about as many packets as it may have seen: of each flow one, if it translates."""
+    """Whether a rule's counter moved by about as many packets as it may have seen; one of a flow if it translates."""
     if isinstance(event.what, Kill) and event.what.open:
         return False
     if event.what.chain.kind == "nat" and event.sure is Tri.YES:
