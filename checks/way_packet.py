@@ -86,7 +86,8 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
     large, echoed = _only_large_die(ctx, peer), _echoed(ctx, peer)
-    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=_others(ctx, peer))
+    heard = [other.address for other in _all(ctx) if other != peer and _echoed(ctx, other)]
+    return await ctx.net.ways.follow(peer, large=large, echoed=echoed, others=_others(ctx, peer), heard=heard)
 
 
 def _others(ctx: Context, peer: Peer) -> Sequence[str]:
@@ -100,7 +101,12 @@ def _others(ctx: Context, peer: Peer) -> Sequence[str]:
     if peer.address in control:
         control = []
     alike = [address for address in control if (":" in address) == (":" in peer.address)]
-    return [*(other.address for other in ctx.peers if other.address != peer.address), *alike]
+    return [*(other.address for other in _all(ctx) if other.address != peer.address), *alike]
+
+
+def _all(ctx: Context) -> Sequence[Peer]:
+    """The peers of the run; those of the context are the ones in trouble."""
+    return ctx.settings.peers or ctx.peers
 
 
 def _echoed(ctx: Context, peer: Peer) -> bool:

@@ -101,22 +101,35 @@ class PacketWays:
         await self.ahead.aclose()
 
     async def follow(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+        self,
+        peer: Peer,
+        *,
+        large: bool = False,
+        echoed: bool = False,
+        others: Iterable[str] = (),
+        heard: Iterable[str] = (),
     ) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer.
 
         large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. others:
-        overlay addresses of others, which are not this peer's. What the network does is data. Takes up to about
-        seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
+        overlay addresses of others, which are not this peer's; heard: those that have answered. What the network does
+        is data. Takes up to seven seconds where a tunnel has no session, and eleven where one does not answer, from
+        where `ahead` began to follow the peer.
         """
         if large or echoed:
             self.ahead.drop(peer)
         elif (observed := await self.ahead.take(peer)) is not None:
             return observed
-        return await self._observed(peer, large=large, echoed=echoed, others=others)
+        return await self._observed(peer, large=large, echoed=echoed, others=others, heard=heard)
 
     async def _observed(
-        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[str] = ()
+        self,
+        peer: Peer,
+        *,
+        large: bool = False,
+        echoed: bool = False,
+        others: Iterable[str] = (),
+        heard: Iterable[str] = (),
     ) -> tuple[Observation, ...]:
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
@@ -125,7 +138,7 @@ class PacketWays:
             record = await self._record(peer, overlay, large, echoed)
         except NeedsPlatform:
             return self._said(peer, echoed)
-        record = replace(record, others=tuple(others))
+        record = replace(record, others=tuple(others), heard=tuple(heard))
         found = with_the_peers_fix((*self._said(peer, echoed), *observe(record)))
         found = with_origin(found, record.tunnel, peer.address, peer.target)
         self._report(peer, found)

@@ -7,6 +7,7 @@ separates a peer that drops packets behind its tunnel from one to which they nev
 
 from typing import Final
 
+from preflight.proto.way.behind import may_be_behind
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import OnTheWire, TunnelView, messages
@@ -19,6 +20,8 @@ EARLY_S, LATE_S = 0.1, 1.0
 A keepalive that a peer sends every 25 s, to which nothing comes, falls into this time once in 23 runs.
 """
 EMPTY_BYTES: Final = 32
+_MOST = 2
+"""More than this come from no timer in so short a time: it is other traffic."""
 
 
 def due_ns(first_sent_ns: int) -> int:
@@ -47,24 +50,33 @@ def confirmed_s(view: TunnelView, wire: OnTheWire) -> float | None:
 def observe_empty(view: TunnelView, wire: OnTheWire) -> tuple[Observation, ...]:
     """That the peer's tunnel has read the packets, or does not confirm them; nothing where it need not.
 
-    Nor does a keepalive of 25 s come twice in so short a time.
+    Nor does a keepalive of 25 s come twice in so short a time. Where another machine may hand packets on, it is that
+    machine's tunnel which reads them.
     """
     if not may_come(view, wire):
         return ()
-    known, after_s = view.received_in_run, confirmed_s(view, wire)
-    count = (known or 0) // EMPTY_BYTES
-    sent, packets, target = view.burst.sent, view.burst.outer, view.target
-    if after_s is not None or count > 1:
-        how = f"an empty packet after {after_s:.1f} s" if after_s is not None else f"{count} empty packets"
-        reason = f"the tunnel of {target} reads them: it sent {how}, as WireGuard does for data that nothing answers"
-        return (Observation(station=THERE, finding="seen", packets=packets, reason=reason, sent=sent, seen=sent),)
-    if known is None or view.read_ns < due_ns(view.first_sent_ns):
+    behind, sent, packets = may_be_behind(view.after, view.address), view.burst.sent, view.burst.outer
+    whose = f"the tunnel that carries packets for {view.target}" if behind else f"the tunnel of {view.target}"
+    reads, reason = _word(view, confirmed_s(view, wire), whose)
+    if not reason:
         return ()
+    if reads and not behind:
+        return (Observation(station=THERE, finding="seen", packets=packets, reason=reason, sent=sent, seen=sent),)
+    return (Observation(station=THERE, finding="blind", packets=packets, reason=reason),)
+
+
+def _word(view: TunnelView, after_s: float | None, whose: str) -> tuple[bool, str]:
+    """Whether a tunnel reads packets, and what shows it; no words where nothing is known, or it is too early."""
+    count, other = divmod(view.received_in_run or 0, EMPTY_BYTES)
+    only_empty = view.received_in_run is not None and not other and count <= _MOST
+    if after_s is not None or (only_empty and count > 1):
+        how = f"an empty packet after {after_s:.1f} s" if after_s is not None else f"{count} empty packets"
+        return True, f"{whose} reads them: it sent {how}, as WireGuard does for data that nothing answers"
+    if not only_empty or view.read_ns < due_ns(view.first_sent_ns):
+        return False, ""
     if count:
-        reason = (
-            f"an empty packet of {target} came, so what it sends gets here; whether that confirms what this node sent, "
+        return False, (
+            f"an empty packet of {whose} came, so what it sends gets here; whether that confirms what this node sent, "
             "or only keeps a mapping open, cannot be seen"
         )
-    else:
-        reason = f"the tunnel of {target} confirms nothing: no empty packet of it came within {KEEPALIVE_S:.0f} s"
-    return (Observation(station=THERE, finding="blind", packets=packets, reason=reason),)
+    return False, f"{whose} confirms nothing: no empty packet of it came within {KEEPALIVE_S:.0f} s"

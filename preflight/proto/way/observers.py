@@ -52,7 +52,8 @@ class Record:
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
-    further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced:
+    further peers; heard: those that have answered. traces: to its endpoint, where nothing else showed the place; hops:
+    to the peer, inside. traced:
     rules that were traced while the burst passed. uid: of this process. first_sent_ns: when this run first sent to it;
     begun: the overlay before that.
     """
@@ -73,6 +74,7 @@ class Record:
     echo: EchoAnswer | None = None
     pings: bool = False
     others: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
     traces: Traces | None = None
     hops: Trace | None = None
     traced: tuple[Dropped, ...] = ()
@@ -176,7 +178,9 @@ def _behind(record: Record) -> Iterator[Observation]:
     if record.stats.answered or record.pings:
         return
     alive = view_of(record).alive
-    found = observe_behind(record.tunnel, record.peer.address, record.peer.target, record.hops, alive=alive)
+    found = observe_behind(
+        record.tunnel, record.peer.address, record.peer.target, record.hops, alive=alive, heard=record.heard
+    )
     if found is not None:
         yield found
 

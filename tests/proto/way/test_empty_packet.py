@@ -1,5 +1,6 @@
 """WireGuard's empty packet ten seconds after data: a word of the peer's tunnel that needs nothing of ours there."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -48,6 +49,18 @@ def test_an_empty_packet_at_another_time_may_be_of_before_the_run(rx_bytes: int,
     assert observed(unknown) == []
     shaken = watched(*SENT, came, after=grown(later, last_handshake_unix_s=BEGAN_NS / 1e9 - 1))
     assert observed(shaken) == []
+
+
+def test_what_other_machines_behind_the_same_peer_receive_counts_for_nobody() -> None:
+    """Protects from 1700 empty packets that were another peer's answers, and from a hub taken for who is behind it."""
+    hub = state(peer(addresses=(ip_network("10.66.0.0/24"),)))
+    came = outer("keepalive", out=False, at_s=10.0)
+    busy = watched(*SENT, before=hub, begun=hub, after=grown(hub, rx_bytes=1000 + 1700 * 32))
+    assert observed(busy) == []
+    seen = watched(*SENT, came, before=hub, begun=hub)
+    assert observed(seen) == BLIND
+    (word,) = observe_empty(seen, on_the_wire(seen))
+    assert word.reason.startswith("the tunnel that carries packets for b reads them")
 
 
 def test_nothing_is_missed_before_its_time() -> None:
