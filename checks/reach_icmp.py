@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from preflight.api import (
     Context,
@@ -25,6 +26,9 @@ from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
 from preflight.proto.icmp.advice import allow_echoes
 from preflight.proto.responder.reach import start_responder
+
+if TYPE_CHECKING:
+    from preflight.proto.way.observation import Death
 
 FIRST = 4
 MORE = 100  # enough to distinguish 1 % from chance
@@ -62,6 +66,11 @@ class Reached:
     def settled(self) -> bool:
         """Whether nothing is missing, no echo may be sent, or what is missing is for `udp.quality` to measure."""
         return self.udp is None or (self.echo.received > 0 and self.udp_alive)
+
+    @property
+    def only_udp(self) -> bool:
+        """Whether echoes are sent and not answered, by a peer that answers UDP."""
+        return self.echo.sent > 0 and not self.echo.received and self.udp_alive
 
     @property
     def udp_alive(self) -> bool:
@@ -103,7 +112,8 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
         found[peer] = reached
     asked = lambda peer: _with_tcp(ctx, peer, found[peer])  # noqa: E731
     async for peer, reached in for_each_peer((*partly, *silent), asked, at_once=CONCURRENT_PEERS):
-        yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
+        rule = ctx.net.ways.echoes_stopped(peer, ctx.tunnel(peer.address)) if reached.only_udp else None
+        yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent, rule)
 
 
 async def _with_tcp(ctx: Context, peer: Peer, reached: Reached) -> Reached:
@@ -154,8 +164,13 @@ async def measure_slowly(ctx: Context, count: int, peer: Peer) -> Reached:
     return Reached(await ctx.net.icmp.echo(peer.address, count=echoes, interval_s=SLOW_EACH_S, timeout_s=1.0), udp)
 
 
-def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
-    """Report loss only from enough echoes, and only if no responder can measure its direction."""
+def judge(
+    peer: Peer, reached: Reached, warn_percent: float, fail_percent: float, rule: "Death | None" = None
+) -> Result:
+    """Report loss only from enough echoes, and only if no responder can measure its direction.
+
+    rule: of this node's own firewall, if it stops the echoes or their answers.
+    """
     echo = reached.echo
     if echo.error == PRIVILEGE:
         return inconclusive(
@@ -167,7 +182,7 @@ def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float
         )
     if echo.received:
         return _answered(peer, reached, warn_percent, fail_percent)
-    return _silent(peer, reached)
+    return _silent(peer, reached, rule)
 
 
 def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
@@ -202,12 +217,21 @@ def _let_echoes_out() -> Remedies:
     return look("nft list ruleset   # on this node: accept ICMP echo on the overlay interface", root=True)
 
 
-def _silent(peer: Peer, reached: Reached) -> Result:
+def _silent(peer: Peer, reached: Reached, rule: "Death | None" = None) -> Result:
     echo, udp = reached.echo, reached.udp
     facts = EchoFacts(sent=echo.sent, received=0, udp_answered=udp.answered if udp else 0)
     facts = replace(facts, tcp_answered=True) if reached.connected else facts
     said = f" ({echo.error})" if echo.error else ""
     none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
+    if reached.udp_alive and rule is not None:
+        return warned(
+            codes.REACH_ICMP_FILTERED,
+            peer.target,
+            Direction.ROUND_TRIP,
+            f"{none}, but UDP comes back: {rule.message}",
+            remedies=rule.remedies,
+            facts=facts,
+        )
     if reached.udp_alive:
         return warned(
             codes.REACH_ICMP_FILTERED,

@@ -19,6 +19,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.proto.tunnel.policy_advice import let_udp_in
+from preflight.proto.tunnel.silence import only_silence
 from preflight.proto.way.observation import Passing
 from preflight.proto.way.verdict import Verdict, conclude
 
@@ -37,7 +38,7 @@ MOST_PEERS = 6
         *("mtu.path", "mtu.echo", "udp.quality"),
     ),
     when="trouble",
-    reads=(facts.MtuFacts, facts.EchoFacts, facts.NameFacts),
+    reads=(facts.AnswerFacts, facts.MtuFacts, facts.EchoFacts, facts.NameFacts),
     measures=True,
     timeout=30,
     timeout_per_peer=0.01,
@@ -75,7 +76,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
-        verdicts = conclude(peer.target, said, passes=_passes(ctx, peer))
+        verdicts = conclude(peer.target, said, passes=_passes(ctx, peer), silent=_silent(ctx, peer))
         for verdict in verdicts:
             yield judge(peer, verdict, _levers(ctx, peer, verdict))
         if not verdicts:
@@ -86,7 +87,8 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
     large, passes = _only_large_die(ctx, peer), _passes(ctx, peer)
-    return await ctx.net.ways.follow(peer, large=large, passes=passes, others=_others(ctx, peer))
+    heard = [other.address for other in _all(ctx) if other != peer and _passes(ctx, other)]
+    return await ctx.net.ways.follow(peer, large=large, passes=passes, others=_others(ctx, peer), heard=heard)
 
 
 def _others(ctx: Context, peer: Peer) -> Sequence[str]:
@@ -100,7 +102,12 @@ def _others(ctx: Context, peer: Peer) -> Sequence[str]:
     if peer.address in control:
         control = []
     alike = [address for address in control if (":" in address) == (":" in peer.address)]
-    return [*(other.address for other in ctx.peers if other.address != peer.address), *alike]
+    return [*(other.address for other in _all(ctx) if other.address != peer.address), *alike]
+
+
+def _all(ctx: Context) -> Sequence[Peer]:
+    """The peers of the run; those of the context are the ones in trouble."""
+    return ctx.settings.peers or ctx.peers
 
 
 def _passes(ctx: Context, peer: Peer) -> Passing | None:
@@ -109,6 +116,13 @@ def _passes(ctx: Context, peer: Peer) -> Passing | None:
     if any(each.received for each in echoes):
         return "ICMP echo"
     return "TCP" if any(each.tcp_answered for each in echoes) else None
+
+
+def _silent(ctx: Context, peer: Peer) -> bool:
+    """Whether it was asked in this run and answered nothing."""
+    return _passes(ctx, peer) is None and only_silence(
+        ctx.facts(facts.EchoFacts, peer.target), ctx.facts(facts.AnswerFacts, peer.target)
+    )
 
 
 def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:

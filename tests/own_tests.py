@@ -54,6 +54,7 @@ ELSEWHERE = {
     "preflight/stun_codec.py": "tests/test_bare_package.py",
     "preflight/net/names.py": "tests/net/test_dns.py",
     "preflight/net/control/patience.py": "tests/net/test_shell_events.py",
+    "preflight/net/way/waiting.py": "tests/lab/test_confirmation.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",
     "preflight/proto/way/flows.py": "tests/proto/way/test_observers.py",

@@ -64,6 +64,7 @@ class Net:
         self._settings = settings
         self.listener = listener
         self._overlay: OverlayState | None = None
+        self._first_overlay: OverlayState | None = None
         self.planned: frozenset[str] = frozenset()
 
     @cached_property
@@ -102,7 +103,8 @@ class Net:
         """The ways of packets, station by station."""
         from preflight.net.way.follow import PacketWays
 
-        return PacketWays(self.path, self.overlay, self.listener, trace_rules=self._settings.trace)
+        begun = lambda: self._first_overlay  # noqa: E731
+        return PacketWays(self.path, self.overlay, self.listener, begun=begun, trace_rules=self._settings.trace)
 
     @cached_property
     def nat(self) -> "NatProbes":
@@ -318,6 +320,7 @@ class Net:
 
         peers = [peer.address for peer in self._settings.peers]
         self._overlay = await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
+        self._first_overlay = self._first_overlay or self._overlay
         return self._overlay
 
     def stopped_tunnels(self, links: "Sequence[str]") -> tuple[str, ...]:

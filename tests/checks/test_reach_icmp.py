@@ -7,10 +7,13 @@ from typing import Any, cast
 import pytest
 from preflight_checks.reach_icmp import FEW, FIRST, FULLY, MORE, Reached, judge, reach_icmp
 
+from preflight import codes
 from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
+from preflight.model.remedy import by_hand
 from preflight.net.turns import Starts, Turns
+from preflight.proto.way.observation import Death
 from preflight.settings.load import Settings
 
 PEER = Peer("10.66.0.2", "b")
@@ -56,6 +59,15 @@ def test_what_the_kernel_said_is_reported() -> None:
     assert message.startswith("no echo left this node (Operation not permitted)")
 
 
+def test_a_rule_of_this_node_is_not_looked_for_at_the_peer() -> None:
+    """The echoes' answers come and are dropped here, while a stateful rule lets UDP in: the line is for this node."""
+    rule = Death(code=codes.HOST_FIREWALL_DROP, message="rule 2 drops them", remedies=by_hand("Delete rule 2."))
+    result = judge(PEER, Reached(echoes(4, 0), ALIVE), 1.0, 3.0, rule)
+    assert (result.status, str(result.code)) == (Status.WARN, "reach.icmp-filtered")
+    assert result.message.endswith("but UDP comes back: rule 2 drops them")
+    assert result.remedies == rule.remedies
+
+
 class Net:
     """Replaces `ctx.net`: how many echoes of each burst to a peer come back and how late, and what UDP does."""
 
@@ -72,7 +84,7 @@ class Net:
         self.received = {address: list(counts) for address, counts in received.items()}
         self.udp, self.spread_ms = udp, spread_ms
         self.counts: dict[str, list[int]] = {address: [] for address in received}
-        self.icmp = self.path = self.tcp = self
+        self.icmp = self.path = self.tcp = self.ways = self
         self.turns = Turns()
 
     def starts(self, shortest_s: float) -> Starts:
@@ -96,6 +108,9 @@ class Net:
     async def answered(self, address: str, port: int, timeout_s: float) -> bool:
         """As Tcp."""
         return self.connected
+
+    def echoes_stopped(self, peer: Peer, interface: str | None) -> None:
+        """As PacketWays, on a node without rules."""
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
         """As PathProbes."""

@@ -10,7 +10,7 @@ from preflight_checks.way_packet import MOST_PEERS, judge, way_packet
 
 from preflight import codes
 from preflight.api import CONTROL, Context, Direction, Observation, Peer, Result, Station, Status, look
-from preflight.model.facts import NameFacts
+from preflight.model.facts import EchoFacts, NameFacts
 from preflight.net import Net
 from preflight.proto.way.verdict import Verdict
 from preflight.settings.load import Settings
@@ -48,13 +48,15 @@ class Ways:
 
     def __init__(self) -> None:
         self.ways, self.followed, self.others = self, list[str](), dict[str, tuple[str, ...]]()
+        self.heard = dict[str, tuple[str, ...]]()
 
     async def follow(
-        self, peer: Peer, *, large: bool, passes: str | None, others: Sequence[str]
+        self, peer: Peer, *, large: bool, passes: str | None, others: Sequence[str], heard: Sequence[str]
     ) -> tuple[Observation, ...]:
         """Like PacketWays."""
         self.followed.append(peer.name)
         self.others[peer.name] = tuple(others)
+        self.heard[peer.name] = tuple(heard)
         return (Observation(station=Station("route"), finding="clear"),)
 
 
@@ -111,3 +113,17 @@ def test_whose_addresses_are_known(url: str, known: tuple[str, ...]) -> None:
 
     asyncio.run(run())
     assert net.others["b"] == known
+
+
+def test_who_answers_is_known_of_peers_that_are_not_in_trouble() -> None:
+    """Protects the sentence about a hub that does not forward: its own address answers, and only it shows that."""
+    net, answers = Ways(), Peer("10.66.0.3", "c")
+    echoed = EchoFacts(sent=4, received=4, rtt_min_ms=1.0, rtt_max_ms=1.0)
+    context = Context(Settings(peers=(PEER, answers)), (PEER,), None, cast("Net", net), handed_over={"c": (echoed,)})
+
+    async def run() -> None:
+        async for _ in way_packet.function(context):
+            pass
+
+    asyncio.run(run())
+    assert (net.followed, net.others["b"], net.heard["b"]) == (["b"], ("10.66.0.3",), ("10.66.0.3",))

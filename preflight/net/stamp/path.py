@@ -73,6 +73,7 @@ class PathProbes:
         self._silent: dict[str, StampStats] = {}
         self._first: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
+        self.begun_ns: dict[str, int] = {}  # by address: when the first session began
         self.refusals = Refusals()
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
@@ -98,6 +99,7 @@ class PathProbes:
             connected = udp.open_towards(peer.address, peer.responder_port)
         except OSError as error:
             return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
+        self.begun_ns.setdefault(peer.address, time.time_ns())
         ssid = _fresh_ssid()
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
         plan = SessionPlan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
@@ -120,8 +122,7 @@ class PathProbes:
 
     def rtt_s(self, peer: Peer) -> float | None:
         """The shortest round trip of that session; None if it is not known."""
-        first = self.first(peer)
-        return min(first.rtt_ms) / 1000 if first is not None and first.rtt_ms else None
+        return min(first.rtt_ms) / 1000 if (first := self.first(peer)) is not None and first.rtt_ms else None
 
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
@@ -223,9 +224,8 @@ class PathProbes:
                     idempotency_key=request.nonce.hex(),
                 )
         except TimeoutError:
-            raise UnavailableError(
-                "control", f"the control plane did not take the request to ask within {timeout_s:g} s"
-            ) from None
+            words = f"the control plane did not take the request to ask within {timeout_s:g} s"
+            raise UnavailableError("control", words) from None
         except ControlError as error:
             raise unavailable(error, "deliver to mailboxes", "submitter's") from None
 

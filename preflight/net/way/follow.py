@@ -34,13 +34,16 @@ from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
+from preflight.net.way.waiting import confirmed_or_late, endpoints_of, shows_its_end
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
+from preflight.proto.way.netfilter.burst import Burst as FilterBurst
+from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.walk import mark_of_sent
-from preflight.proto.way.observation import Observation, Passing
+from preflight.proto.way.observation import Death, Observation, Passing
 from preflight.proto.way.observers import (
     Moment,
     Record,
@@ -73,14 +76,21 @@ _HEADERS: Final = {False: 28, True: 48}
 class PacketWays:
     """The ways of packets to peers, both directions.
 
-    path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again.
-    trace_rules: have the kernel trace the bursts through its rules, which adds a table while they pass.
+    path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again; begun:
+    what it was when it was first read. trace_rules: have the kernel trace the bursts through its rules, which adds a
+    table while they pass.
     """
 
     def __init__(
-        self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None, *, trace_rules: bool = False
+        self,
+        path: "PathProbes",
+        overlay: ReadOverlay,
+        listener: Listener | None = None,
+        *,
+        begun: Callable[[], OverlayState | None] = lambda: None,
+        trace_rules: bool = False,
     ) -> None:
-        self._path, self._overlay, self._trace_rules = path, overlay, trace_rules
+        self._path, self._overlay, self._begun, self._trace_rules = path, overlay, begun, trace_rules
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
         self._listener = listener
         self._questions = KernelQuestions(listener)
@@ -94,22 +104,35 @@ class PacketWays:
         await self.ahead.aclose()
 
     async def follow(
-        self, peer: Peer, *, large: bool = False, passes: Passing | None = None, others: Iterable[str] = ()
+        self,
+        peer: Peer,
+        *,
+        large: bool = False,
+        passes: Passing | None = None,
+        others: Iterable[str] = (),
+        heard: Iterable[str] = (),
     ) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer.
 
-        large: only large packets are in trouble. passes: what the peer answers although its responder is
-        silent. others: overlay addresses of others, which are not this peer's. What the network does is data. Takes up
-        to about seven seconds where a tunnel has no session, from where `ahead` began to follow the peer.
+        large: only large packets are in trouble. passes: what the peer answers although its responder is silent.
+        others: overlay addresses of others, which are not this peer's; heard: those that have answered. What the
+        network does is data. Takes up to seven seconds where a tunnel has no session, and eleven where one does not
+        answer, from where `ahead` began to follow the peer.
         """
         if large or passes:
             self.ahead.drop(peer)
         elif (observed := await self.ahead.take(peer)) is not None:
             return observed
-        return await self._observed(peer, large=large, passes=passes, others=others)
+        return await self._observed(peer, large=large, passes=passes, others=others, heard=heard)
 
     async def _observed(
-        self, peer: Peer, *, large: bool = False, passes: Passing | None = None, others: Iterable[str] = ()
+        self,
+        peer: Peer,
+        *,
+        large: bool = False,
+        passes: Passing | None = None,
+        others: Iterable[str] = (),
+        heard: Iterable[str] = (),
     ) -> tuple[Observation, ...]:
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
@@ -118,7 +141,7 @@ class PacketWays:
             record = await self._record(peer, overlay, large, passes)
         except NeedsPlatform:
             return self._said(peer, passes)
-        record = replace(record, others=tuple(others))
+        record = replace(record, others=tuple(others), heard=tuple(heard))
         found = with_the_peers_fix((*self._said(peer, passes), *observe(record)))
         found = with_origin(found, record.tunnel, peer.address, peer.target)
         self._report(peer, found)
@@ -139,6 +162,14 @@ class PacketWays:
         if rules.unreadable is not None:
             return None
         return mark_of_sent(rules.ruleset, replace(inner_flow(peer, os.getuid()), source=source))
+
+    def echoes_stopped(self, peer: Peer, interface: str | None) -> Death | None:
+        """The rule of this node's own firewall that stops echoes to a peer, or their answers, if that is certain."""
+        sent = replace(inner_flow(peer, os.getuid()), protocol="icmp", destination_port=None, interface_out=interface)
+        rules = self._firewall.snapshot((sent,))
+        bursts = (FilterBurst(flow=sent), FilterBurst(flow=sent.answer(), direction="reverse"))
+        said = observe_filters(rules, rules, bursts)
+        return next((each.death for each in said if each.death is not None and each.death.certain), None)
 
     def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
         """Every observation as an event of the run."""
@@ -171,10 +202,10 @@ class PacketWays:
                 return first
             if here:
                 return await self._asked(await self._told_whose(peer, first, verdicts))
-            to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
+            to = endpoints_of(sent) if sent.carrier == "wireguard" else frozenset()
             known = any(verdict.station is not None for verdict in verdicts)
             waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S), known=known)
-            asks = sent.asked is None or _shows_its_end(sent)
+            asks = sent.asked is None or shows_its_end(sent)
             if asks:
                 # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
@@ -182,9 +213,9 @@ class PacketWays:
             else:
                 waited = await waiting
             last = await self._read(tap, sent, overlay) if waited else first
-            rules, ruled_ns = first.after.rules, first.ruled_ns
-            last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
-            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=asks)
+            last = replace(_with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
+            if await confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
+                last = _with_rules_of(await self._read(tap, last, overlay), first)
         return await self._traced(await self._asked(await self._traced_inside(last)))
 
     async def _traced_inside(self, record: Record) -> Record:
@@ -248,6 +279,8 @@ class PacketWays:
             carrier=carrier,
             asked=self._path.asked(peer),
             uid=os.getuid(),
+            first_sent_ns=self._path.begun_ns.get(peer.address, 0),
+            begun=self._begun(),
             traced=tracing.dropped() if tracing is not None else (),
         )
         return tap, sent
@@ -351,20 +384,9 @@ class PacketWays:
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
 
 
-def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
-    """Where the owner of the peer's address is, as far as this node knows it."""
-    owner = sent.tunnel.remote_for(sent.peer.address)
-    if owner is None or not owner.endpoint_address or not owner.endpoint_port:
-        return frozenset()
-    return frozenset(((owner.endpoint_address, owner.endpoint_port),))
-
-
-def _shows_its_end(sent: Record) -> bool:
-    """Whether what the peer sends when it is asked shows from where: VXLAN names both ends, and nothing came by now."""
-    report = sent.asked.report if sent.asked is not None else None
-    inside = (packet.tunnel for packet in sent.tapped.packets if packet.tunnel is not None)
-    came = any(each.inner_source == sent.peer.address for each in inside)
-    return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
+def _with_rules_of(record: Record, first: Record) -> Record:
+    """With the rules as they were right after the burst: other packets move their counters later."""
+    return replace(record, after=replace(record.after, rules=first.after.rules), ruled_ns=first.ruled_ns)
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:

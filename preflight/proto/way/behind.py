@@ -4,6 +4,7 @@ A forwarder answers a probe whose time to live ends there before its rules for f
 forward at all answers none. So a trace inside the tunnel shows the forwarder, and never what is wrong behind it.
 """
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from preflight.codes import REACH_UNREACHABLE
@@ -28,11 +29,11 @@ def may_be_behind(tunnel: OverlayState, address: str) -> bool:
 
 
 def observe_behind(
-    tunnel: OverlayState, address: str, target: str, trace: Trace | None, *, alive: bool
+    tunnel: OverlayState, address: str, target: str, trace: Trace | None, *, alive: bool, heard: Iterable[str] = ()
 ) -> Observation | None:
     """What fits where a peer behind another one is silent. trace: to its address; None: there is none.
 
-    alive: the session with the peer that owns the address works.
+    alive: the session with the peer that owns the address works. heard: addresses of others that have answered.
     """
     if trace is None or trace.reached:
         return None
@@ -44,7 +45,16 @@ def observe_behind(
         )
         return _likely(said, hop.address, _on_forwarder(hop.address, address, tunnel))
     owner = tunnel.peer_for(address)
-    if owner is None or not alive or _near(tunnel, address):
+    if owner is None or not alive:
+        return None
+    beside = next((each for each in heard if (other := tunnel.peer_for(each)) and other.key == owner.key), None)
+    if beside is not None:
+        said = (
+            f"packets for {target} go to the same peer of {tunnel.interface} as those for {beside}, which answers: no "
+            f"machine there hands them on (as where net.ipv4.ip_forward is 0), or {target} is off or drops them"
+        )
+        return _likely(said, beside, _on_forwarder(beside, address, tunnel))
+    if _near(tunnel, address):
         return None
     said = (
         f"{address} is not in the network of {tunnel.interface}, but behind the peer {owner.key}, whose session lives "

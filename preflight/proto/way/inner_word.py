@@ -23,6 +23,8 @@ _REFUSED = {
     "IPv4": {0: "network unreachable", 1: "host unreachable", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
     "IPv6": {0: "no route", 1: "prohibited", 3: "address unreachable", 5: "prohibited", 6: "prohibited"},
 }
+_REFUSED_BY_ANOTHER = {"IPv4": {3: "port unreachable"}, "IPv6": {4: "port unreachable"}}
+"""What the peer says of its own port is another matter; said by a machine on the way, it is the word of a filter."""
 _NO_NEIGHBOUR = ((3, 1), (1, 3))
 """Type and code of "host unreachable" and "address unreachable"."""
 _CLOSED = ((3, 3), (1, 4))
@@ -143,10 +145,11 @@ def _refusal(error: str, peer: str, address: str) -> tuple[Station, Death] | Non
         return None
     kind, code, offender = int(found[1]), int(found[2]), found[3]
     family = "IPv6" if ":" in offender else "IPv4"
-    words = _REFUSED[family].get(code) if kind == _UNREACHABLE[family] else None
+    at_peer = ip_address(offender) == ip_address(address)
+    known = _REFUSED[family] if at_peer else _REFUSED[family] | _REFUSED_BY_ANOTHER[family]
+    words = known.get(code) if kind == _UNREACHABLE[family] else None
     if words is None:
         return None
-    at_peer = ip_address(offender) == ip_address(address)
     who = f"{peer} itself ({offender})" if at_peer else offender
     message = f"{who} refuses packets to {address}: {words} (ICMP type {kind} code {code})"
     death = Death(

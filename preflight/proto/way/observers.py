@@ -52,8 +52,9 @@ class Record:
     `after` was read; ruled_ns: when its rules were, which may be earlier.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: what it answers. answers: of the uplink, None if it was not asked. others: addresses of
-    further peers. traces: to its endpoint, where nothing else showed the place; hops: to the peer, inside. traced:
-    rules that were traced while the burst passed. uid: of this process.
+    further peers; heard: those that have answered. traces: to its endpoint, where nothing else showed the place; hops:
+    to the peer, inside. traced: rules that were traced while the burst passed. uid: of this process. first_sent_ns:
+    when this run first sent to it; begun: the overlay before that.
     """
 
     peer: Peer
@@ -72,11 +73,14 @@ class Record:
     echo: EchoAnswer | None = None
     pings: Passing | None = None
     others: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
     traces: Traces | None = None
     hops: Trace | None = None
     traced: tuple[Dropped, ...] = ()
     answers: Answers | None = None
     uid: int = 0
+    first_sent_ns: int = 0
+    begun: OverlayState | None = None
 
     @property
     def tunnel(self) -> OverlayState:
@@ -172,8 +176,10 @@ def observe(record: Record) -> tuple[Observation, ...]:
 def _behind(record: Record) -> Iterator[Observation]:
     if record.stats.answered or record.pings:
         return
-    alive = _view(record, record.stats, large=False).alive
-    found = observe_behind(record.tunnel, record.peer.address, record.peer.target, record.hops, alive=alive)
+    alive = view_of(record).alive
+    found = observe_behind(
+        record.tunnel, record.peer.address, record.peer.target, record.hops, alive=alive, heard=record.heard
+    )
     if found is not None:
         yield found
 
@@ -195,7 +201,7 @@ def _along_the_way(record: Record) -> Iterator[Observation]:
     outer, traces = record.watched.outer, record.traces
     if outer is None or traces is None:
         return
-    side, never = record.watched.tunnel, _view(record, record.stats, large=False).never
+    side, never = record.watched.tunnel, view_of(record).never
     yield observe_traces(traces, outer, side)
     yield observe_private(record.after.kernel, outer, side, traces, never=never)
 
@@ -214,7 +220,7 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
 
 
 def _bursts_inside(record: Record, inner: Flow, whole: int | None) -> Iterator[FilterBurst]:
-    view = _view(record, record.stats, large=False)
+    view = view_of(record)
     came, left_as = len(inside(view, outgoing=False)), _source(inside(view, outgoing=True))
     refused = not record.stats.sent and bool(record.stats.send_errors.get("EPERM"))
     yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=left_as, refused=refused)
@@ -226,7 +232,7 @@ def _bursts_inside(record: Record, inner: Flow, whole: int | None) -> Iterator[F
 
 
 def _bursts_outside(record: Record, outer: Flow, whole: int | None) -> Iterator[FilterBurst]:
-    wire = on_the_wire(_view(record, record.stats, large=False))
+    wire = on_the_wire(view_of(record))
     sizes: dict[PacketClass, int] = {"data": record.inner.length_bytes + OVERHEAD_BYTES, "handshake": HANDSHAKE_BYTES}
     if whole is not None:
         sizes["large"] = whole + OVERHEAD_BYTES
@@ -265,7 +271,7 @@ def _came_outside(record: Record, device: str, packets: PacketClass) -> int:
 
 
 def _views(record: Record) -> Iterator[TunnelView]:
-    yield _view(record, record.stats, large=False)
+    yield view_of(record)
     if record.large is not None:
         yield _view(record, record.large, large=True)
 
@@ -309,6 +315,11 @@ def _waits(record: Record) -> bool:
     return link is not None and link.resolves and (known is None or known.state in ("incomplete", "failed"))
 
 
+def view_of(record: Record) -> TunnelView:
+    """The tunnel around the burst."""
+    return _view(record, record.stats, large=False)
+
+
 def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
     kernel = record.after.kernel
     lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
@@ -334,6 +345,8 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         remote=_remote(record),
         filters_read=record.before.rules.unreadable is None and record.after.rules.unreadable is None,
         waits=_waits(record),
+        first_sent_ns=record.first_sent_ns,
+        begun=record.begun.tunnel_for(record.peer.address) if record.begun is not None else None,
     )
 
 

@@ -66,6 +66,8 @@ def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: 
         return _down(dead, tunnel, lookup.flow.destination)
     if lookup.refused:
         return _refused(state, lookup, tunnel, routers)
+    if lookup.type == "local":
+        return _comes_back(state, lookup, tunnel)
     return None if leaves else _loops(state, lookup, tunnel, routers)
 
 
@@ -194,6 +196,21 @@ def _loops(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Seq
         f"{lookup.interface} itself: {f'the route `{entry}` decides' if entry else lookup}",
         facts=DeathFacts(endpoint=endpoint, interface=lookup.interface),
         remedies=remedies or reroute.show(flow),
+    )
+
+
+def _comes_back(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
+    """The endpoint is this node: its own address in place of the peer's, or one that both have."""
+    to = lookup.flow.destination
+    device = next((link.name for link in state.links if any(str(each.ip) == to for each in link.addresses)), None)
+    endpoint = tunnel.endpoint or _endpoint(lookup.flow)
+    return Death(
+        code=codes.OVERLAY_ENDPOINT_LOOP,
+        message=f"the endpoint {endpoint} of {tunnel.peer} is an address of this node itself"
+        f"{f', on {device}' if device else ''}: the packets of {tunnel.interface} come back to it",
+        facts=DeathFacts(endpoint=endpoint, interface=device),
+        later=True,  # they are seen to leave by the loopback device
+        remedies=look(f"ip address show to {to}   # is it {tunnel.peer}'s? Then one of the two has it wrongly"),
     )
 
 

@@ -15,7 +15,7 @@ from preflight.model.flow import Flow
 from preflight.model.host_port import join_host_port
 from preflight.model.icmp import Hop, Trace
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.remedy import Remedies, heal, look
+from preflight.model.remedy import Remedies, by_hand, heal, look
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
 
@@ -24,6 +24,9 @@ BLOCKS: Final = tuple(
     ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 """Networks that are only known where they are used (RFC 1918, RFC 6598, RFC 4193)."""
+
+
+_APART = 2
 
 
 def last_hop(trace: Trace) -> Hop | None:
@@ -64,12 +67,46 @@ def observe_traces(traces: Traces, flow: Flow, tunnel: TunnelSide) -> Observatio
     Where all flows end alike, the observation is blind, and its reason says who answers last.
     """
     own, fresh = traces.own, traces.fresh
+    if (routers := _circle(own)) is not None:
+        return Observation(station=NETWORK, finding="killed", packets="data", death=_circling(routers, flow, tunnel))
     again = traces.fresh_again is not None and last_hop(traces.fresh_again) is not None
     still_dead = traces.own_again is not None and last_hop(traces.own_again) is None and not traces.own_again.error
     if in_doubt(own, fresh) and again and still_dead:
         death = _old_mapping(last_hop(own), last_hop(fresh), flow, tunnel)
         return Observation(station=NETWORK, finding="killed", packets="data", death=death)
     return Observation(station=NETWORK, finding="blind", packets="data", reason=_ends(own, fresh, traces.echo))
+
+
+def _circle(trace: Trace) -> tuple[str, ...] | None:
+    """Who answers for TTLs that lie two or more apart, in their order: packets come to that router again and again.
+
+    Two TTLs in a row may belong to one router that has passed the first on without counting it.
+    """
+    heard = [(hop.ttl, hop.address) for hop in trace.hops if hop.address is not None and not hop.reached]
+    for first, router in heard:
+        again = next((ttl for ttl, other in heard if other == router and ttl >= first + _APART), None)
+        if again is not None and not trace.reached:
+            return tuple(dict.fromkeys(address for ttl, address in heard if first <= ttl < again))
+    return None
+
+
+def _circling(routers: tuple[str, ...], flow: Flow, tunnel: TunnelSide) -> Death:
+    where, facts = tunnel.endpoint or flow.destination, DeathFacts(offender=routers[0], endpoint=tunnel.endpoint)
+    if len(routers) > 1:
+        return Death(
+            code=codes.REACH_NO_FORWARD,
+            message=f"the packets of {tunnel.interface} to {where} circle between {' and '.join(routers)} until their "
+            "TTL has run out",
+            facts=facts,
+            remedies=by_hand(f"Correct the routes to {flow.destination} on {routers[0]} and {routers[1]}."),
+        )
+    return Death(
+        code=codes.REACH_NO_FORWARD,
+        message=f"the TTL of what this node sends to {where} has run out at {routers[0]}, whatever it was at first: "
+        "something sets it again before each router, or they circle there",
+        facts=facts,
+        remedies=look("iptables-save -t mangle; nft list ruleset | grep -nE 'ttl|hoplimit'", root=True),
+    )
 
 
 def _shared(own: Trace, fresh: Trace) -> bool:

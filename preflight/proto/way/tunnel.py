@@ -5,6 +5,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.remedy import look
+from preflight.proto.way.empty_packet import observe_empty
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.own_policy import observe_policy
 from preflight.proto.way.owners import observe_owner
@@ -38,6 +39,7 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
         session = tuple(each for each in session if not _names_nobody(each))
     return (
         *wire,
+        *observe_empty(view, on_the_wire(view)),
         *observe_port(view),
         *observe_policy(view),
         *observe_refusals(view),

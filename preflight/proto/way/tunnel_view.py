@@ -61,6 +61,8 @@ class TunnelView:
     the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
     filters_read: whether this node's firewall could be read, which may drop what a tap saw before it. waits: the tunnel
     asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
+    first_sent_ns: when this run first sent the peer something through the tunnel; 0 if that is not known. begun: the
+    product's state before that.
     """
 
     target: str
@@ -83,6 +85,8 @@ class TunnelView:
     remote: tuple[str, int] | None = None
     filters_read: bool = True
     waits: bool = False
+    first_sent_ns: int = 0
+    begun: OverlayState | None = None
 
     @property
     def product(self) -> str:
@@ -119,6 +123,16 @@ class TunnelView:
     def counted_sent(self) -> int:
         """By how much the peer's counter of sent bytes grew."""
         return self._grown("tx_bytes")
+
+    @property
+    def received_in_run(self) -> int | None:
+        """The same since the run began; None where a handshake came meanwhile, or what it was then is not known."""
+        earlier, later = Owners(self.begun.peers).of(self.address) if self.begun is not None else None, self.peer
+        if earlier is None or later is None or earlier.key != later.key:
+            return None
+        if earlier.last_handshake_unix_s != later.last_handshake_unix_s:
+            return None
+        return (later.rx_bytes or 0) - (earlier.rx_bytes or 0)
 
     def _grown(self, counter: str) -> int:
         earlier, later = self.peer_before, self.peer

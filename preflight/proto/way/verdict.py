@@ -11,6 +11,7 @@ from preflight.model.remedy import Remedies, Remedy, look, to_try
 from preflight.proto.way.followed import heard, with_rewriting
 from preflight.proto.way.inference import Followed, infer
 from preflight.proto.way.observation import Death, Observation, Passing
+from preflight.proto.way.silent import look_at_silent, silence
 from preflight.proto.way.stations import FORWARDED, PACKET, Station
 
 WayDirection = Literal["forward", "reverse"]
@@ -60,11 +61,13 @@ class Verdict:
     proven: bool = False
 
 
-def conclude(peer: str, observations: Iterable[Observation], *, passes: Passing | None = None) -> tuple[Verdict, ...]:
+def conclude(
+    peer: str, observations: Iterable[Observation], *, passes: Passing | None = None, silent: bool = False
+) -> tuple[Verdict, ...]:
     """What is known of each direction of which anything was observed. peer: its name, for the sentences.
 
     Where nobody saw why packets die in either direction, it is one silence, and not two faults. passes: what the
-    peer answers, so that only UDP dies, or UDP and echoes do.
+    peer answers, so that only UDP dies, or UDP and echoes do. silent: it has answered nothing at all in this run.
     """
     said = with_rewriting(observations)
     known: list[Verdict] = []
@@ -73,8 +76,19 @@ def conclude(peer: str, observations: Iterable[Observation], *, passes: Passing 
         own = tuple(each for each in said if each.direction == direction)
         if own:
             known.append(_verdict(peer, direction, own, is_heard=is_heard, shakes=shakes))
-    together = _as_one(known)
+    together = (_silent(peer, said, known) if silent and not is_heard else None) or _as_one(known)
     return tuple(_only_udp(each, passes) for each in together) if passes else together
+
+
+def _silent(peer: str, said: Sequence[Observation], known: Sequence[Verdict]) -> tuple[Verdict, ...] | None:
+    """One verdict where data leaves for a peer that answers nothing, and no observer has shown what happens to it."""
+    words = silence(peer, said)
+    if not words or any(each.code is not None for each in known):
+        return None
+    silent = Verdict(
+        direction="round-trip", message=words, code=codes.REACH_UNREACHABLE, remedies=look_at_silent(peer, said)
+    )
+    return (replace(silent, observations=tuple(each for found in known for each in found.observations)),)
 
 
 def _handshakes(said: Iterable[Observation]) -> str:

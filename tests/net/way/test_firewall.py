@@ -229,6 +229,24 @@ def test_a_redirection(namespace: Namespace) -> None:
     assert namespace.receive(replace(answers(), destination_port=40001), COUNT) == COUNT
 
 
+@pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])
+def test_another_port_is_another_destination(namespace: Namespace, program: str) -> None:
+    """Protects a responder from the word that nobody listens: a rule here sends what is for it to another port."""
+    flow = namespace.flow()
+    to = f"{flow.destination}:{(flow.destination_port or 0) + 1}"
+    namespace.run(
+        program, *f"-t nat -A OUTPUT -p udp --dport {flow.destination_port} -j DNAT --to-destination {to}".split()
+    )
+    observations, _ = sent(namespace, flow)
+    last = observations[-1]
+    assert (last.station.id, last.finding) == ("filter-out", "killed")
+    assert last.death is not None
+    assert last.death.certain
+    assert last.death.later
+    assert f"sends them to {to.replace(':', ' port ')}" in last.death.message
+    healed(namespace, last)
+
+
 def test_what_only_may_match_is_not_certain(namespace: Namespace) -> None:
     """A rule whose match nobody can know, without a counter, is named as what it is."""
     namespace.nft(chain("output", f"{TO} numgen random mod 1 < 1 drop"))

@@ -26,9 +26,14 @@ FLOW = Flow(source=OWN, destination=B, source_port=PROBE, destination_port=RESPO
 
 def peer(key: str = KEY_B, address: str = B, endpoint: str | None = f"{THERE}:{PORT}", **values: Any) -> OverlayPeer:
     """A peer of the tunnel; a session of a minute ago unless the test says otherwise."""
-    known = {"last_handshake_unix_s": READ_NS / 1e9 - 60, "rx_bytes": 1000, "tx_bytes": 1000, "preshared": False}
-    networks = (ip_network(address),) if address else ()
-    return OverlayPeer(key=key, endpoint=endpoint, addresses=networks, **(known | values))
+    known: dict[str, Any] = {
+        "last_handshake_unix_s": READ_NS / 1e9 - 60,
+        "rx_bytes": 1000,
+        "tx_bytes": 1000,
+        "preshared": False,
+    }
+    known["addresses"] = (ip_network(address),) if address else ()
+    return OverlayPeer(key=key, endpoint=endpoint, **(known | values))
 
 
 def state(*peers: OverlayPeer, **values: Any) -> OverlayState:

@@ -56,6 +56,19 @@ def test_a_peer_that_answers_no_probe_does_not_forward() -> None:
     assert said(LAN, Trace(()), alive=False) is None
 
 
+def test_another_that_answers_through_the_same_peer_shows_who_should_hand_on() -> None:
+    """A hub whose forwarding is off: its own address answers, and nothing behind it does."""
+    hub = state(peer(address="10.66.0.0/24"))
+    assert observe_behind(hub, C, "c", Trace(()), alive=True) is None
+    found = observe_behind(hub, C, "c", Trace(()), alive=True, heard=(B,))
+    assert found is not None
+    assert found.death is not None
+    assert (found.station.host, found.death.certain) == ("forwarder", False)
+    assert f"as those for {B}, which answers" in found.death.message
+    separate = state(peer(address="10.66.0.3/32"), peer("another", address=B))
+    assert observe_behind(separate, C, "c", Trace(()), alive=True, heard=(B,)) is None
+
+
 def test_an_address_without_a_network_shows_nobody_behind() -> None:
     """With a /32 of its own and everything routed to one peer, that peer may be the target itself."""
     alone = state(peer(address="10.66.0.0/24"), addresses=(ip_interface("10.66.0.1/32"),))

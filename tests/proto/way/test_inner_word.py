@@ -50,6 +50,7 @@ def test_a_closed_port_was_reached() -> None:
         (f"type 3 code 13 from {PEER}", Station("input", "receiver")),
         (f"type 3 code 10 from {PEER}", Station("input", "receiver")),
         ("type 3 code 1 from 10.66.0.9", Station("forward", "forwarder")),
+        ("type 3 code 3 from 10.66.0.9", Station("forward", "forwarder")),
         ("type 1 code 1 from fd66::9", Station("forward", "forwarder")),
         ("type 3 code 4 from 10.66.0.9", None),
         ("type 11 code 0 from 10.66.0.9", None),

@@ -139,6 +139,16 @@ def test_the_endpoint_is_routed_into_the_tunnel() -> None:
     assert {remedy.kind for remedy in nowhere.remedies} == {"next"}
 
 
+def test_the_endpoint_is_this_node_itself() -> None:
+    """Its own address in the place of the peer's, as in a copied file: the packets are seen to leave, by loopback."""
+    links = changed("lo", addresses=(ip_interface("127.0.0.1/8"), ip_interface(HOST)))
+    found = death(state(links=links, entries=(*ENTRIES, entry(HOST, "lo", table=255, type="local"))))
+    assert (found.code, found.facts and found.facts.interface) == (codes.OVERLAY_ENDPOINT_LOOP, "lo")
+    assert f"the endpoint {ENDPOINT}:51820 of b is an address of this node itself, on lo" in found.message
+    assert found.later
+    assert {remedy.kind for remedy in found.remedies} == {"next"}
+
+
 def test_without_the_endpoint_a_missing_default_route_fits_and_is_not_certain() -> None:
     """An ordinary user cannot read the endpoint, which may be in this node's own network."""
     found = killed(observe_route_outer(state(entries=ENTRIES[:2]), None, TUNNEL))

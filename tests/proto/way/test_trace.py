@@ -126,3 +126,23 @@ def test_every_site_of_ipv6_has_a_private_block_of_its_own() -> None:
         lookups = tuple(replace(each, source=near, flow=OF_A_SITE, matched=DEFAULT_V6) for each in made.lookups)
         own = replace(made, lookups=lookups)
         assert observe_private(own, OF_A_SITE, ELSEWHERE, traces(SHORT, SHORT), never=True).finding == finding
+
+
+def test_packets_that_come_to_one_router_again_circle() -> None:
+    """A routing loop, or a TTL that something sets again: the trace of the tunnel's own flow shows who has it."""
+    loop = trace(GATEWAY, "198.51.100.1", "198.51.100.9", "198.51.100.1", "198.51.100.9")
+    death = killed(observe_traces(traces(loop, loop), OUTER, TUNNEL))
+    assert (death.code, death.facts and death.facts.offender) == (codes.REACH_NO_FORWARD, "198.51.100.1")
+    assert "circle between 198.51.100.1 and 198.51.100.9" in death.message
+    again = trace(GATEWAY, None, GATEWAY, GATEWAY)
+    death = killed(observe_traces(traces(again, again), OUTER, TUNNEL))
+    assert f"has run out at {GATEWAY}" in death.message
+    assert "iptables-save -t mangle" in str(as_text(death.remedies))
+
+
+@pytest.mark.parametrize(
+    "own", [trace(GATEWAY, GATEWAY, "198.51.100.9"), trace(GATEWAY, "198.51.100.1", GATEWAY, ENDPOINT, reached=True)]
+)
+def test_a_router_that_answers_twice_is_no_circle(own: Trace) -> None:
+    """One that does not count a TTL answers for two in a row; and what arrives does not circle."""
+    assert observe_traces(traces(own, own), OUTER, TUNNEL).finding == "blind"

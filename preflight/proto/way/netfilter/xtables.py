@@ -241,7 +241,7 @@ def target(packet: Packet, name: str, revision: int, data: bytes, sure: Tri) -> 
     if kind in ("snat", "dnat"):
         return _translated(packet, kind, revision, data, sure)
     if kind == "redirect":
-        return Action(kind, sure, destination_port=_redirect_port(packet, data))
+        return Action(kind, sure, destination_port=_port_in_range(data, old=not packet.flow.is_ipv6))
     return Action(kind, sure)
 
 
@@ -256,7 +256,11 @@ def _marked(packet: Packet, name: str, revision: int, data: bytes) -> Bits:
 
 def _translated(packet: Packet, kind: ActionKind, revision: int, data: bytes, sure: Tri) -> Action:
     address = _address_in_range(packet, revision, data)
-    return Action(kind, sure, source=address) if kind == "snat" else Action(kind, sure, destination=address)
+    if kind == "snat":
+        return Action(kind, sure, source=address)
+    old = revision == 0 and not packet.flow.is_ipv6
+    # A rule may name a port alone, and leaves the address then.
+    return Action(kind, sure, destination=address, destination_port=_port_in_range(data, old=old))
 
 
 def _address_in_range(packet: Packet, revision: int, data: bytes) -> str | None:
@@ -271,7 +275,10 @@ def _address_in_range(packet: Packet, revision: int, data: bytes) -> str | None:
     return str(ip_address(first)) if flags & 1 and first == last else None
 
 
-def _redirect_port(packet: Packet, data: bytes) -> int | None:
-    at = 36 if packet.flow.is_ipv6 else 16
-    (flags,) = struct.unpack_from("=I", data, 0 if packet.flow.is_ipv6 else 4)
-    return int(struct.unpack_from("!H", data, at)[0]) if flags & 2 and len(data) >= at + 2 else None
+def _port_in_range(data: bytes, *, old: bool) -> int | None:
+    """The port of struct nf_nat_range, or of the structure of old revisions; None if there is none, or several."""
+    at, (flags,) = (16, struct.unpack_from("=I", data, 4)) if old else (36, struct.unpack_from("=I", data))
+    if not flags & 2 or len(data) < at + 4:
+        return None
+    first, last = struct.unpack_from("!HH", data, at)
+    return int(first) if first == last else None

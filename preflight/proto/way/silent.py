@@ -1,0 +1,42 @@
+"""One verdict for a peer that is silent while its tunnel's data leaves: what is known of both ways. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from preflight.model.remedy import Remedies, look
+from preflight.proto.way.empty_packet import THERE
+from preflight.proto.way.observation import Observation
+from preflight.proto.way.stations import Station
+
+_WIRE_OUT, _WIRE_IN, _NETWORK = Station("wire"), Station("wire", "receiver"), Station("network", "network")
+_DATA = ("data", "large")
+
+
+def silence(peer: str, said: Sequence[Observation]) -> str:
+    """What is known of a silent peer; empty unless data for it was seen to leave. peer: its name."""
+    forward = [each for each in said if each.direction == "forward"]
+    left = _reason(forward, _WIRE_OUT, "seen")
+    if not left:
+        return ""
+    if read := _reason(forward, THERE, "seen"):
+        return (
+            f"packets to {peer} get as far as its tunnel, and nothing behind that answers ({read}): its device, its "
+            f"allowed-ips for this node, a filter of {peer}, or its route to this node stops them or their answers"
+        )
+    came = _reason([each for each in said if each.direction == "reverse"], _WIRE_IN, "blind").partition(";")[0]
+    known = (came or left, _reason(forward, THERE, "blind"), _reason(forward, _NETWORK, "blind"))
+    return f"{peer} is silent: {'; '.join(filter(None, known))}"
+
+
+def look_at_silent(peer: str, said: Iterable[Observation]) -> Remedies:
+    """What shows on the peer how far packets come."""
+    if any(each.station == THERE and each.finding == "seen" for each in said):
+        lines = "wg show all allowed-ips; nft -a list ruleset; iptables-save -c; ip rule; ip route show table all"
+        return look(
+            f"{lines}   # on {peer}: what of it stops packets of this node?", where="peer", host=peer, root=True
+        )
+    return look(f"wg   # on {peer}: does what it received of this node grow?", where="peer", host=peer, root=True)
+
+
+def _reason(said: Iterable[Observation], station: Station, finding: str) -> str:
+    fitting = (each for each in said if each.station == station and each.finding == finding and each.packets in _DATA)
+    return next((each.reason for each in fitting if each.reason), "")
