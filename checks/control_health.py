@@ -57,6 +57,8 @@ NEARLY = 1.5
 ENOUGH = 8
 """Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
+NEAR_MS, NEAR_TIMEOUT_S = 100.0, 3.0
+"""Where a connection takes so little, the way is not what is waited for, and no other request gets an answer sooner."""
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
@@ -100,7 +102,8 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     """`GET /health` a few times on one connection, as a worker does; if that fails, also without the proxy."""
     client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
     connect_ms = max((each.connect_ms for each in ctx.facts(ControlConnectFacts, CONTROL)), default=0.0)
-    probe = await measure(client, far=connect_ms >= FAR_MS)
+    answer_s = NEAR_TIMEOUT_S if 0 < connect_ms <= NEAR_MS else ANSWER_TIMEOUT_S
+    probe = await measure(client, far=connect_ms >= FAR_MS, answer_s=answer_s)
     if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
@@ -108,7 +111,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     if client.proxy is not None and probe.bad is not None:
         direct = client.direct()
         try:
-            past_proxy = await measure(direct)
+            past_proxy = await measure(direct, answer_s=answer_s)
         finally:
             await direct.aclose()
     url = ctx.settings.control.usable_url
@@ -193,17 +196,17 @@ async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding |
     return None
 
 
-async def measure(client: "ControlClient", *, far: bool = False) -> Probe:
+async def measure(client: "ControlClient", *, far: bool = False, answer_s: float = ANSWER_TIMEOUT_S) -> Probe:
     """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses.
 
-    far: connections take so long that all is asked at once that is certainly wanted.
+    far: connections take so long that all is asked at once that is certainly wanted. answer_s: for each answer.
     """
     good: list[HttpAnswer] = []
     attempts, patience, broken = 1, PATIENCE_S, 0
     came = await _at_once(client) if far else []
     while _wants_more(good):
         began = time.monotonic()
-        outcome = came.pop(0) if came else await _ask(client)
+        outcome = came.pop(0) if came else await _ask(client, answer_s)
         if isinstance(outcome, HttpAnswer) and finding(outcome) is None:
             good.append(outcome)
             continue
@@ -235,9 +238,9 @@ async def _at_once(client: "ControlClient") -> list[HttpAnswer | ControlError]:
     return list(await asyncio.gather(*(_ask(client) for _ in range(FAR_SAMPLES))))
 
 
-async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
+async def _ask(client: "ControlClient", answer_s: float = ANSWER_TIMEOUT_S) -> HttpAnswer | ControlError:
     try:
-        return await client.health(timeout_s=ANSWER_TIMEOUT_S)
+        return await client.health(timeout_s=answer_s)
     except ControlError as error:
         return error
 

@@ -35,6 +35,9 @@ from preflight.proto.tunnel.wireguard import Finding, Watch, candidates, nobody_
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
 REPEAT_S = 1.0
+FOLLOW_S = 0.5
+"""How long after the first packet a session may come up before the next ones are followed; if it still comes, they are
+left again."""
 REPORT_WITHIN_S = 4.0
 """How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
@@ -44,6 +47,8 @@ FOLLOWS = "way.packet"
 """The check that follows the packets of peers in trouble."""
 Tunnels = Mapping[Peer, str | None]
 """The interface of the tunnel that has each peer's address."""
+FEW_PEERS = 6
+"""Where so few are, it is watched from here on where they are: it takes seconds, and reading WireGuard costs little."""
 HANDSHAKES_AT_ONCE = 16
 HANDSHAKE_GAP_S = 0.016
 """Each packet may start a handshake: a thousand a second is not a burst."""
@@ -83,6 +88,8 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     at: Tunnels = {peer: ctx.tunnel(peer.address) for peer in ctx.peers}
     watched = {peer: name for peer, name in at.items() if _watchable(_tunnel(overlay, name))}
     unwatched = {peer: name for peer, name in at.items() if peer not in watched}
+    if len(watched) <= FEW_PEERS:
+        ctx.net.troubled(*watched)
     reported = await _reported(ctx, overlay, unwatched)
     nats = await _nats(ctx, reported, unwatched)
     for peer, name in unwatched.items():
@@ -160,7 +167,7 @@ async def watch(
     seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
     provoked = began - REPEAT_S
     while seen:
-        followed = _followed(ctx, seen) if now() - began >= REPEAT_S else frozenset()
+        followed = _followed(ctx, seen) if now() - began >= FOLLOW_S else frozenset()
         if now() - provoked >= REPEAT_S:
             provoked = now()
             # Whose packets are followed gets none in addition: they would be counted.

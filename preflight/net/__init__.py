@@ -79,10 +79,11 @@ class Net:
 
         return Quality(self.path, self.turns, self._settings.thresholds, decided, self.troubled, peers)
 
-    def troubled(self, peer: "Peer") -> None:
-        """Packets of a peer are lost: from now on it is watched where its endpoint is, if a check asks later."""
+    def troubled(self, *peers: "Peer") -> None:
+        """Packets of peers are lost, or may be: from now on it is watched where they are, if a check asks later."""
         if WATCHES in self.planned:
-            self.ways.endpoints.begin(peer)
+            for peer in peers:
+                self.ways.endpoints.begin(peer)
 
     @cached_property
     def turns(self) -> "Turns":
