@@ -15,6 +15,7 @@ from preflight.report.model import (
     EXIT_INTERRUPTED,
     EXIT_PASS,
     Report,
+    ResultEntry,
 )
 
 LARGEST_BYTES = 64_000_000
@@ -23,6 +24,8 @@ DEEPEST = 64
 """Levels of lists and objects in a report to read."""
 _TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
 _NO_RESULTS = '\n  "results": []'
+_SELDOM = ("remedy", "remedies", "doc", "attempts", "evidence", "accepted")
+_DEFAULTS = {name: ResultEntry.model_fields[name].default for name in _SELDOM}
 _DIGITS = 20
 """Digits of an integer: 64 bits and a sign."""
 _EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "error": EXIT_ERROR}
@@ -31,15 +34,25 @@ _EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONC
 def render(report: Report) -> str:
     """The contract's document: indented, but each result on one line, because a mesh has thousands.
 
-    Remarks and `accepted` are there only if there are any.
+    Remarks and `accepted` are there only if there are any; so is what a result does not have to say, and the schema
+    does not require: an absent field has the schema's default.
     """
     empty: dict[str, Any] = {} if report.remarks else {"remarks": True}
     if not any(entry.accepted for entry in report.diagnosis):
         empty["diagnosis"] = {"__all__": {"accepted"}}
-    unsaid = None if any(entry.accepted for entry in report.results) else {"accepted"}
     frame = report.model_copy(update={"results": ()}).model_dump_json(by_alias=True, indent=2, exclude=empty or None)
-    lines = ",".join(f"\n    {entry.model_dump_json(by_alias=True, exclude=unsaid)}" for entry in report.results)
+    lines = ",".join(
+        f"\n    {entry.model_dump_json(by_alias=True, exclude=_unsaid(entry))}" for entry in report.results
+    )
     return frame.replace(_NO_RESULTS, f'\n  "results": [{lines}\n  ]' if lines else _NO_RESULTS, 1) + "\n"
+
+
+def _unsaid(entry: ResultEntry) -> dict[str, Any]:
+    """What a result does not have to say: most are good, and have neither advice nor a page."""
+    unsaid: dict[str, Any] = {name: True for name in _SELDOM if getattr(entry, name) == _DEFAULTS[name]}
+    if entry.evidence and not any(each.path for each in entry.evidence):
+        unsaid["evidence"] = {"__all__": {"path"}}
+    return unsaid
 
 
 def schema() -> dict[str, Any]:

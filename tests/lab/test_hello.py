@@ -47,7 +47,7 @@ def forward(lab: Lab, *, acquainted: bool = False) -> dict[str, Any]:
 
 def heard_meanwhile(result: dict[str, Any]) -> bool:
     """Whether b heard a hello of a after a's first packet, as its own hello reports."""
-    report = result["evidence"][0]["data"]["told_by_hello"] if result["evidence"] else None
+    report = result["evidence"][0]["data"]["told_by_hello"] if "evidence" in result else None
     if report is None or report["heard"]["hello_age_s"] is None:
         return False
     return bool(report["heard"]["hello_age_s"] <= report["after_s"])

@@ -31,7 +31,7 @@ def counted(lab: Lab) -> dict[str, Any]:
     done = subprocess.run(
         lab.command(words), env=lab.environment(), capture_output=True, text=True, timeout=90, check=False
     )
-    evidence = [each for result in json.loads(done.stdout)["results"] for each in result["evidence"]]
+    evidence = [each for result in json.loads(done.stdout)["results"] for each in result.get("evidence", ())]
     data: dict[str, Any] = next(each["data"] for each in evidence if each["kind"] == "counts")
     return data
 
