@@ -195,12 +195,13 @@ class Runner:
         extra = tuple(extra)
         for result in extra:
             self._tell_result(check, result)
+        tunnels = self._context.tunnels  # it takes as long as there are peers
         stamped = tuple(
             replace(
                 result,
                 check=check.id,
                 category=check.category,
-                remedies=with_file(result.remedies, self._context.tunnels),
+                remedies=with_file(result.remedies, tunnels),
                 started_at=result.started_at or started,
                 duration_ms=result.duration_ms or round(duration_ms, 3),
             )

@@ -315,10 +315,11 @@ class Net:
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
-        if overlay is None:
-            return None
+        wanted = [address for address in addresses if "%" not in address]
+        if overlay is None or not wanted:
+            return overlay
         try:
-            routes = await self.kernel.routes_to(address for address in addresses if "%" not in address)
+            routes = await self.kernel.routes_to(wanted)
         except NeedsPlatform:
             return overlay
         return replace(overlay, routes={**overlay.routes, **routes})
