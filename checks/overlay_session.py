@@ -34,10 +34,8 @@ from preflight.proto.tunnel.wireguard import Finding, Watch, candidates, nobody_
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
-REPEAT_S = 1.0
-FOLLOW_S = 0.5
-"""How long after the first packet a session may come up before the next ones are followed; if it still comes, they are
-left again."""
+REPEAT_S, FOLLOW_S = 1.0, 0.5
+"""When packets are sent again; and when those to a peer without a session are followed, until it comes after all."""
 REPORT_WITHIN_S = 4.0
 """How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
@@ -47,8 +45,6 @@ FOLLOWS = "way.packet"
 """The check that follows the packets of peers in trouble."""
 Tunnels = Mapping[Peer, str | None]
 """The interface of the tunnel that has each peer's address."""
-FEW_PEERS = 6
-"""Where so few are, it is watched from here on where they are: it takes seconds, and reading WireGuard costs little."""
 HANDSHAKES_AT_ONCE = 16
 HANDSHAKE_GAP_S = 0.016
 """Each packet may start a handshake: a thousand a second is not a burst."""
@@ -88,8 +84,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     at: Tunnels = {peer: ctx.tunnel(peer.address) for peer in ctx.peers}
     watched = {peer: name for peer, name in at.items() if _watchable(_tunnel(overlay, name))}
     unwatched = {peer: name for peer, name in at.items() if peer not in watched}
-    if len(watched) <= FEW_PEERS:
-        ctx.net.troubled(*watched)
+    ctx.net.watch_few(watched)
     reported = await _reported(ctx, overlay, unwatched)
     nats = await _nats(ctx, reported, unwatched)
     for peer, name in unwatched.items():
@@ -180,7 +175,7 @@ async def watch(
             yield peer, tunnels[peer], None
         after = {peer: _peer(overlay, at[peer], peer) for peer in seen}
         seen = {p: _later(w, after[p], routes.get(at[p], {}), now() - began) for p, w in seen.items()}
-        settled = {peer: (state, seen[peer]) for peer, state in tunnels.items() if state and _settled(seen.get(peer))}
+        settled = {p: (t, seen[p]) for p, t in tunnels.items() if t and p in seen and seen[p].settled}
         async for peer, watched in _with_facts(ctx, settled):
             if watched.alive:
                 ctx.net.ways.ahead.drop(peer)
@@ -195,10 +190,6 @@ def _followed(ctx: Context, seen: Mapping[Peer, Watch]) -> frozenset[Peer]:
     without = (peer for peer, each in seen.items() if not each.alive and each.after and each.after.endpoint)
     addresses = {peer.address for peer in ctx.peers}
     return frozenset(peer for peer in without if ctx.net.ways.ahead.begin(peer, sorted(addresses - {peer.address})))
-
-
-def _settled(seen: Watch | None) -> bool:
-    return seen is not None and seen.settled
 
 
 def _peer(overlay: OverlayState | None, interface: str | None, peer: Peer) -> OverlayPeer | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from preflight.api import CONTROL, NODE, Direction, Result, Status, codes
 
 FEW = 8
-"""Up to this many peers each has a result of its own."""
+"""Up to this many peers each has a separate result."""
 
 
 def folded(results: Sequence[Result]) -> tuple[Result, ...]:
@@ -45,7 +45,7 @@ def _says_only_that(result: Result) -> bool:
 
 
 def _without_name(result: Result) -> str:
-    """The message with a hole where the peer's name is, as a word of its own."""
+    """The message with a hole where the peer's name is as a whole word."""
     return re.sub(rf"(?<![\w.:-]){re.escape(result.target)}(?![\w:-]|\.\w)", "\0", result.message)
 
 

@@ -13,7 +13,7 @@ from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from preflight.model.control import HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 WATCHES = "overlay.key"
 """The check that asks whether the endpoint of a peer in trouble goes to and fro."""
+FEW_PEERS = 6
 FIRST_SYN_S = 0.8
 """A lost SYN is sent again after 1 s."""
 TWIN_S = 4.0
@@ -84,6 +85,11 @@ class Net:
         if WATCHES in self.planned:
             for peer in peers:
                 self.ways.endpoints.begin(peer)
+
+    def watch_few(self, peers: "Collection[Peer]") -> None:
+        """Few peers are watched from now on, for that takes seconds, and to read a tunnel of WireGuard costs little."""
+        if len(peers) <= FEW_PEERS:
+            self.troubled(*peers)
 
     @cached_property
     def turns(self) -> "Turns":

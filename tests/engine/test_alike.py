@@ -30,7 +30,7 @@ def test_what_is_the_same_at_many_peers_is_one_result() -> None:
 
 
 def test_a_name_in_the_message_makes_no_difference() -> None:
-    """It stands for the peer only as a word: the b of `because` stays."""
+    """It means the peer only as a whole word: the b of `because` stays."""
     names = ["b", "10.66.0.2", *(f"p{number}" for number in range(MANY))]
     (one,) = folded([idle(name, f"because {name} answers, {name}. Good") for name in names])
     assert one.message == f"because each of {len(names)} peers answers, each of {len(names)} peers. Good"
