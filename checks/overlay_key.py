@@ -79,10 +79,11 @@ def _all_arrived(ctx: Context, peer: Peer) -> bool:
     return bool(ways) and not undirected and all(way.received == way.sent for way in ways)
 
 
-def _probed_whole(ctx: Context, peer: Peer) -> bool:
-    """Whether all probes that the peer sent for its report came here: nobody with this node's key took them."""
+def _came_whole(ctx: Context, peer: Peer) -> bool:
+    """Whether all answers of the peer came here, or all probes that it sent for its report: nobody took them."""
     asked = ctx.net.path.asked(peer)
-    return asked is not None and asked.report is not None and 0 < asked.report.sent <= asked.probes_received
+    probed = asked is not None and asked.report is not None and 0 < asked.report.sent <= asked.probes_received
+    return probed or ctx.net.path.whole.came(peer)
 
 
 def _at_one_place(peer: Peer) -> Result:
@@ -107,7 +108,7 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
         readings: list[Reading] = []
         alive = (
             not tap.blind
-            and not _probed_whole(ctx, peer)
+            and not _came_whole(ctx, peer)
             and time.time() - (known.last_handshake_unix_s or 0.0) < SESSION_S
         )
         if alive:

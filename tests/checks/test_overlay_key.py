@@ -99,6 +99,7 @@ async def _run(
     earlier: Watched | None = None,
     measured: Sequence[Facts] = (),
     asked: AskResult | None = None,
+    whole: bool = False,
 ) -> list[Result]:
     async def echo(*_: Any, **__: Any) -> None:
         """It leaves, and the tap has seen the answer already."""
@@ -106,7 +107,7 @@ async def _run(
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
     endpoints = SimpleNamespace(take=lambda _: earlier)
     ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints)
-    path = SimpleNamespace(asked=lambda _: asked)
+    path = SimpleNamespace(asked=lambda _: asked, whole=SimpleNamespace(came=lambda _: whole))
     net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, path=path)
     context = Context(Settings(), (NB,), first, cast("Net", net), {NB.target: tuple(measured)})
     return [result async for result in overlay_key.overlay_key.function(context)]
@@ -125,8 +126,8 @@ def test_what_was_seen_before_counts(places: Sequence[str], found: bool) -> None
     assert (str(result.code) == "overlay.duplicate-key") == found
 
 
-@pytest.mark.parametrize(("probes", "looked_at"), [(10, False), (9, True)])
-def test_who_got_all_probes_has_its_key_for_itself(probes: int, looked_at: bool) -> None:
+@pytest.mark.parametrize(("probes", "whole", "looked_at"), [(10, False, False), (9, False, True), (9, True, False)])
+def test_who_got_all_that_was_sent_has_its_key_for_itself(probes: int, whole: bool, looked_at: bool) -> None:
     """Another machine with this node's key would have taken what the peer sent."""
     earlier = Watched(time.monotonic() - overlay_key.SHORT_S, [Seen(B)])
     asked = AskResult(sent=10, answered=0, probes_received=probes, report=PeerReport(received=0, sent=10))
@@ -137,7 +138,7 @@ def test_who_got_all_probes_has_its_key_for_itself(probes: int, looked_at: bool)
         reads += 1
         return tunnel(B)
 
-    asyncio.run(_run(tunnel(B), read, FakeTap([packet(0, "data", session=1)]), earlier, asked=asked))
+    asyncio.run(_run(tunnel(B), read, FakeTap([packet(0, "data", session=1)]), earlier, asked=asked, whole=whole))
     assert (reads > 0) == looked_at
 
 
