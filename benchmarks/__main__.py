@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +33,7 @@ AREAS = {
     "mesh": "benchmarks.mesh",
     "fleet": "benchmarks.fleet",
 }
+NOT_MEASURED = "was not measured"
 LONG = frozenset({"control-plane", "diagnosis", "sweep", "load", "mesh"})
 """Areas that take minutes however little of them is measured: `--quick` leaves them out unless they are named."""
 
@@ -47,9 +50,10 @@ def bench(areas: tuple[str, ...], json_file: Path | None, *, quick: bool, record
     rows: list[Row] = []
     try:
         results = history.checked_out() if record else None
-        remark = None
+        remark, busy_before = None, quiet.others()
         for area in areas or (name for name in AREAS if not (quick and name in LONG)):
-            measured, busy = _measured(area)
+            measured, busy_after = _measured(area), quiet.others()
+            busy, busy_before = quiet.remark(busy_before, busy_after), busy_after
             rows, remark = [*rows, *measured], remark or busy
             if results is not None:
                 results = history.record(results, area, measured, busy, quick=quick)
@@ -61,16 +65,22 @@ def bench(areas: tuple[str, ...], json_file: Path | None, *, quick: bool, record
         if json_file:
             document = {"remark": remark, "quick": quick, "rows": [row.as_dict() for row in rows]}
             write(json_file, json.dumps(document, indent=2) + "\n")
+        if any(row.name == NOT_MEASURED for row in rows):
+            sys.exit(1)
     except (WriteError, history.UncommittedError) as error:
         raise click.UsageError(str(error)) from None
 
 
-def _measured(area: str) -> tuple[list[Row], str | None]:
-    """The rows of an area, and why their times are void if they are."""
+def _measured(area: str) -> list[Row]:
+    """The rows of an area. One that breaks does not cost what the others have measured."""
     print(f"measuring {area}", file=sys.stderr)
-    busy_before = quiet.others()
-    rows: list[Row] = import_module(AREAS[area]).rows()
-    return rows, quiet.remark(busy_before, quiet.others())
+    began = time.monotonic()
+    try:
+        rows: list[Row] = import_module(AREAS[area]).rows()
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        rows = [Row(area, NOT_MEASURED, None, "", correct=False, note=f"{type(error).__name__}: {error}")]
+    print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return rows
 
 
 def _table(rows: list[Row]) -> Table:

@@ -17,6 +17,11 @@ def quick() -> bool:
     return bool(os.environ.get(QUICK))
 
 
+def times(usual: int) -> int:
+    """How often to measure: once where it has to be quick."""
+    return 1 if quick() else usual
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table; `target` says in words what `met` means."""

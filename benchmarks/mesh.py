@@ -22,7 +22,7 @@ def rows() -> list[Row]:
 
 def _rows(peers: int) -> list[Row]:
     scenario = parse_scenario("mesh", f"faults: [mesh: {{count: {peers - 1}}}]")
-    found = list(runs(scenario, 1 if measure.quick() else RUNS))
+    found = list(runs(scenario, measure.times(RUNS)))
     limit_s, clean = TARGETS[peers], all(not run.codes for run in found)
     seconds, cpu_s = median(run.wall_s for run in found), median(run.cpu_s for run in found)
     spread = f"{min(run.wall_s for run in found):.1f}–{max(run.wall_s for run in found):.1f} s; {found[-1].slowest}"

@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import Row, wall_s
+from benchmarks.measure import Row, times, wall_s
 from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
 from preflight.lab.topology import CONTROL_NAME, CONTROL_PORT, overlay_address
 
 RUNS = 3
-LIMIT_S = 5.0
+LIMIT_S = 1.3
 LIMIT_RATIO = 0.5
 
 # One after the other, each as its manual shows it; -q keeps ping from printing, not from waiting.
@@ -30,7 +30,7 @@ curl -sf http://{CONTROL_NAME}:{CONTROL_PORT}/health
 
 def rows() -> list[Row]:
     """Median of three runs on separate labs; the time is the report's, from reading the overlay to the verdict."""
-    reports = [_run() for _ in range(RUNS)]
+    reports = [_run() for _ in range(times(RUNS))]
     seconds = median(report["run"]["duration_ms"] for report in reports) / 1000
     slowest = max(reports[-1]["results"], key=lambda result: result["duration_ms"])
     return [
@@ -54,7 +54,7 @@ def _by_hand() -> list[Row]:
         config = ["--config", str(lab.names.files("a") / "preflight.yaml")]
         ours = lab.command([sys.executable, "-m", "preflight", "all", "-q", *config])
         theirs = lab.command(["sh", "-ec", BY_HAND])
-        pairs = [(_wall_s(lab, ours), _wall_s(lab, theirs)) for _ in range(RUNS)]
+        pairs = [(_wall_s(lab, ours), _wall_s(lab, theirs)) for _ in range(times(RUNS))]
     mine, hand = (median(pair[side] for pair in pairs) for side in (0, 1))
     return [
         Row(

@@ -40,6 +40,9 @@ LEAST_PACKET, MARGIN_BYTES, USUAL_BYTES = 576, 240, 1500
 HEADERS = {4: 40, 6: 60}
 LONG_S = 1.8
 """A stalled connection has retransmitted three times by then, and a slow line that is well has brought its answer."""
+SMALL_S = 1.2
+"""For a request with small segments: it shows something only where the server answers it much sooner than one with full
+ones."""
 PADDING = ("x" * 1800,) * 3
 """Header lines that no server reads: four full segments of a tunnel, below the usual limit of 8 KiB of headers."""
 
@@ -131,6 +134,7 @@ async def _send(ctx: Context, url: ControlUrl, address: str, *, small_bytes: int
         _request(url, ctx.settings.secrets.token if private else None),
         server_name=url.host if url.scheme == "https" else None,
         max_segment=small_bytes - HEADERS[version] if small_bytes else None,
+        patience_s=SMALL_S if small_bytes else None,
     )
 
 

@@ -29,10 +29,10 @@ from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_an
 PRODUCTS = ("wireguard", "tailscale", "nebula")
 MOST_PEERS = 6
 EACH_S, PROVOKED_S = 0.25, 1.0
-SHORT_S, LONG_S = 4.0, 10.0
-"""How long the endpoint is watched, from the first trouble of the peer on: not at all where nothing has come from the
-key in this run; longer where it has changed since the run began, or changes meanwhile. A responder's hello comes every
-three seconds."""
+SHORT_S, LONG_S = 3.4, 10.0
+"""How long the endpoint is watched, from the beginning of the run or the first trouble of the peer on: not at all where
+nothing has come from the key in this run; longer where it has changed since the run began, or changes meanwhile. A
+responder's hello comes every three seconds, and the next look after it is at most a quarter of a second later."""
 HANDSHAKES_S, SELDOM_S = 14.0, 0.75
 """Nebula's two machines take the session from each other every three to five seconds; each look at it is a log-in."""
 SESSION_S = 180.0
@@ -79,6 +79,13 @@ def _all_arrived(ctx: Context, peer: Peer) -> bool:
     return bool(ways) and not undirected and all(way.received == way.sent for way in ways)
 
 
+def _came_whole(ctx: Context, peer: Peer) -> bool:
+    """Whether all answers of the peer came here, or all probes that it sent for its report: nobody took them."""
+    asked = ctx.net.path.asked(peer)
+    probed = asked is not None and asked.report is not None and 0 < asked.report.sent <= asked.probes_received
+    return probed or ctx.net.path.whole.came(peer)
+
+
 def _at_one_place(peer: Peer) -> Result:
     message = f"every packet to {peer.target} and from it arrived, so no other machine has taken its place"
     return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
@@ -99,7 +106,11 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
         return judge(peer, known, state.product, found) if found is not None else None
     async with ctx.net.ways.tap(peer, state) as tap:
         readings: list[Reading] = []
-        alive = not tap.blind and time.time() - (known.last_handshake_unix_s or 0.0) < SESSION_S
+        alive = (
+            not tap.blind
+            and not _came_whole(ctx, peer)
+            and time.time() - (known.last_handshake_unix_s or 0.0) < SESSION_S
+        )
         if alive:
             await _read(ctx, peer, state, readings)
             await ctx.net.icmp.echo(peer.address, count=LEAST_MESSAGES, interval_s=EACH_S, timeout_s=0.0)
@@ -152,7 +163,7 @@ async def _turns(
         if moved(seen) and monotonic() - provoked >= PROVOKED_S:
             provoked = monotonic()
             await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, state.interface)
-        await asyncio.sleep(SELDOM_S if rekeys else EACH_S)
+        await asyncio.sleep(min(SELDOM_S if rekeys else EACH_S, max(ends - monotonic(), 0.0)))
         now = await _read(ctx, peer, state, readings)
         seen.append(Seen(now.endpoint, now.session) if now is not None else Seen(None))
         came = rekeys or readings[-1].rx_bytes > (known.rx_bytes or 0)

@@ -34,7 +34,8 @@ from preflight.proto.tunnel.wireguard import Finding, Watch, candidates, nobody_
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
-REPEAT_S = 1.0
+REPEAT_S, FOLLOW_S = 1.0, 0.5
+"""When packets are sent again; and when those to a peer without a session are followed, until it comes after all."""
 REPORT_WITHIN_S = 4.0
 """How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
@@ -83,6 +84,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     at: Tunnels = {peer: ctx.tunnel(peer.address) for peer in ctx.peers}
     watched = {peer: name for peer, name in at.items() if _watchable(_tunnel(overlay, name))}
     unwatched = {peer: name for peer, name in at.items() if peer not in watched}
+    ctx.net.watch_few(watched)
     reported = await _reported(ctx, overlay, unwatched)
     nats = await _nats(ctx, reported, unwatched)
     for peer, name in unwatched.items():
@@ -160,7 +162,7 @@ async def watch(
     seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
     provoked = began - REPEAT_S
     while seen:
-        followed = _followed(ctx, seen) if now() - began >= REPEAT_S else frozenset()
+        followed = _followed(ctx, seen) if now() - began >= FOLLOW_S else frozenset()
         if now() - provoked >= REPEAT_S:
             provoked = now()
             # Whose packets are followed gets none in addition: they would be counted.
@@ -173,7 +175,7 @@ async def watch(
             yield peer, tunnels[peer], None
         after = {peer: _peer(overlay, at[peer], peer) for peer in seen}
         seen = {p: _later(w, after[p], routes.get(at[p], {}), now() - began) for p, w in seen.items()}
-        settled = {peer: (state, seen[peer]) for peer, state in tunnels.items() if state and _settled(seen.get(peer))}
+        settled = {p: (t, seen[p]) for p, t in tunnels.items() if t and p in seen and seen[p].settled}
         async for peer, watched in _with_facts(ctx, settled):
             if watched.alive:
                 ctx.net.ways.ahead.drop(peer)
@@ -188,10 +190,6 @@ def _followed(ctx: Context, seen: Mapping[Peer, Watch]) -> frozenset[Peer]:
     without = (peer for peer, each in seen.items() if not each.alive and each.after and each.after.endpoint)
     addresses = {peer.address for peer in ctx.peers}
     return frozenset(peer for peer in without if ctx.net.ways.ahead.begin(peer, sorted(addresses - {peer.address})))
-
-
-def _settled(seen: Watch | None) -> bool:
-    return seen is not None and seen.settled
 
 
 def _peer(overlay: OverlayState | None, interface: str | None, peer: Peer) -> OverlayPeer | None:

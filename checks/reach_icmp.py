@@ -217,39 +217,30 @@ def _let_echoes_out() -> Remedies:
     return look("nft list ruleset   # on this node: accept ICMP echo on the overlay interface", root=True)
 
 
+def _filtered(peer: Peer, reached: Reached, rule: "Death | None") -> tuple[str, Remedies]:
+    """What passes although no echo does, and what to do about the echoes."""
+    if not reached.udp_alive:
+        port = f"UDP port {peer.responder_port} if a responder runs there"
+        return f"and UDP stays without an answer, but its host answers TCP: a filter drops the echoes, and {port}", (
+            _let_echoes_in(peer)
+        )
+    if rule is not None:
+        return f"but UDP comes back: {rule.message}", rule.remedies
+    remedies = _let_echoes_in(peer) if reached.echo.sent else _let_echoes_out()
+    return "but UDP comes back: only ICMP echo is filtered", remedies
+
+
 def _silent(peer: Peer, reached: Reached, rule: "Death | None" = None) -> Result:
     echo, udp = reached.echo, reached.udp
     facts = EchoFacts(sent=echo.sent, received=0, udp_answered=udp.answered if udp else 0)
     facts = replace(facts, tcp_answered=True) if reached.connected else facts
     said = f" ({echo.error})" if echo.error else ""
     none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
-    if reached.udp_alive and rule is not None:
+    if reached.udp_alive or reached.connected:
+        words, remedies = _filtered(peer, reached, rule)
+        message = f"{none}, {words}"
         return warned(
-            codes.REACH_ICMP_FILTERED,
-            peer.target,
-            Direction.ROUND_TRIP,
-            f"{none}, but UDP comes back: {rule.message}",
-            remedies=rule.remedies,
-            facts=facts,
-        )
-    if reached.udp_alive:
-        return warned(
-            codes.REACH_ICMP_FILTERED,
-            peer.target,
-            Direction.ROUND_TRIP,
-            f"{none}, but UDP comes back: only ICMP echo is filtered",
-            remedies=_let_echoes_in(peer) if echo.sent else _let_echoes_out(),
-            facts=facts,
-        )
-    if reached.connected:
-        return warned(
-            codes.REACH_ICMP_FILTERED,
-            peer.target,
-            Direction.ROUND_TRIP,
-            f"{none}, and UDP stays without an answer, but its host answers TCP: a filter drops the echoes, and UDP "
-            f"port {peer.responder_port} if a responder runs there",
-            remedies=_let_echoes_in(peer),
-            facts=facts,
+            codes.REACH_ICMP_FILTERED, peer.target, Direction.ROUND_TRIP, message, remedies=remedies, facts=facts
         )
     if udp is not None:
         none += f" and none of {udp.sent} UDP packets came back" if udp.sent else " and no UDP packet left this node"

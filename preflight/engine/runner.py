@@ -20,6 +20,7 @@ from preflight.api import (
     by_hand,
     codes,
 )
+from preflight.engine.alike import folded
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
 from preflight.model import event
@@ -194,16 +195,17 @@ class Runner:
         extra = tuple(extra)
         for result in extra:
             self._tell_result(check, result)
+        tunnels = self._context.tunnels  # it takes as long as there are peers
         stamped = tuple(
             replace(
                 result,
                 check=check.id,
                 category=check.category,
-                remedies=with_file(result.remedies, self._context.tunnels),
+                remedies=with_file(result.remedies, tunnels),
                 started_at=result.started_at or started,
                 duration_ms=result.duration_ms or round(duration_ms, 3),
             )
-            for result in self._in_order((*said, *extra))
+            for result in folded(self._in_order((*said, *extra)))
         )
         self._results[check.id] = stamped
         self._tell_about(check)(monotonic(), "check-ended", results=len(stamped), duration_ms=duration_ms)

@@ -13,7 +13,7 @@ from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from preflight.model.control import HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 WATCHES = "overlay.key"
 """The check that asks whether the endpoint of a peer in trouble goes to and fro."""
+FEW_PEERS = 6
 FIRST_SYN_S = 0.8
 """A lost SYN is sent again after 1 s."""
 TWIN_S = 4.0
@@ -80,10 +81,16 @@ class Net:
 
         return Quality(self.path, self.turns, self._settings.thresholds, decided, self.troubled, peers)
 
-    def troubled(self, peer: "Peer") -> None:
-        """Packets of a peer are lost: from now on it is watched where its endpoint is, if a check asks later."""
+    def troubled(self, *peers: "Peer") -> None:
+        """Packets of peers are lost, or may be: from now on it is watched where they are, if a check asks later."""
         if WATCHES in self.planned:
-            self.ways.endpoints.begin(peer)
+            for peer in peers:
+                self.ways.endpoints.begin(peer)
+
+    def watch_few(self, peers: "Collection[Peer]") -> None:
+        """Few peers are watched from now on, for that takes seconds, and to read a tunnel of WireGuard costs little."""
+        if len(peers) <= FEW_PEERS:
+            self.troubled(*peers)
 
     @cached_property
     def turns(self) -> "Turns":
@@ -329,10 +336,11 @@ class Net:
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
-        if overlay is None:
-            return None
+        wanted = [address for address in addresses if "%" not in address]
+        if overlay is None or not wanted:
+            return overlay
         try:
-            routes = await self.kernel.routes_to(address for address in addresses if "%" not in address)
+            routes = await self.kernel.routes_to(wanted)
         except NeedsPlatform:
             return overlay
         return replace(overlay, routes={**overlay.routes, **routes})

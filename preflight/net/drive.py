@@ -99,11 +99,12 @@ class Driving:
         from asyncio import get_running_loop  # here: the two programs that drive without it start twice as fast
 
         self._core, self._link, self._tell, self._after_turn = core, link, tell, after_turn
+        self._descriptor = link.fileno()  # the loop would write the whole socket into a text to look for it
         self._loop = get_running_loop()
         self._timer: TimerHandle | None = None
         self._stopped = False
         self.over: Future[None] = self._loop.create_future()
-        self._loop.add_reader(link, self.turn)
+        self._loop.add_reader(self._descriptor, self.turn)
         self.turn()
 
     def turn(self) -> None:
@@ -134,7 +135,7 @@ class Driving:
     def stop(self) -> None:
         """Send and receive no more; the socket is the caller's again."""
         self._stopped = True
-        self._loop.remove_reader(self._link)
+        self._loop.remove_reader(self._descriptor)
         if self._timer is not None:
             self._timer.cancel()
 

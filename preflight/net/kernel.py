@@ -48,7 +48,8 @@ class Kernel:
 
         about = {name: value for name, value in (("mark", mark), ("src", source)) if value}
         async with AsyncIPRoute() as netlink:
-            routes = {address: await ask_route(netlink, address, about) for address in addresses}
+            vrf: dict[int, bool] = {}
+            routes = {address: await ask_route(netlink, address, about, vrf) for address in addresses}
         for route in routes.values():
             self._tell(time.monotonic(), "route-read", route=str(route), mark=mark, from_source=source)
         return routes
@@ -88,14 +89,20 @@ class Kernel:
         return found
 
 
-async def ask_route(netlink: Any, address: str, about: Mapping[str, Any]) -> Route:
-    """How a packet would leave, asked through a netlink socket. What goes into a VRF is routed again, in its table."""
+async def ask_route(netlink: Any, address: str, about: Mapping[str, Any], vrf: dict[int, bool] | None = None) -> Route:
+    """How a packet would leave, asked through a netlink socket. What goes into a VRF is routed again, in its table.
+
+    vrf: by device whether it is one, as far as it was asked for other addresses.
+    """
+    known = vrf if vrf is not None else {}
     from preflight.netlink import NetlinkError
 
     try:
         decision, entry = await _asked(netlink, address, about)
         device = decision.get("oif")
-        if decision["type"] == RTN_UNICAST and device and await _is_vrf(netlink, device):
+        if decision["type"] == RTN_UNICAST and device and device not in known:
+            known[device] = await _is_vrf(netlink, device)
+        if decision["type"] == RTN_UNICAST and known.get(device):
             decision, entry = await _asked(netlink, address, {**about, "oif": device})
     except NetlinkError as error:
         return Route(address, error=os.strerror(error.code))

@@ -4,9 +4,11 @@ from importlib import import_module
 
 import pytest
 
-from benchmarks.__main__ import AREAS, LONG
-from benchmarks.broken import ONE_OF_EACH
+from benchmarks import startup
+from benchmarks.__main__ import AREAS, LONG, NOT_MEASURED, _measured
+from benchmarks.broken import FEW_OF_THEM
 from benchmarks.labs import LabRun
+from benchmarks.measure import Row
 from benchmarks.quiet import QUIET, remark, share
 from benchmarks.redact import CHECKS, WAYS, mesh
 from preflight.lab.scenarios import SCENARIOS
@@ -43,7 +45,7 @@ def test_every_area_has_its_module() -> None:
 
 def test_a_quick_look_at_broken_labs_has_rows_of_the_matrix() -> None:
     """Each name is a scenario with a fault."""
-    assert all(SCENARIOS[name].is_broken for name in ONE_OF_EACH)
+    assert all(SCENARIOS[name].is_broken for name in FEW_OF_THEM)
 
 
 def test_the_slowest_checks_are_named() -> None:
@@ -61,3 +63,15 @@ def test_the_mesh_to_redact_is_whole() -> None:
     assert len(found.results) == 3 * len(CHECKS) * len(WAYS)
     assert len({peer.address for peer in found.run.peers}) == 3
     assert len({result.id for result in found.results}) == len(found.results)
+
+
+def test_an_area_that_breaks_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that is missing in the middle of a run does not take the table away."""
+
+    def broken() -> list[Row]:
+        raise RuntimeError("iperf3 … ended with 1")
+
+    monkeypatch.setattr(startup, "rows", broken)
+    (row,) = _measured("startup")
+    assert (row.area, row.name, row.correct) == ("startup", NOT_MEASURED, False)
+    assert "iperf3" in row.note

@@ -14,6 +14,7 @@ from preflight_checks import overlay_key
 from preflight.api import Context, Direction, Facts, Peer, Result
 from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.path import AskResult, PeerReport
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.net import Net
 from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched
@@ -97,6 +98,8 @@ async def _run(
     tap: FakeTap | None = None,
     earlier: Watched | None = None,
     measured: Sequence[Facts] = (),
+    asked: AskResult | None = None,
+    whole: bool = False,
 ) -> list[Result]:
     async def echo(*_: Any, **__: Any) -> None:
         """It leaves, and the tap has seen the answer already."""
@@ -104,7 +107,8 @@ async def _run(
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
     endpoints = SimpleNamespace(take=lambda _: earlier)
     ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints)
-    net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways)
+    path = SimpleNamespace(asked=lambda _: asked, whole=SimpleNamespace(came=lambda _: whole))
+    net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, path=path)
     context = Context(Settings(), (NB,), first, cast("Net", net), {NB.target: tuple(measured)})
     return [result async for result in overlay_key.overlay_key.function(context)]
 
@@ -120,6 +124,22 @@ def test_what_was_seen_before_counts(places: Sequence[str], found: bool) -> None
     earlier = Watched(time.monotonic() - overlay_key.SHORT_S, [Seen(place) for place in places])
     (result,) = asyncio.run(_run(tunnel(B), unread, earlier=earlier))
     assert (str(result.code) == "overlay.duplicate-key") == found
+
+
+@pytest.mark.parametrize(("probes", "whole", "looked_at"), [(10, False, False), (9, False, True), (9, True, False)])
+def test_who_got_all_that_was_sent_has_its_key_for_itself(probes: int, whole: bool, looked_at: bool) -> None:
+    """Another machine with this node's key would have taken what the peer sent."""
+    earlier = Watched(time.monotonic() - overlay_key.SHORT_S, [Seen(B)])
+    asked = AskResult(sent=10, answered=0, probes_received=probes, report=PeerReport(received=0, sent=10))
+    reads = 0
+
+    async def read() -> OverlayState:
+        nonlocal reads
+        reads += 1
+        return tunnel(B)
+
+    asyncio.run(_run(tunnel(B), read, FakeTap([packet(0, "data", session=1)]), earlier, asked=asked, whole=whole))
+    assert (reads > 0) == looked_at
 
 
 def lossy(received: int) -> LossFacts:

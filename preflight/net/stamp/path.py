@@ -23,6 +23,7 @@ from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavail
 from preflight.net.responder.reverse_trace import ask_for_trace
 from preflight.net.stamp.link import prepare, run_session, session_stats
 from preflight.net.stamp.refusals import Refusals
+from preflight.net.stamp.whole import Whole
 from preflight.net.watch import PacketWatch
 from preflight.proto.responder.hello import Ends
 from preflight.proto.responder.inquiry import Sorter
@@ -74,7 +75,7 @@ class PathProbes:
         self._first: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
         self.begun_ns: dict[str, int] = {}  # by address: when the first session began
-        self.refusals = Refusals()
+        self.refusals, self.whole = Refusals(), Whole()
         self._clock = clock_estimate()
         self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
 
@@ -110,6 +111,7 @@ class PathProbes:
             stats = session_stats(sender, connected)
         self._learn(peer, stats.answered, signed=key is not None)
         self.refusals.note(peer, stats)
+        self.whole.note(peer, stats)
         if authenticated and not stats.answered:
             self._silent[peer.address] = stats
         elif stats.answered:
@@ -125,10 +127,7 @@ class PathProbes:
         return min(first.rtt_ms) / 1000 if (first := self.first(peer)) is not None and first.rtt_ms else None
 
     def silent(self, peer: Peer) -> bool:
-        """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
-
-        Waiting costs nothing, so a check may wait for many of those at one time.
-        """
+        """Whether the responder answered nothing in the last session: many of those may be waited for at one time."""
         return peer.address in self._silent
 
     def proven_silent(self, peer: Peer) -> StampStats | None:

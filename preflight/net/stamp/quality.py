@@ -125,7 +125,10 @@ class Quality:
         return replace(again, quicker=again.quicker or stats)
 
     async def _settled(self, peer: Peer, per_s: float, stats: StampStats) -> StampStats:
-        """What is left of a session's trouble at slower paces, or what more packets show of it at this one."""
+        """What is left of a session's trouble at slower paces, or what more packets show of it at this one.
+
+        What is certain at a slower pace already, and in all packets together, is the path's: no more are needed.
+        """
         sessions, slow, quicker, slower_s = [stats], list[StampStats](), None, slower_per_s(per_s)
         while slower_s is not None and not clean(combined(sessions), self._limits):
             slower = await self._slower(peer, slower_s, combined(sessions))
@@ -137,7 +140,9 @@ class Quality:
             slower_s = slower_per_s(per_s)
         if slower_s is None and not clean(combined(sessions), self._limits):
             sessions = await self._lasting(peer, per_s, combined(sessions))
-        sessions = await self._confirmed(peer, per_s, sessions)
+        both = (combined(slow), combined([*sessions, *slow])) if slow else ()
+        if not both or not all(self._decided(peer, each) for each in both):
+            sessions = await self._confirmed(peer, per_s, sessions)
         if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
             self.pace.slow_to(slower_s)
             return replace(combined(slow), quicker=combined(sessions))

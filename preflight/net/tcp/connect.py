@@ -114,13 +114,26 @@ class Tcp:
         return said
 
     async def transfer(
-        self, address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
+        self,
+        address: str,
+        port: int,
+        request: bytes,
+        *,
+        server_name: str | None = None,
+        max_segment: int | None = None,
+        patience_s: float | None = None,
     ) -> Transfer:
         """Send a request of several full segments; see `preflight.net.tcp.transfer`. The silent are not waited for."""
         if (why := self._silent.get((address, port))) is not None:
             return Transfer(address, port, "timeout", len(request), max_segment, detail=why)
         return await transfer(
-            address, port, request, server_name=server_name, max_segment=max_segment, listener=self._listener
+            address,
+            port,
+            request,
+            server_name=server_name,
+            max_segment=max_segment,
+            patience_s=patience_s,
+            listener=self._listener,
         )
 
     async def handshake(

@@ -39,16 +39,18 @@ async def transfer(
     *,
     server_name: str | None = None,
     max_segment: int | None = None,
+    patience_s: float | None = None,
     listener: Listener | None = None,
 ) -> Transfer:
     """Send a request to a literal address and read the beginning of the answer; at most six seconds.
 
     server_name: speak TLS for that name. The certificate is not verified: the request must hold no secret then.
-    max_segment: TCP_MAXSEG before connecting, bytes. Whatever goes wrong is data.
+    max_segment: TCP_MAXSEG before connecting, bytes. patience_s: for all of it over a near path; a far one gets a few
+    round trips. Whatever goes wrong is data.
     """
     tell = telling(listener, "tcp.transfer", address)
     tell(time.monotonic(), "transfer-started", port=port, request_bytes=len(request), max_segment_bytes=max_segment)
-    done = await _transfer(address, port, request, server_name, max_segment)
+    done = await _transfer(address, port, request, server_name, max_segment, patience_s or PATIENCE_S)
     counted = done.info
     tell(
         time.monotonic(),
@@ -64,7 +66,7 @@ async def transfer(
 
 
 async def _transfer(
-    address: str, port: int, request: bytes, server_name: str | None, max_segment: int | None
+    address: str, port: int, request: bytes, server_name: str | None, max_segment: int | None, patience_s: float
 ) -> Transfer:
     begun = Transfer(address, port, "unreachable", len(request), max_segment, probing=_probing())
     with socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as link:
@@ -75,7 +77,7 @@ async def _transfer(
             return replace(begun, outcome=failure, detail=detail)
         # The transport closes its socket when it gives up. Without a second one the kernel's counters would be gone.
         with link.dup() as meter:
-            outcome, detail = await _patiently(link, meter, request, server_name)
+            outcome, detail = await _patiently(link, meter, request, server_name, patience_s)
             return replace(begun, outcome=outcome, detail=detail, info=_info(meter))
 
 
@@ -93,9 +95,9 @@ async def _connect(link: socket.socket, place: tuple[str, int]) -> tuple[Connect
 
 
 async def _patiently(
-    link: socket.socket, meter: socket.socket, request: bytes, server_name: str | None
+    link: socket.socket, meter: socket.socket, request: bytes, server_name: str | None, near_s: float
 ) -> tuple[TransferOutcome, str]:
-    patience_s = min(max(PATIENCE_S, PATIENCE_RTTS * _info(meter).rtt_us / 1e6), LONGEST_PATIENCE_S)
+    patience_s = min(max(near_s, PATIENCE_RTTS * _info(meter).rtt_us / 1e6), LONGEST_PATIENCE_S)
     exchange = asyncio.create_task(_exchange(link, request, server_name))
     began, vain_since = time.monotonic(), inf
     try:

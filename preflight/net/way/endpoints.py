@@ -1,5 +1,6 @@
-"""Where peers in trouble are, as their tunnels have them, read again and again from the first sign of trouble on.
+"""Where peers are, as their tunnels have them, read again and again from the first sign of trouble on.
 
+Few peers are watched from the beginning of a run, before there is any.
 Whether an endpoint goes to and fro takes seconds to see. Who begins when a check first meets trouble has seen enough by
 the time that all others are over. It only reads.
 """

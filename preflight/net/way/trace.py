@@ -6,9 +6,10 @@ It is used last: a packet of the tunnel's own flow refreshes the mapping of a NA
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
-from preflight.model.event import Listener, telling
+from preflight.model.event import Listener, Tell, telling
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
 from preflight.net.drive import drive
@@ -34,10 +35,9 @@ class OuterTrace:
         Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """
         fresh_flow = replace(flow, source_port=_fresh_port(flow))
+        cores = (self._core(flow), self._core(fresh_flow))
         own, fresh, echo = await asyncio.gather(
-            self.trace(flow),
-            self.trace(fresh_flow),
-            self.trace(replace(flow, protocol="icmp", source_port=None, destination_port=None)),
+            self._run(flow, cores[0]), self._run(fresh_flow, cores[1]), self._echoes(flow, cores)
         )
         doubtful = in_doubt(own, fresh)
         if not doubtful:
@@ -48,11 +48,29 @@ class OuterTrace:
 
     async def trace(self, flow: Flow, *, first: int = 1, most: int = MOST_HOPS) -> Trace:
         """One trace, with the flow's mark, ports and source. first, most: the smallest and the largest TTL."""
-        tell = telling(self._listener, "way.trace", f"{flow.protocol} {flow.destination} from {flow.source_port}")
-        core = FlowTrace(flow, identifier=int.from_bytes(os.urandom(2)), first=first, most=most, tell=tell)
+        return await self._run(flow, self._core(flow, first=first, most=most))
+
+    async def _echoes(self, flow: Flow, others: Sequence[FlowTrace]) -> Trace:
+        """The trace by echoes. How far the destination is, the other traces need not find by silence."""
+        echoes = replace(flow, protocol="icmp", source_port=None, destination_port=None)
+        found = await self._run(echoes, self._core(echoes))
+        if found.reached and (last := found.hops[-1]).rtt_ms is not None:
+            for each in others:
+                each.is_there(last.ttl, last.rtt_ms)
+        return found
+
+    def _core(self, flow: Flow, *, first: int = 1, most: int = MOST_HOPS) -> FlowTrace:
+        return FlowTrace(
+            flow, identifier=int.from_bytes(os.urandom(2)), first=first, most=most, tell=self._tell_of(flow)
+        )
+
+    async def _run(self, flow: Flow, core: FlowTrace) -> Trace:
         replies = flow.protocol == "icmp"
         with open_raw_icmp(family_of(flow.destination), mark=flow.mark, replies=replies) as link:
-            return await drive(core, link, tell) or Trace(())
+            return await drive(core, link, self._tell_of(flow)) or Trace(())
+
+    def _tell_of(self, flow: Flow) -> Tell:
+        return telling(self._listener, "way.trace", f"{flow.protocol} {flow.destination} from {flow.source_port}")
 
 
 def _fresh_port(flow: Flow) -> int:

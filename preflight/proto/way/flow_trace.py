@@ -19,6 +19,8 @@ MOST_HOPS: Final = 8
 """Three traces of one run, and a second look at three hops of two of them, stay within 30 packets."""
 WAIT_S: Final = 0.4
 """For a wave's answers: a router of a path of 200 ms is heard."""
+ROUND_TRIPS: Final = 4
+"""For a router's answer, in round trips to the destination behind it."""
 NEXT_S: Final = 0.12
 """After this long the next wave leaves, if anyone has answered the one before; later answers to it still count."""
 
@@ -83,6 +85,17 @@ class FlowTrace(Core[Trace]):
             self._answered(ttl or 0, error.offender, now, reached=reached, ends=not error.expired)
         if all(ttl in self._hops for ttl in self._sent_at if self._end is None or ttl <= self._end):
             self._deadline = None
+
+    def is_there(self, ttl: int, rtt_ms: float) -> None:
+        """Another flow has reached the destination: no probe goes further, and no answer takes much longer.
+
+        What only this flow lacks then is asked for again, with all patience.
+        """
+        if self._deadline is None or self._first + len(self._sent_at) <= ttl:
+            return
+        self._most = self._first + len(self._sent_at) - 1
+        soon = max(NEXT_S, ROUND_TRIPS * rtt_ms / 1000)
+        self._deadline = min(self._deadline, max(self._sent_at.values()) + soon)
 
     def _is_mine(self, error: OuterError) -> bool:
         """By destination and ports; the source may be translated on the way, and back in the quote."""

@@ -90,6 +90,13 @@ SLOW = FIRST_PER_S / QUARTER
             [session(direction(lost=1))] * 9,
             [(FEWEST, FIRST_PER_S), (50, SLOW), (50, SLOW), (CONFIRM_COUNT, FIRST_PER_S)],
         ),
+        # What is certain at a quarter of the pace, but not in all packets together, is asked for again.
+        (
+            [CLEAN, session(direction(180, lost=1)), *[session(direction(50, lost=3))] * 9],
+            [(FEWEST, FIRST_PER_S), (180, FIRST_PER_S), (50, SLOW), (CONFIRM_COUNT, FIRST_PER_S)],
+        ),
+        # Where it is certain in both, nothing is.
+        ([session(direction(20, lost=2)), session(direction(50, lost=8))], [(FEWEST, FIRST_PER_S), (50, SLOW)]),
         # Where packets waited it is measured again alone first; what is certain then needs no more of them.
         ([LATE] * 9, [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S), (50, SLOW)]),
         # Trouble that is gone alone, or at a quarter of the pace, was made by these packets.
@@ -104,7 +111,7 @@ def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], asked
     asyncio.run(quality(path).measure(PEER))
     assert path.asked[: len(asked)] == asked
     more = path.asked[len(asked) :]
-    assert not more or (len(more) <= 4 and sessions[0].lost == 1)
+    assert not more or (len(more) <= 4 and asked[-1][0] == CONFIRM_COUNT)
 
 
 def test_at_the_slowest_pace_trouble_has_to_last() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.peer import Peer
+from preflight.net import FEW_PEERS, WATCHES, Net
 from preflight.net.way import endpoints
 from preflight.net.way.endpoints import MOST_PEERS, Endpoints
+from preflight.settings.load import Settings
 
 B, OTHER = "192.0.2.2:51820", "192.0.2.9:51820"
 NB, NOBODY = Peer("10.66.0.2", "b"), Peer("10.66.0.9", "x")
@@ -103,3 +106,13 @@ def test_a_state_that_cannot_be_read_ends_it() -> None:
         await watching.aclose()
 
     run(test())
+
+
+@pytest.mark.parametrize(("peers", "watched"), [(FEW_PEERS, FEW_PEERS), (FEW_PEERS + 1, 0)])
+def test_few_peers_are_watched_from_the_beginning(peers: int, watched: int) -> None:
+    """In a large mesh reading the tunnel again and again costs more than trouble that is rare."""
+    net, begun = Net(Settings()), list[Peer]()
+    net.planned = frozenset({WATCHES})
+    net.__dict__["ways"] = SimpleNamespace(endpoints=SimpleNamespace(begin=begun.append))
+    net.watch_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
+    assert len(begun) == watched

@@ -99,14 +99,16 @@ def judged(traces: Traces, flow: Flow) -> Observation:
 @pytest.mark.lab
 @pytest.mark.parametrize("flow", [FLOW, SIX])
 def test_the_routers_in_their_order_and_the_host(flow: Flow) -> None:
-    """A closed port and an echo are answered by the host itself."""
+    """A closed port and an echo are answered by the host itself; echoes without any limit."""
     with line():
         traces = follow(flow)
     routers = ["fd71::2", "fd72::2", "fd73::2"] if flow.is_ipv6 else ["10.71.0.2", "10.72.0.2", "10.73.0.2"]
     for trace in (traces.own, traces.fresh, traces.echo):
-        # An answer may be missing, for hosts limit their errors.
-        assert [hop.address for hop in trace.hops if hop.address] == routers
-        assert trace.reached
+        # The host's own may be missing, for hosts limit their errors; nobody looks behind the place of its echoes.
+        heard = [hop.address for hop in trace.hops if hop.address]
+        assert heard in (routers, routers[:-1])
+        assert trace.reached == (heard == routers)
+    assert traces.echo.reached
     assert judged(traces, flow).finding == "blind"
 
 

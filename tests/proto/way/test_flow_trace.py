@@ -8,7 +8,7 @@ import pytest
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
 from preflight.proto.core import Datagram, Received
-from preflight.proto.way.flow_trace import NEXT_S, WAIT_S, FlowTrace
+from preflight.proto.way.flow_trace import NEXT_S, ROUND_TRIPS, WAIT_S, FlowTrace
 from tests.proto.way.test_outer_packets import ECHO, FLOW, SIX, error_about
 
 TTL = {False: 8, True: 7}
@@ -132,6 +132,30 @@ def test_a_silent_wave_is_waited_for_to_the_end() -> None:
     core = FlowTrace(FLOW)
     core.datagrams_to_send(0.0)
     assert core.get_timer() == WAIT_S
+
+
+def test_nobody_looks_behind_a_destination_that_another_flow_has_reached() -> None:
+    """Silence from there on is the destination's, and a round trip to it is known."""
+    core = FlowTrace(FLOW)
+    first = core.datagrams_to_send(0.0)
+    core.receive(_heard(first[0], "10.0.0.1"), 0.01)
+    core.is_there(2, 100.0)
+    assert core.get_timer() == ROUND_TRIPS * 0.1
+    core.receive(_heard(first[1], "10.0.1.1"), 0.3)
+    core.handle_timer(ROUND_TRIPS * 0.1)
+    assert core.datagrams_to_send(ROUND_TRIPS * 0.1) == []
+    assert core.result is not None
+    assert [hop.address for hop in core.result.hops] == ["10.0.0.1", "10.0.1.1"]
+
+
+def test_a_destination_further_away_than_the_probes_so_far_is_still_looked_for() -> None:
+    """They have not got that far."""
+    core = FlowTrace(FLOW)
+    first = core.datagrams_to_send(0.0)
+    core.receive(_heard(first[0], "10.0.0.1"), 0.01)
+    core.is_there(len(first) + 1, 1.0)
+    core.handle_timer(NEXT_S)
+    assert len(core.datagrams_to_send(NEXT_S)) == len(first)
 
 
 def _heard(datagram: Datagram, router: str) -> Received:
