@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from preflight.model.path import StampStats, combined
 from preflight.model.peer import Peer
 from preflight.net.turns import Turns
-from preflight.proto.stamp.enough import Limits, as_bad, certain, clean, open_question, present
+from preflight.proto.stamp.enough import Limits, as_bad, certain, clean, is_graded, open_question, present
 from preflight.proto.stamp.pace import (
     CARRIED_SHARE,
     FEWEST,
@@ -127,7 +127,8 @@ class Quality:
     async def _settled(self, peer: Peer, per_s: float, stats: StampStats) -> StampStats:
         """What is left of a session's trouble at slower paces, or what more packets show of it at this one.
 
-        What is certain at a slower pace already, and in all packets together, is the path's: no more are needed.
+        What is certain at a slower pace already, and in all packets together, is the path's: no more are needed if
+        they would not make a failure of a warning.
         """
         sessions, slow, quicker, slower_s = [stats], list[StampStats](), None, slower_per_s(per_s)
         while slower_s is not None and not clean(combined(sessions), self._limits):
@@ -141,7 +142,7 @@ class Quality:
         if slower_s is None and not clean(combined(sessions), self._limits):
             sessions = await self._lasting(peer, per_s, combined(sessions))
         both = (combined(slow), combined([*sessions, *slow])) if slow else ()
-        if not both or not all(self._decided(peer, each) for each in both):
+        if not both or not all(self._decided(peer, each) and is_graded(each, self._limits) for each in both):
             sessions = await self._confirmed(peer, per_s, sessions)
         if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
             self.pace.slow_to(slower_s)

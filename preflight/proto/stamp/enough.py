@@ -21,6 +21,10 @@ class Limits(Protocol):
         """Of lost packets."""
 
     @property
+    def loss_fail_percent(self) -> float:
+        """Of lost packets, for a failure and not only a warning."""
+
+    @property
     def reordering_percent(self) -> float:
         """Of packets that were overtaken."""
 
@@ -58,6 +62,16 @@ def open_question(stats: StampStats, limits: Limits) -> bool:
 def certain(stats: StampStats, limits: Limits) -> frozenset[str]:
     """The properties that are bad beyond chance."""
     return frozenset(each.name for each in _of(stats, limits) if significant(each.events, each.packets, each.percent))
+
+
+def is_graded(stats: StampStats, limits: Limits) -> bool:
+    """Whether more packets would not change what the loss is called: certainly a failure, or certainly less."""
+    return all(
+        significant(each.events, each.packets, limits.loss_fail_percent)
+        or 100 * at_most(each.events, each.packets) < limits.loss_fail_percent
+        for each in _of(stats, limits)
+        if each.name == "loss"
+    )
 
 
 def present(stats: StampStats, limits: Limits) -> frozenset[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.path import DirectionStats, StampStats
-from preflight.proto.stamp.enough import certain, clean, open_question, present, significant
+from preflight.proto.stamp.enough import certain, clean, is_graded, open_question, present, significant
 from preflight.settings.schema import Thresholds
 
 LIMITS = Thresholds()
@@ -55,3 +55,11 @@ def test_what_is_certain_and_what_there_is_a_sign_of_are_named() -> None:
     for late, found in ((2, frozenset()), (20, {"jitter"})):
         way = DirectionStats(200, 200, 200, delay_variation_ms=(0.1,) * (200 - late) + (90.0,) * late)
         assert present(StampStats(sent=200, answered=200, forward=way, reverse=way), LIMITS) == found
+
+
+@pytest.mark.parametrize(
+    ("sent", "lost", "graded"), [(72, 4, False), (124, 17, True), (300, 30, True), (2000, 24, True), (200, 0, True)]
+)
+def test_a_warning_that_may_be_a_failure_is_not_enough(sent: int, lost: int, graded: bool) -> None:
+    """4 of 72 are certainly too many, and may be the tenth part that they really are."""
+    assert is_graded(session(sent, lost), LIMITS) is graded
