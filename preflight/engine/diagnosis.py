@@ -176,7 +176,8 @@ class _Reach:
             return False
         if effect.target == CONTROL:
             shared = cause.target in self._sharing and _dies_before_the_remote_end(cause)
-            return cause.target == self._control_host or shared or (silent(effect.code.slug) and _stops_all(cause))
+            alike = silent(effect.code.slug) or (effect.code == cause.code and _fits_no_queue(cause))
+            return cause.target == self._control_host or shared or (alike and _stops_all(cause))
         return effect.target in (cause.target, NODE)
 
     def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:
@@ -202,6 +203,17 @@ _SILENCE = ("reach.unreachable", "reach.no-forward", "reach.no-reverse")
 def _stops_all(cause: _Candidate) -> bool:
     """Whether packets die where those for the control plane pass too: at the network, or where no table has a route."""
     return _has_no_route(cause) or any(station.id in OUTER for station, _ in cause.deaths)
+
+
+def _fits_no_queue(cause: _Candidate) -> bool:
+    """Whether the queue of this node's uplink takes no packets of a size, whoever they are for."""
+    return any(
+        station == _OWN_QUEUE and isinstance(facts, DeathFacts) and facts.interface and facts.chain is None
+        for station, facts in cause.deaths
+    )
+
+
+_OWN_QUEUE = Station("egress-outer")
 
 
 def _has_no_route(cause: _Candidate) -> bool:

@@ -88,3 +88,15 @@ def test_one_silent_remote_end_is_one_cause_of_all_that_is_behind_it() -> None:
         assert len(diagnose([proven, end], behind={"lan": "b"})) == 2
     inside = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, "", station=Station("input", "receiver")))
     assert len(diagnose([silent, inside], behind={"lan": "b"})) == 2
+
+
+def test_a_queue_of_this_node_that_takes_no_large_packets_takes_none_for_the_control_plane() -> None:
+    """Protects from a second cause, with a second remedy, for one shaper; a rule may name one endpoint alone."""
+    tcp = replace(failed(codes.MTU_BLACK_HOLE, CONTROL, Direction.FORWARD, "TCP stalls"), check="mtu.tcp")
+    queue, rule = DeathFacts(interface="eth0", packet_class="large"), DeathFacts(chain="netdev guard", rule_handle=2)
+    for facts, targets in ((queue, ["b"]), (rule, ["b", CONTROL])):
+        dead = failed(
+            codes.MTU_BLACK_HOLE, "b", Direction.FORWARD, "eth0 drops large packets", station=Station("egress-outer"),
+            facts=facts,
+        )  # fmt: skip
+        assert [cause.target for cause in diagnose([replace(dead, check="way.packet"), tcp])] == targets

@@ -207,13 +207,15 @@ def observe_egress(
     *,
     station: str = "egress-outer",
     sent: int,
+    passed: int = 0,
     packets: PacketClass = "data",
 ) -> Observation:
     """Whether the queue of a device dropped what was sent.
 
     station: `egress` of the tunnel, `egress-outer` of the uplink. sent: packets of the class in the burst. Fewer drops
-    than that may be others' packets, and prove nothing. A tunnel's device counts as dropped what dies behind it too, so
-    only an uplink's own count is of interest.
+    than that may be others' packets, and prove nothing. passed: how many of the burst were seen behind the queue: one
+    that lets some through is full, perhaps of this run's own packets, and kills no way. A tunnel's device counts as
+    dropped what dies behind it too, so only an uplink's own count is of interest.
     """
     place = Station(station)
     queued = after.counters.dropped_by_queue(before.counters, device)
@@ -221,6 +223,9 @@ def observe_egress(
     dropped = max(queued, refused)
     if dropped <= 0:
         return _clear(place, f"the queue of {device} dropped nothing")
+    if passed:
+        why = f"the queue of {device} dropped {counted(dropped, 'packet')} meanwhile, and let others of the burst pass"
+        return Observation(station=place, finding="blind", packets=packets, reason=why)
     if dropped < sent or not sent:
         why = f"{device} dropped {counted(dropped, 'packet')} meanwhile, of whom nobody knows"
         return Observation(station=place, finding="blind", packets=packets, reason=why)

@@ -36,7 +36,8 @@ class Watched:
     where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
     the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
     arrives_by: devices by which the tunnel's packets were seen to come in, in addition to the one by which they leave.
-    astray_by: devices by which the peer's answers were seen to come in outside the tunnel.
+    astray_by: devices by which the peer's answers were seen to come in outside the tunnel. entered, left: how many of
+    the burst a tap saw behind the queue of the tunnel's device, and behind that of the uplink.
     """
 
     tunnel: TunnelSide
@@ -46,6 +47,8 @@ class Watched:
     packets: PacketClass = "data"
     arrives_by: frozenset[str] = frozenset()
     astray_by: frozenset[str] = frozenset()
+    entered: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,14 @@ def observe_kernel(
         observe_address(after, watched.flows, tunnel),
         observe_route(after, watched.flows, tunnel),
         observe_egress(
-            before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
+            before,
+            after,
+            tunnel.interface,
+            tunnel,
+            station="egress",
+            sent=watched.sent,
+            passed=watched.entered,
+            packets=watched.packets,
         ),
         observe_tunnel(before, after, tunnel, watched.sent, routed=watched.outer is not None),
         observe_route_outer(
@@ -102,7 +112,11 @@ def observe_kernel(
         observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers, answers.next_best),
     ]
     if uplink is not None:
-        found.append(observe_egress(before, after, uplink, tunnel, sent=watched.sent, packets=watched.packets))
+        found.append(
+            observe_egress(
+                before, after, uplink, tunnel, sent=watched.sent, passed=watched.left, packets=watched.packets
+            )
+        )
     for flow in _arriving(watched, uplink):
         station = "rp" if flow.interface_in in tunnel.interfaces else "rp-outer"
         found.append(observe_rp(before, after, flow, tunnel, station=station))

@@ -13,6 +13,7 @@ from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
 from preflight.proto.way.behind import observe_behind
+from preflight.proto.way.counters import observe_egress
 from preflight.proto.way.flows import HANDSHAKE_BYTES, PROBE_BYTES, inner_flow, outer_answer
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
@@ -25,7 +26,7 @@ from preflight.proto.way.openvpn import Remote
 from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
-from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, on_the_wire
+from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, messages, on_the_wire
 from preflight.proto.way.words import counted
 
 MANAGED = ("tailscale", "zerotier")
@@ -157,7 +158,8 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *inner_word(record.stats, target, address, echo=record.echo, pings=record.pings, own=own),
         *large,
         *_watched_before(record),
-        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
+        *observe_kernel(before.kernel, after.kernel, _with_passed(record), record.answers),
+        *_queue_of_large(record),
         *strayed,
         *with_filters_behind(
             observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
@@ -171,6 +173,27 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *_along_the_way(record),
         *_behind(record),
     )
+
+
+def _with_passed(record: Record) -> Watched:
+    """What is watched, with what a tap saw of the burst behind this node's queues."""
+    view = view_of(record)
+    return replace(record.watched, entered=len(inside(view, outgoing=True)), left=_left(view))
+
+
+def _left(view: TunnelView) -> int:
+    return messages(on_the_wire(view).out, "data", carrying=view.burst.flow.length_bytes)
+
+
+def _queue_of_large(record: Record) -> Iterator[Observation]:
+    """Whether the uplink's queue takes no large packets, as a shaper does whose burst is smaller."""
+    if record.large is None or record.uplink is None or not record.large.sent:
+        return
+    left, tunnel = _left(_view(record, record.large, large=True)), record.watched.tunnel
+    before, after = record.before.kernel, record.after.kernel
+    found = observe_egress(before, after, record.uplink, tunnel, sent=record.large.sent, passed=left, packets="large")
+    if found.finding == "killed":
+        yield found
 
 
 def _behind(record: Record) -> Iterator[Observation]:

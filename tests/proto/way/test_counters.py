@@ -139,6 +139,12 @@ def test_a_queue_that_drops_what_leaves() -> None:
         assert observe_egress(queued(1), after, "eth0", TUNNEL, sent=sent).finding == "blind"
 
 
+def test_a_queue_that_is_full_kills_no_way() -> None:
+    """Protects a slow line from a fix that deletes its shaper, for what other packets made it drop."""
+    found = observe_egress(queued(1), queued(9), "eth0", TUNNEL, sent=6, passed=3)
+    assert (found.finding, "let others of the burst pass" in found.reason) == ("blind", True)
+
+
 def test_only_large_packets_die_in_a_shaper() -> None:
     """The burst's class decides about the code."""
     death = killed(observe_egress(queued(0), queued(5), "eth0", TUNNEL, sent=5, packets="large"))
