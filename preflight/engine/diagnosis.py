@@ -206,7 +206,7 @@ def _stops_all(cause: _Candidate) -> bool:
 
 
 def _fits_no_queue(cause: _Candidate) -> bool:
-    """Whether the queue of this node's uplink takes no packets of a size, whoever they are for."""
+    """Whether the queue of this node's uplink takes no packets of a size, to all targets alike."""
     return any(
         station == _OWN_QUEUE and isinstance(facts, DeathFacts) and facts.interface and facts.chain is None
         for station, facts in cause.deaths

@@ -223,24 +223,24 @@ def observe_egress(
     dropped = max(queued, refused)
     if dropped <= 0:
         return _clear(place, f"the queue of {device} dropped nothing")
-    if passed:
-        why = f"the queue of {device} dropped {counted(dropped, 'packet')} meanwhile, and let others of the burst pass"
+    if passed or dropped < sent or not sent:
+        of_others = "and let others of the burst pass" if passed else "of whom nobody knows"
+        why = f"{device} dropped {counted(dropped, 'packet')} meanwhile, {of_others}"
         return Observation(station=place, finding="blind", packets=packets, reason=why)
-    if dropped < sent or not sent:
-        why = f"{device} dropped {counted(dropped, 'packet')} meanwhile, of whom nobody knows"
-        return Observation(station=place, finding="blind", packets=packets, reason=why)
-    by_queue = queued >= refused
     kind = next((each.kind for each in after.counters.queues if each.interface == device and each.root), "")
-    what = f"its queueing discipline ({kind})" if by_queue else "the device itself"
-    large = "large packets" if packets == "large" else "packets"
-    death = Death(
-        code=codes.MTU_BLACK_HOLE if packets == "large" else codes.REACH_NO_FORWARD,
-        message=f"{device} drops {large} for {tunnel.peer} on their way out: {what} dropped {dropped} while this node "
-        f"sent {sent}",
-        facts=DeathFacts(interface=device, packet_class=None if packets == "inner" else packets),
-        remedies=_own_queue(device, healing=by_queue),
-    )
+    by_queue = f"its queueing discipline ({kind})" if queued >= refused else ""
+    death = _eaten(device, tunnel, by_queue, packets, f"dropped {dropped} while this node sent {sent}")
     return Observation(station=place, finding="killed", packets=packets, death=death)
+
+
+def _eaten(device: str, tunnel: TunnelSide, by_queue: str, packets: PacketClass, counts: str) -> Death:
+    large, who = "large packets" if packets == "large" else "packets", by_queue or "the device itself"
+    return Death(
+        code=codes.MTU_BLACK_HOLE if packets == "large" else codes.REACH_NO_FORWARD,
+        message=f"{device} drops {large} for {tunnel.peer} on their way out: {who} {counts}",
+        facts=DeathFacts(interface=device, packet_class=None if packets == "inner" else packets),
+        remedies=_own_queue(device, healing=bool(by_queue)),
+    )
 
 
 def _own_queue(device: str, *, healing: bool) -> Remedies:
