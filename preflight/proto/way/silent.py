@@ -28,13 +28,16 @@ def silence(peer: str, said: Sequence[Observation]) -> str:
 
 
 def look_at_silent(peer: str, said: Iterable[Observation]) -> Remedies:
-    """What shows on the peer how far packets come."""
-    if any(each.station == THERE and each.finding == "seen" for each in said):
+    """What shows on the peer how far packets come. Only of WireGuard's tunnel is anything said at its session."""
+    there = [each.finding for each in said if each.station == THERE and each.direction == "forward"]
+    if "seen" in there:
         lines = "wg show all allowed-ips; nft -a list ruleset; iptables-save -c; ip rule; ip route show table all"
-        return look(
-            f"{lines}   # on {peer}: what of it stops packets of this node?", where="peer", host=peer, root=True
-        )
-    return look(f"wg   # on {peer}: does what it received of this node grow?", where="peer", host=peer, root=True)
+        line = f"{lines}   # on {peer}: what of it stops packets of this node?"
+    elif there:
+        line = f"wg   # on {peer}: does what it received of this node grow?"
+    else:
+        line = f"nft -a list ruleset; iptables-save -c   # on {peer}: does a rule drop what this node sends?"
+    return look(line, where="peer", host=peer, root=True)
 
 
 def _reason(said: Iterable[Observation], station: Station, finding: str) -> str:

@@ -26,12 +26,16 @@ NETWORK = word("network", "network", "blind", "the endpoint's host answers this 
 
 
 def test_what_is_in_hand_is_said() -> None:
-    """Protects from `answered none of 4 echoes` where this node knows that the host lives and what left."""
+    """More is known than that none of 4 echoes was answered; and no line for WireGuard is given for other products."""
     (found,) = conclude("b", (LEFT, NOTHING, NETWORK), silent=True)
     assert (found.code, found.direction, found.station) == (codes.REACH_UNREACHABLE, "round-trip", None)
     assert found.message == (
         "b is silent: data left for X, and nothing came in 5 s; the endpoint's host answers this node (echo)"
     )
+    assert str(as_text(found.remedies)).startswith("nft ")
+    unconfirmed = word("session", "receiver", "blind", "the tunnel of b confirms nothing")
+    (found,) = conclude("b", (LEFT, NOTHING, NETWORK, unconfirmed), silent=True)
+    assert "confirms nothing" in found.message
     assert str(as_text(found.remedies)).startswith("wg ")
 
 
