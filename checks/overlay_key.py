@@ -183,11 +183,12 @@ async def _own_key(
 ) -> int:
     """How many messages of the peer came for another machine with this node's key.
 
-    It looks until this node's next handshake, which shows that nothing on the way drops them.
+    It looks until this node's next handshake, which shows that nothing on the way drops them, or until it is known
+    what on this node does.
     """
     clock = asyncio.get_running_loop()
     began = clock.time()
-    while clock.time() - began < OWN_S:
+    while clock.time() - began < OWN_S and peer.address not in ctx.net.ways.dying_here:
         await ctx.net.icmp.echo(peer.address, count=1, interval_s=EACH_S, timeout_s=EACH_S)
         await _read(ctx, peer, state, readings)
         if messages := for_another(taken(), known.endpoint, readings):

@@ -15,15 +15,14 @@ from functools import cache
 from time import monotonic
 from types import MappingProxyType
 
-from preflight.api import CONTROL, NODE, Code, Direction, Facts, Remedies, Result, Status
+from preflight.api import CONTROL, NODE, Code, Direction, Remedies, Result, Status
+from preflight.engine import shared
+from preflight.engine.candidates import SEVERITY, Candidate, candidates_of
 from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, STANDS_AT, Rule, dies_with, silent
 from preflight.engine.ways import WayId, way_of
 from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
 from preflight.proto.way.stations import Station
-
-SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
-"""What is bad, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +37,6 @@ class Cause:
     explains: tuple[str, ...]
     remedies: Remedies = ()
     place: tuple[WayId, Station] | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidate:
-    code: Code
-    target: str
-    status: Status
-    results: tuple[Result, ...]
-    place: int
-
-    @property
-    def deaths(self) -> frozenset[tuple[Station, Facts | None]]:
-        """The places at which packets die, each with what decided."""
-        return frozenset(
-            (result.station, result.facts)
-            for result in self.results
-            if result.status is Status.FAIL and result.station is not None and result.station.kind == "packet"
-        )
-
-    @property
-    def of_a_request(self) -> bool:
-        """Whether it is about a station of the way of requests."""
-        return any(result.station is not None and result.station.kind == "request" for result in self.results)
-
-    @property
-    def proven(self) -> bool:
-        """Whether it is a place at which packets die."""
-        return bool(self.deaths)
 
 
 def diagnose(
@@ -83,10 +54,10 @@ def diagnose(
     represents the remote end of their tunnel (`control_host.behind_one_end`).
     """
     everything = tuple(results)
-    candidates = _candidates(everything)
-    reach = _Reach(candidates, control_host, tuple(rules), sharing, behind)
+    candidates = candidates_of(everything)
+    reach = _Reach(candidates, control_host, tuple(rules), sharing, behind, together=shared.nobody_answers(everything))
     explained_by = {effect: causes for effect in candidates if (causes := reach.explainers(effect))}
-    effects: dict[_Candidate, list[_Candidate]] = {}
+    effects: dict[Candidate, list[Candidate]] = {}
     for effect, causes in explained_by.items():
         for cause in causes:
             effects.setdefault(cause, []).append(effect)
@@ -116,43 +87,55 @@ class _Reach:
 
     def __init__(
         self,
-        candidates: Iterable[_Candidate],
+        candidates: Iterable[Candidate],
         control_host: str | None,
         rules: tuple[Rule, ...],
         sharing: frozenset[str] = frozenset(),
         behind: Mapping[str, str] = MappingProxyType({}),
+        *,
+        together: bool = False,
     ) -> None:
         self._control_host, self._sharing, self._behind = control_host, sharing, behind
         self._rules = rules
         self._between: dict[tuple[str, str], tuple[Rule, ...]] = {}
-        self._by_target: dict[str, list[_Candidate]] = {}
-        self._anywhere: list[_Candidate] = []
+        self._by_target: dict[str, list[Candidate]] = {}
+        self._anywhere: list[Candidate] = []
         for candidate in candidates:
             self._by_target.setdefault(candidate.target, []).append(candidate)
             if candidate.proven or any(
                 rule.where == "all" and fnmatchcase(candidate.code.slug, rule.cause) for rule in rules
             ):
                 self._anywhere.append(candidate)
+        silent_ones = (each for each in candidates if together and each.only_silent)
+        self._first_silent: Candidate | None = None
+        # Only one that nothing else explains: else a cause would be explained by what it explains.
+        self._first_silent = next((each for each in silent_ones if not self.explainers(each)), None)
 
-    def explainers(self, effect: _Candidate) -> list[_Candidate]:
+    def explainers(self, effect: Candidate) -> list[Candidate]:
         """The candidates that are deeper and account for this one."""
         end = self._behind.get(effect.target)
         targets = [effect.target, NODE, *([] if end is None else [end])]
         if effect.target == CONTROL:
             targets += [each for each in (self._control_host, *sorted(self._sharing)) if each is not None]
         near = [candidate for target in dict.fromkeys(targets) for candidate in self._by_target.get(target, ())]
-        return [
+        found = [
             cause
             for cause in dict.fromkeys([*near, *self._anywhere])
             if (cause.target == end and _silences_all(cause, effect))
             or (_deeper(cause, effect) and self._explains(cause, effect))
         ]
+        return found or self._silent_before(effect)
 
-    def _explains(self, cause: _Candidate, effect: _Candidate) -> bool:
+    def _silent_before(self, effect: Candidate) -> list[Candidate]:
+        """The first silent peer, where all are silent and nothing says more of this one."""
+        first = self._first_silent
+        return [first] if first is not None and effect is not first and effect.only_silent else []
+
+    def _explains(self, cause: Candidate, effect: Candidate) -> bool:
         # What is milder never excuses what is worse, and what is undecided explains nothing.
         if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
             return False
-        if cause.proven and effect.proven and cause.code == effect.code and not cause.deaths.isdisjoint(effect.deaths):
+        if cause.is_one_with(effect):
             return True
         # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
         on_its_way = cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug)
@@ -165,12 +148,12 @@ class _Reach:
             for rule in self._rules_between(cause.code.slug, effect.code.slug)
         )
 
-    def _hosts(self, cause: _Candidate) -> str | None:
+    def _hosts(self, cause: Candidate) -> str | None:
         """The target that represents the control plane: the peer that hosts it, or one that shares a narrow way."""
         narrow = cause.code.slug == "mtu.black-hole" and cause.target in self._sharing
         return cause.target if narrow else self._control_host
 
-    def _about_the_way(self, cause: _Candidate, effect: _Candidate) -> bool:
+    def _about_the_way(self, cause: Candidate, effect: Candidate) -> bool:
         """Whether a finding is about the way on which packets are proven to die."""
         if {_direction(list(each.results)) for each in (cause, effect)} == {Direction.FORWARD, Direction.REVERSE}:
             return False
@@ -191,7 +174,7 @@ class _Reach:
         return self._between[cause, effect]
 
 
-def _silences_all(cause: _Candidate, effect: _Candidate) -> bool:
+def _silences_all(cause: Candidate, effect: Candidate) -> bool:
     """Whether the silence of one remote end is that of what is behind it too, of which nobody saw more."""
     dies_there = cause.code.slug in _SILENCE and cause.status is Status.FAIL and _dies_before_the_remote_end(cause)
     return dies_there and not effect.proven and effect.code.slug in (_SILENCE[0], cause.code.slug)
@@ -200,12 +183,12 @@ def _silences_all(cause: _Candidate, effect: _Candidate) -> bool:
 _SILENCE = ("reach.unreachable", "reach.no-forward", "reach.no-reverse")
 
 
-def _stops_all(cause: _Candidate) -> bool:
+def _stops_all(cause: Candidate) -> bool:
     """Whether packets die where those for the control plane pass too: at the network, or where no table has a route."""
     return _has_no_route(cause) or any(station.id in OUTER for station, _ in cause.deaths)
 
 
-def _fits_no_queue(cause: _Candidate) -> bool:
+def _fits_no_queue(cause: Candidate) -> bool:
     """Whether the queue of this node's uplink takes no packets of a size, to all targets alike."""
     return any(
         station == _OWN_QUEUE and isinstance(facts, DeathFacts) and facts.interface and facts.chain is None
@@ -216,12 +199,12 @@ def _fits_no_queue(cause: _Candidate) -> bool:
 _OWN_QUEUE = Station("egress-outer")
 
 
-def _has_no_route(cause: _Candidate) -> bool:
+def _has_no_route(cause: Candidate) -> bool:
     """Whether no table has a route for the packets: what leads to name servers is missing with it."""
     return any(isinstance(facts, DeathFacts) and facts.route_type == "none" for _, facts in cause.deaths)
 
 
-def _dies_before_the_remote_end(cause: _Candidate) -> bool:
+def _dies_before_the_remote_end(cause: Candidate) -> bool:
     """Whether packets die at this node, in the network, or at the remote end of its tunnel, before it forwards them.
 
     Behind it, other packets take another way.
@@ -233,48 +216,18 @@ _BEHIND = ("prerouting", "rp", "input", "socket")
 """Inside the tunnel, at its remote end."""
 
 
-DeadlyRule = tuple[str | None, int | None] | None
-
-
-def _rule_of(result: Result) -> DeadlyRule:
-    """The firewall rule, or the chain's policy, at which packets are proven to die."""
-    facts, station = result.facts, result.station
-    if result.status is not Status.FAIL or station is None or not isinstance(facts, DeathFacts):
-        return None
-    return (facts.chain, facts.rule_handle) if facts.chain is not None else None
-
-
-def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
-    """Bad results grouped by code and target, in the order in which they came; those of two rules are two faults."""
-    groups: dict[tuple[str, str, DeadlyRule], list[Result]] = {}
-    for result in results:
-        if result.status in SEVERITY and result.code is not None:
-            groups.setdefault((result.code.slug, result.target, _rule_of(result)), []).append(result)
-    return [
-        _Candidate(
-            code=group[0].code,
-            target=group[0].target,
-            status=min((result.status for result in group), key=SEVERITY.index),
-            results=tuple(group),
-            place=place,
-        )
-        for place, group in enumerate(groups.values())
-        if group[0].code is not None
-    ]
-
-
-def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
+def _reaches(rule: Rule, cause: Candidate, effect: Candidate, control_host: str | None) -> bool:
     if cause.target == effect.target or rule.where == "all" or (rule.where == "node" and cause.target == NODE):
         return True
     return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
 
 
-def _borne_out(rule: Rule, cause: _Candidate, effect: _Candidate) -> bool:
+def _borne_out(rule: Rule, cause: Candidate, effect: Candidate) -> bool:
     holds = rule.condition
     return holds is None or all(any(holds(one, other) for one in cause.results) for other in effect.results)
 
 
-def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
+def _deeper(cause: Candidate, effect: Candidate) -> bool:
     if cause.proven != effect.proven:
         return cause.proven or _holds_the_place(cause, effect)
     if cause.proven and cause.code == effect.code:
@@ -284,13 +237,13 @@ def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
     return _depth(cause) < _depth(effect)
 
 
-def _holds_the_place(cause: _Candidate, effect: _Candidate) -> bool:
+def _holds_the_place(cause: Candidate, effect: Candidate) -> bool:
     """Whether the cause is what is in the way at the stations at which packets are proven to die."""
     stations = STANDS_AT.get(cause.code.slug, ())
     return all(station.id in stations for station, _ in effect.deaths)
 
 
-def _rank(candidate: _Candidate) -> tuple[int, bool, int, int, bool, int]:
+def _rank(candidate: Candidate) -> tuple[int, bool, int, int, bool, int]:
     """Failures before breakage before warnings before the undecided; the deeper first, then as they came."""
     layer, within, control = _depth(candidate)
     # What is found at a station of a request comes behind what stops packets, whatever layer its code is of.
@@ -302,7 +255,7 @@ def _rank(candidate: _Candidate) -> tuple[int, bool, int, int, bool, int]:
 _CONTROL = LAYERS.index("control")
 
 
-def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
+def _depth(candidate: Candidate) -> tuple[int, int, bool]:
     """Layer, then depth in it: only a deeper cause explains, so no two causes explain each other.
 
     For one code the peer's finding is deeper than the control plane's: it is on the path, or it is that finding.
@@ -320,7 +273,7 @@ def _layer(code: Code) -> tuple[int, int]:
     return LAYERS.index(code.area), place
 
 
-def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidate]]) -> list[_Candidate]:
+def _explained(root: Candidate, effects: Mapping[Candidate, Sequence[Candidate]]) -> list[Candidate]:
     """What goes back to this root, directly or through what it explains; itself first."""
     found = {root}
     todo = [root]
@@ -331,7 +284,7 @@ def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidat
     return [root, *sorted(found - {root}, key=_rank)]
 
 
-def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, Sequence[str]]) -> Cause:
+def _cause(root: Candidate, explained: list[Candidate], blocked: Mapping[str, Sequence[str]]) -> Cause:
     """blocked: ids of the results that each failed result keeps from being measured."""
     bad = [result.id for candidate in explained for result in candidate.results]
     # What is proven says most, then what was followed; the sort keeps the order of all others.
@@ -341,14 +294,18 @@ def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, 
     )
     # The directions of one check belong together; what another check says of the same is a repetition.
     telling = [result for result in worst if result.check == worst[0].check]
+    alike = [shared.healing(each.results) for each in explained[1:] if root.is_one_with(each)]
+    others = [
+        each.target for each in explained[1:] if root.only_silent and each.only_silent and each.target != root.target
+    ]
     return Cause(
         code=root.code,
-        message="; ".join(dict.fromkeys(result.message for result in telling)),
+        message="; ".join(dict.fromkeys(result.message for result in telling)) + shared.too(others),
         target=root.target,
         direction=_direction(telling if telling[0].station is not None else worst),
         remedy="\n".join(dict.fromkeys(result.remedy for result in telling if result.remedy)) or None,
         explains=tuple(dict.fromkeys([*bad, *(id for failure in bad for id in blocked.get(failure, ()))])),
-        remedies=tuple(dict.fromkeys(remedy for result in telling for remedy in result.remedies)),
+        remedies=shared.union([*(result.remedies for result in telling), *alike]),
         place=_place(telling),
     )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_network
 from itertools import chain, count, cycle, repeat
 from types import SimpleNamespace
@@ -100,13 +100,14 @@ async def _run(
     measured: Sequence[Facts] = (),
     asked: AskResult | None = None,
     whole: bool = False,
+    dying_here: Collection[str] = (),
 ) -> list[Result]:
     async def echo(*_: Any, **__: Any) -> None:
         """It leaves, and the tap has seen the answer already."""
 
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
     endpoints = SimpleNamespace(take=lambda _: earlier)
-    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints)
+    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints, dying_here=dying_here)
     path = SimpleNamespace(asked=lambda _: asked, whole=SimpleNamespace(came=lambda _: whole))
     net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, path=path)
     context = Context(Settings(), (NB,), first, cast("Net", net), {NB.target: tuple(measured)})
@@ -198,6 +199,20 @@ def test_another_machine_with_this_node_s_key(monkeypatch: pytest.MonkeyPatch) -
     assert result.code is not None
     assert (result.code.slug, result.direction) == ("overlay.duplicate-key", Direction.REVERSE)
     assert "another machine uses this node's key (Akey=)" in result.message
+
+
+def test_what_dies_on_this_node_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once its own firewall is known to drop what comes in, nobody looks for a machine that takes it."""
+    monkeypatch.setattr(overlay_key, "STRANGE_S", overlay_key.EACH_S / 2)
+    now_s = int(time.time())
+    strange = [packet(now_s + 1000, "data", session=99)] * 2
+    monkeypatch.setattr(overlay_key, "OWN_S", 1e6)
+
+    async def read() -> OverlayState:
+        return tunnel(B, rx=500)
+
+    (result,) = asyncio.run(_run(tunnel(B), read, FakeTap(strange), dying_here={NB.address}))
+    assert str(result.code) == "run.not-applicable"
 
 
 def test_the_sentence_has_both_places() -> None:

@@ -24,7 +24,8 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.engine.diagnosis import SEVERITY, Cause, diagnose
+from preflight.engine.candidates import SEVERITY
+from preflight.engine.diagnosis import Cause, diagnose
 from preflight.engine.rules import RULES, Rule
 from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
 from tests.sample_facts import sample
@@ -157,8 +158,11 @@ def test_third_party_codes_rank_last_and_survive() -> None:
 
 
 def test_every_peer_of_a_mesh_has_its_own_cause() -> None:
-    """Hundreds of dead peers are hundreds of causes in the order of the peers, each with what it alone explains."""
-    results = []
+    """Hundreds of dead peers are hundreds of causes in the order of the peers, each with what it alone explains.
+
+    One answers, so they are not silent for one reason.
+    """
+    results = [at("reach.icmp", passed("alive", RT, "it answers"))]
     for number in range(300):
         target = f"p{number}"
         dead = at("reach.udp", failed(codes.REACH_UNREACHABLE, target, RT, "silent"))

@@ -1,11 +1,14 @@
 """Causes on a way that several targets share, and their order where packets and requests are both in trouble."""
 
 from dataclasses import replace
+from functools import partial
 
 from preflight import codes
-from preflight.api import CONTROL, NODE, Direction, Result, Station, failed, inconclusive
+from preflight.api import CONTROL, NODE, Direction, Result, Station, failed, inconclusive, passed
 from preflight.engine.diagnosis import diagnose
 from preflight.model.facts import DeathFacts
+from preflight.model.fix import Route
+from preflight.model.remedy import by_hand, heal, look
 from preflight.proto.way.stations import request
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
@@ -84,7 +87,8 @@ def test_one_silent_remote_end_is_one_cause_of_all_that_is_behind_it() -> None:
     for code, direction in ((codes.REACH_UNREACHABLE, RT), (codes.REACH_NO_REVERSE, R)):
         end = at("reach.udp", failed(code, "b", direction, ""))
         assert [cause.target for cause in diagnose([silent, end], behind={"lan": "b"})] == ["b"]
-        assert len(diagnose([silent, end])) == 2
+        living = at("reach.icmp", passed("c", RT, "it answers"))
+        assert len(diagnose([silent, end, living])) == 2
         assert len(diagnose([proven, end], behind={"lan": "b"})) == 2
     inside = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, "", station=Station("input", "receiver")))
     assert len(diagnose([silent, inside], behind={"lan": "b"})) == 2
@@ -100,3 +104,68 @@ def test_a_queue_of_this_node_that_takes_no_large_packets_takes_none_for_the_con
             facts=facts,
         )  # fmt: skip
         assert [cause.target for cause in diagnose([replace(dead, check="way.packet"), tcp])] == targets
+
+
+def test_what_the_same_command_heals_is_one_cause() -> None:
+    """One missing route or one refusing route stops several peers; two that need different commands are two."""
+    for line, causes in (("10.0.0.0/8", 1), ("10.1.0.0/16", 2)):
+        dead = [
+            at(
+                "way.packet",
+                failed(
+                    codes.REACH_NO_FORWARD,
+                    peer,
+                    F,
+                    "",
+                    facts=DeathFacts(address=peer),
+                    station=Station("route"),
+                    remedies=heal(partial(Route, action="replace", destination=to, interface="wg0")),
+                ),
+            )
+            for peer, to in (("b", "10.0.0.0/8"), ("c", line))
+        ]
+        assert len(diagnose(dead)) == causes
+
+
+def test_the_fix_of_one_rule_lets_all_peers_pass_that_it_stops() -> None:
+    """A rule that drops what goes to several peers is one cause, healed for all of them."""
+    rule = DeathFacts(chain="fw out", rule_handle=3)
+    dead = [
+        at(
+            "way.packet",
+            failed(
+                codes.HOST_FIREWALL_DROP,
+                peer,
+                F,
+                f"to {peer}",
+                facts=rule,
+                station=Station("filter-out"),
+                remedies=(*by_hand(f"let {peer} pass"), *look(f"look at {peer}")),
+            ),
+        )
+        for peer in ("b", "c")
+    ]
+    (cause,) = diagnose(dead)
+    assert [each.lines[0] for each in cause.remedies] == ["let b pass", "look at b", "let c pass"]
+
+
+def test_peers_that_are_silent_without_exception_are_one_cause() -> None:
+    """Who hears nobody has one fault; where one peer answers, each silent one has its own."""
+    silent = [at("reach.icmp", failed(codes.REACH_UNREACHABLE, peer, RT, f"{peer} is silent")) for peer in "bcde"]
+    living = at("reach.icmp", passed("f", RT, "it answers"))
+    (cause,) = diagnose(silent)
+    assert (cause.target, cause.message) == ("b", "b is silent; c, d and e are silent too")
+    assert len(diagnose([*silent, living])) == 4
+    assert diagnose(silent[:2])[0].message == "b is silent; c is silent too"
+    many = [at("reach.icmp", failed(codes.REACH_UNREACHABLE, str(n), RT, "silent")) for n in range(9)]
+    assert diagnose(many)[0].message == "silent; 1, 2, 3 and 5 others are silent too"
+
+
+def test_a_silent_peer_that_something_explains_does_not_speak_for_the_others() -> None:
+    """Else a cause would be explained by what it explains."""
+    silent = [at("reach.icmp", failed(codes.REACH_UNREACHABLE, peer, RT, "")) for peer in "bc"]
+    session = at("overlay.session", failed(codes.OVERLAY_NO_HANDSHAKE, "b", L, ""))
+    assert [(cause.code.slug, cause.target) for cause in diagnose([*silent, session])] == [
+        ("overlay.no-handshake", "b"),
+        ("reach.unreachable", "c"),
+    ]

@@ -10,7 +10,7 @@ import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from preflight.codes import OVERLAY_ALLOWED_IPS
@@ -26,6 +26,7 @@ from preflight.net.icmp.traceroute import trace
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.endpoints import Endpoints
+from preflight.net.way.events import tell_observations
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.openvpn_remote import openvpn_remote
@@ -34,7 +35,7 @@ from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
-from preflight.net.way.waiting import confirmed_or_late, endpoints_of, shows_its_end
+from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
@@ -50,7 +51,7 @@ from preflight.proto.way.observers import (
     observe,
     tunnel_side,
 )
-from preflight.proto.way.patience import DATA_S, RETRY_S, last_data_ns, may_ask, refused, unanswered_for
+from preflight.proto.way.patience import RETRY_S, may_ask, unanswered_for
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
@@ -67,10 +68,18 @@ ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
 _AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
 """How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
-ERRORS_AGAIN_S: Final = 1.1
-"""Linux sends one destination an error each second, after the first six, which other checks may have used up."""
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What other checks have found of a peer and of the others, as `PacketWays.follow` takes it."""
+
+    large: bool
+    passes: Passing | None
+    others: tuple[str, ...]
+    heard: tuple[str, ...]
 
 
 class PacketWays:
@@ -94,9 +103,11 @@ class PacketWays:
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
         self._listener = listener
         self._questions = KernelQuestions(listener)
-        self._one_burst = asyncio.Lock()
+        self._one_burst, self._refusals = asyncio.Lock(), Refusals(path)
         self.ahead = Ahead(self._observed)
         self.endpoints = Endpoints(overlay)
+        self.dying_here: set[str] = set()
+        """Addresses of peers whose packets, or whose answers, were found to die on this node."""
 
     async def aclose(self) -> None:
         """End what nobody has taken."""
@@ -138,13 +149,14 @@ class PacketWays:
         if overlay is None or overlay.interface is None:
             return self._said(peer, passes)
         try:
-            record = await self._record(peer, overlay, large, passes)
+            record = await self._record(peer, overlay, _Known(large, passes, tuple(others), tuple(heard)))
         except NeedsPlatform:
             return self._said(peer, passes)
-        record = replace(record, others=tuple(others), heard=tuple(heard))
         found = with_the_peers_fix((*self._said(peer, passes), *observe(record)))
         found = with_origin(found, record.tunnel, peer.address, peer.target)
-        self._report(peer, found)
+        tell_observations(self._listener, peer.target, found)
+        if any(verdict.dies_here for verdict in conclude(peer.target, found, passes=passes)):
+            self.dying_here.add(peer.address)
         return found
 
     def _said(self, peer: Peer, passes: Passing | None) -> tuple[Observation, ...]:
@@ -171,30 +183,11 @@ class PacketWays:
         said = observe_filters(rules, rules, bursts)
         return next((each.death for each in said if each.death is not None and each.death.certain), None)
 
-    def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
-        """Every observation as an event of the run."""
-        tell = telling(self._listener, "way.follow", peer.target)
-        for each in found:
-            tell(
-                time.monotonic(),
-                "observed",
-                direction=each.direction,
-                station=f"{each.station.id}@{each.station.host}",
-                finding=each.finding,
-                packets=each.packets,
-                seen=each.seen,
-                sent=each.sent,
-                by=each.by,
-                reason=each.death.message if each.death else each.reason,
-                certain=each.death.certain if each.death else None,
-            )
-
-    async def _record(self, peer: Peer, overlay: OverlayState, large: bool, passes: Passing | None) -> Record:
+    async def _record(self, peer: Peer, overlay: OverlayState, found: _Known) -> Record:
         async with AsyncExitStack() as stack:
             # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.
             async with self._one_burst:
-                tap, sent = await self._send(peer, overlay, large, stack)
-                sent = replace(sent, pings=passes)
+                tap, sent = await self._send(peer, overlay, found, stack)
                 first = await self._read(tap, sent, overlay)
             verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
             here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)
@@ -216,7 +209,7 @@ class PacketWays:
             last = replace(_with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
             if await confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
                 last = _with_rules_of(await self._read(tap, last, overlay), first)
-        return await self._traced(await self._asked(await self._traced_inside(last)))
+            return await self._traced(tap, await self._asked(await self._traced_inside(last)))
 
     async def _traced_inside(self, record: Record) -> Record:
         """With the machines that hand on what is for the peer, where another peer may have to do that."""
@@ -226,8 +219,11 @@ class PacketWays:
         tell = telling(self._listener, "icmp.traceroute", record.peer.address)
         return replace(record, hops=await trace(record.peer.address, max_hops=MOST_HOPS, tell=tell))
 
-    async def _traced(self, record: Record) -> Record:
-        """With traces to the endpoint where nothing else has shown the place; last, for they refresh mappings."""
+    async def _traced(self, tap: Tap, record: Record) -> Record:
+        """With traces to the endpoint where nothing else has shown the place; last, for they refresh mappings.
+
+        Who refuses them refuses the tunnel's packets too, whose errors another peer's may have used up.
+        """
         outer = record.watched.outer
         known = any(verdict.station is not None for verdict in conclude(record.peer.target, observe(record)))
         if known or record.pings or record.tapped.blind is not None:
@@ -235,9 +231,12 @@ class PacketWays:
         if outer is None or not outer.source or record.tunnel.listen_port is None:
             return record
         try:
-            return replace(record, traces=await OuterTrace(self._listener).follow(outer))
+            traces = await OuterTrace(self._listener).follow(outer)
         except OSError:
             return record
+        errors = tuple(each for each in tap.taken().packets if each.error is not None)
+        packets = (*(each for each in record.tapped.packets if each.error is None), *errors)
+        return replace(record, traces=traces, tapped=replace(record.tapped, packets=packets))
 
     async def _told_whose(self, peer: Peer, record: Record, verdicts: Sequence[Verdict]) -> Record:
         """With the peer's word where nobody here knows which of the tunnel's peers it is: it says its key."""
@@ -251,7 +250,9 @@ class PacketWays:
         """With what this node's links answer; it comes last, for it could refresh what the burst was to show."""
         return replace(record, answers=await self._questions.ask(record.after.kernel, record.watched))
 
-    async def _send(self, peer: Peer, overlay: OverlayState, large: bool, stack: AsyncExitStack) -> tuple[Tap, Record]:
+    async def _send(
+        self, peer: Peer, overlay: OverlayState, known: _Known, stack: AsyncExitStack
+    ) -> tuple[Tap, Record]:
         """Read, open the tap, and send the burst: a record without what comes after it."""
         tunnel, ports = overlay.tunnel_for(peer.address), udp_ports()
         watched = await self._watched(peer, tunnel, ports)
@@ -271,7 +272,7 @@ class PacketWays:
             before=before,
             after=before,
             stats=stats,
-            large=await self._large(peer, tunnel) if large else None,
+            large=await self._large(peer, tunnel) if known.large else None,
             echo=await ask_echo(peer.address) if stats.port_unreachable else None,
             read_ns=0,
             tapped=tap.taken(),
@@ -281,6 +282,9 @@ class PacketWays:
             uid=os.getuid(),
             first_sent_ns=self._path.begun_ns.get(peer.address, 0),
             begun=self._begun(),
+            pings=known.passes,
+            others=known.others,
+            heard=known.heard,
             traced=tracing.dropped() if tracing is not None else (),
         )
         return tap, sent
@@ -324,30 +328,13 @@ class PacketWays:
             with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
             rest_s = unanswered_for(with_peer, time.time_ns())
             if rest_s is not None and rest_s <= 0:
-                return (not known and await self._provoked(peer, tap, to)) or waited
+                return (not known and await self._refusals.asked_for(peer, tap, to)) or waited
             waited = True
             if rest_s is None and may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
         return waited
-
-    async def _provoked(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]]) -> bool:
-        """Send once more where data left and no error came: a host that refuses it may have used up its errors.
-
-        Whether it did. What else comes in says nothing of what this node sends.
-        """
-        tapped = tap.taken()
-        last_ns = last_data_ns(tapped.packets, to)
-        if last_ns is None or refused(tapped.packets, to):
-            return False
-        await asyncio.sleep(max(0.0, ERRORS_AGAIN_S - (time.time_ns() - last_ns) / 1e9))
-        await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
-        for _ in range(round(DATA_S / LOOK_S)):
-            await asyncio.sleep(LOOK_S)
-            if refused(tap.taken().packets, to):
-                break
-        return True
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
         """Packets as large as the tunnel's MTU."""

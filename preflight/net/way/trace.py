@@ -16,7 +16,7 @@ from preflight.net.drive import drive
 from preflight.net.udp import family_of
 from preflight.net.way.raw_icmp import open_raw_icmp
 from preflight.proto.way.flow_trace import MOST_HOPS, FlowTrace
-from preflight.proto.way.trace import Traces, in_doubt
+from preflight.proto.way.trace import Traces, in_doubt, only_echoes
 
 FIRST_FRESH_PORT, FRESH_PORTS = 49152, 16000
 ANSWERS_AGAIN_S = 1.1
@@ -41,10 +41,21 @@ class OuterTrace:
         )
         doubtful = in_doubt(own, fresh)
         if not doubtful:
-            return Traces(own=own, fresh=fresh, echo=echo)
+            return await self._beside_echoes(Traces(own=own, fresh=fresh, echo=echo), flow, fresh_flow)
         await asyncio.sleep(ANSWERS_AGAIN_S)
         again = [await self.trace(each, first=doubtful[0], most=doubtful[-1]) for each in (flow, fresh_flow)]
         return Traces(own=own, fresh=fresh, echo=echo, own_again=again[0], fresh_again=again[1])
+
+    async def _beside_echoes(self, traces: Traces, flow: Flow, fresh_flow: Flow) -> Traces:
+        """With a second look at what only echoes were answered by."""
+        doubtful = only_echoes(traces.own, traces.fresh, traces.echo)
+        if not doubtful:
+            return traces
+        await asyncio.sleep(ANSWERS_AGAIN_S)
+        udp = await self.trace(fresh_flow, first=doubtful[0], most=doubtful[-1])
+        await asyncio.sleep(ANSWERS_AGAIN_S)
+        echo = await self.trace(_echoes_of(flow), first=doubtful[0], most=doubtful[-1])
+        return replace(traces, fresh_again=udp, echo_again=echo)
 
     async def trace(self, flow: Flow, *, first: int = 1, most: int = MOST_HOPS) -> Trace:
         """One trace, with the flow's mark, ports and source. first, most: the smallest and the largest TTL."""
@@ -52,7 +63,7 @@ class OuterTrace:
 
     async def _echoes(self, flow: Flow, others: Sequence[FlowTrace]) -> Trace:
         """The trace by echoes. How far the destination is, the other traces need not find by silence."""
-        echoes = replace(flow, protocol="icmp", source_port=None, destination_port=None)
+        echoes = _echoes_of(flow)
         found = await self._run(echoes, self._core(echoes))
         if found.reached and (last := found.hops[-1]).rtt_ms is not None:
             for each in others:
@@ -71,6 +82,10 @@ class OuterTrace:
 
     def _tell_of(self, flow: Flow) -> Tell:
         return telling(self._listener, "way.trace", f"{flow.protocol} {flow.destination} from {flow.source_port}")
+
+
+def _echoes_of(flow: Flow) -> Flow:
+    return replace(flow, protocol="icmp", source_port=None, destination_port=None)
 
 
 def _fresh_port(flow: Flow) -> int:

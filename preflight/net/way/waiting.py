@@ -1,18 +1,26 @@
-"""What is waited for once a burst has left: from whom, and the empty packet by which WireGuard confirms data."""
+"""What is waited for once a burst has left: the errors of who refuses it, and WireGuard's empty packet."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from preflight.model.peer import Peer
 from preflight.net.way.tap import Tap
 from preflight.proto.way.empty_packet import confirmed_s, due_ns, may_come
 from preflight.proto.way.observers import Record, view_of
+from preflight.proto.way.patience import DATA_S, last_data_ns, refused
 from preflight.proto.way.tunnel_view import on_the_wire
 from preflight.proto.way.verdict import Verdict
 
+if TYPE_CHECKING:
+    from preflight.net.stamp.path import PathProbes
+
 LOOK_S: Final = 0.1
+INTERVAL_S: Final = 0.02
+ERRORS_AGAIN_S: Final = 1.1
+"""Linux sends one destination an error each second, after the first six, which other checks may have used up."""
 
 
 async def confirmed_or_late(tap: Tap, record: Record, verdicts: Sequence[Verdict]) -> bool:
@@ -46,3 +54,31 @@ def shows_its_end(sent: Record) -> bool:
     inside = (packet.tunnel for packet in sent.tapped.packets if packet.tunnel is not None)
     came = any(each.inner_source == sent.peer.address for each in inside)
     return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
+
+
+class Refusals:
+    """Asks for the error of who refuses a peer's packets, and may have used up its errors. path: sends a packet."""
+
+    def __init__(self, path: "PathProbes") -> None:
+        self._path, self._one, self._due_s = path, asyncio.Lock(), 0.0
+
+    async def asked_for(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]]) -> bool:
+        """Send once more where data left and no error came; whether it did.
+
+        What else comes in says nothing of what this node sends. One peer after another: a gateway that refuses several
+        has one error a second for this node.
+        """
+        tapped = tap.taken()
+        last_ns = last_data_ns(tapped.packets, to)
+        if last_ns is None or refused(tapped.packets, to):
+            return False
+        await asyncio.sleep(max(0.0, ERRORS_AGAIN_S - (time.time_ns() - last_ns) / 1e9))
+        async with self._one:
+            await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))
+            await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
+            self._due_s = time.monotonic() + ERRORS_AGAIN_S
+        for _ in range(round(DATA_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            if refused(tap.taken().packets, to):
+                break
+        return True

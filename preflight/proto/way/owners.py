@@ -1,10 +1,12 @@
 """Which peer of a WireGuard tunnel owns an address, and whether it can be the right one: pure."""
 
+from ipaddress import ip_address
+
 from preflight.codes import OVERLAY_ALLOWED_IPS
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer
 from preflight.model.remedy import Remedies, by_hand, look
-from preflight.proto.tunnel.wireguard import candidates, nobody_has
+from preflight.proto.tunnel.wireguard import REJECT_AFTER_S, candidates, nobody_has
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.session_advice import allow
 from preflight.proto.way.stations import Station
@@ -20,7 +22,7 @@ def observe_owner(view: TunnelView) -> Observation | None:
     owner = view.peer
     if owner is None:
         return _nobody(view)
-    return _taken(view, owner) or _by_default(view, owner)
+    return _taken(view, owner) or _given_to_another(view, owner) or _by_default(view, owner)
 
 
 def _nobody(view: TunnelView) -> Observation | None:
@@ -54,6 +56,24 @@ def _taken(view: TunnelView, owner: OverlayPeer) -> Observation | None:
         f"peer {robbed[0].key} at {robbed[0].endpoint} has no address left"
     )
     return _killed(message, owner.key, allow(view.after, robbed[0], view.address, owner.key))
+
+
+def _given_to_another(view: TunnelView, owner: OverlayPeer) -> Observation | None:
+    """Another target's peer has the address too, and a peer with a session has none: an address has one owner only."""
+    if not any(ip_address(each) in network for each in view.others for network in owner.addresses):
+        return None
+    robbed = [each for each in view.after.peers if not each.addresses and _has_session(view, each)]
+    if len(robbed) != 1:
+        return None
+    message = (
+        f"{view.name} gives {view.address} to the peer of another target, at {owner.endpoint}, and the peer at "
+        f"{robbed[0].endpoint} has a session and no address: WireGuard gives an address to the last entry that names it"
+    )
+    return _killed(message, owner.key, allow(view.after, robbed[0], view.address, owner.key))
+
+
+def _has_session(view: TunnelView, peer: OverlayPeer) -> bool:
+    return view.read_ns / 1e9 - (peer.last_handshake_unix_s or 0.0) <= REJECT_AFTER_S
 
 
 def _claimed_twice(view: TunnelView, owner: OverlayPeer, robbed: OverlayPeer) -> str | None:

@@ -39,7 +39,8 @@ class Traces:
     """Up to three traces to a tunnel's endpoint, as `preflight.net.way.trace.OuterTrace` gives them.
 
     own: along the tunnel's flow. fresh: it differs in its source port only. echo: by ICMP. own_again, fresh_again: a
-    second look at the hops that only the fresh flow was heard from; None where there were none.
+    second look at the hops that only the fresh flow was heard from; or fresh_again, echo_again: at those that only
+    echoes were. None where there were none.
     """
 
     own: Trace
@@ -47,6 +48,7 @@ class Traces:
     echo: Trace
     own_again: Trace | None = None
     fresh_again: Trace | None = None
+    echo_again: Trace | None = None
 
 
 def in_doubt(own: Trace, fresh: Trace) -> range:
@@ -61,8 +63,21 @@ def in_doubt(own: Trace, fresh: Trace) -> range:
     return range(max(first, alive.ttl - 2), alive.ttl + 1)
 
 
+def only_echoes(own: Trace, fresh: Trace, echo: Trace) -> range:
+    """TTLs at which routers answered echoes, and no UDP from this node, at most three of them; empty if there are none.
+
+    The endpoint's host does not count: no daemon answers a trace.
+    """
+    refused = own.error or fresh.error or own.reached or fresh.reached
+    if refused or not _shared(own, fresh) or not _shared(fresh, echo):
+        return range(0)
+    end = max((hop.ttl for each in (own, fresh) if (hop := last_hop(each)) is not None), default=0)
+    behind = [hop.ttl for hop in echo.hops if hop.address is not None and not hop.reached and hop.ttl > end]
+    return range(behind[0], min(behind[-1], behind[0] + 2) + 1) if behind else range(0)
+
+
 def observe_traces(traces: Traces, flow: Flow, tunnel: TunnelSide) -> Observation:
-    """Whether the tunnel's own flow ends before one from a fresh source port does, both times.
+    """Whether the tunnel's own flow ends before one from a fresh source port does, or UDP before echoes, both times.
 
     Where all flows end alike, the observation is blind, and its reason says who answers last.
     """
@@ -74,7 +89,30 @@ def observe_traces(traces: Traces, flow: Flow, tunnel: TunnelSide) -> Observatio
     if in_doubt(own, fresh) and again and still_dead:
         death = _old_mapping(last_hop(own), last_hop(fresh), flow, tunnel)
         return Observation(station=NETWORK, finding="killed", packets="data", death=death)
+    if (further := _echoes_get_on(traces)) is not None:
+        death = _without_udp(last_hop(fresh) or last_hop(own), further, flow, tunnel)
+        return Observation(station=NETWORK, finding="killed", packets="data", death=death)
     return Observation(station=NETWORK, finding="blind", packets="data", reason=_ends(own, fresh, traces.echo))
+
+
+def _echoes_get_on(traces: Traces) -> Hop | None:
+    """The last router that answered echoes both times, behind all that answered UDP."""
+    doubtful, udp, echo = only_echoes(traces.own, traces.fresh, traces.echo), traces.fresh_again, traces.echo_again
+    if not doubtful or udp is None or echo is None or udp.error or last_hop(udp) is not None:
+        return None
+    return next((hop for hop in reversed(echo.hops) if hop.address is not None and not hop.reached), None)
+
+
+def _without_udp(dead: Hop | None, further: Hop, flow: Flow, tunnel: TunnelSide) -> Death:
+    behind = f"behind {dead.address}" if dead else "before the first router"
+    where = tunnel.endpoint or flow.destination
+    return Death(
+        code=codes.REACH_NO_FORWARD,
+        message=f"UDP from this node to {where} vanishes {behind}, from the tunnel's port and from another one, and "
+        f"echoes get on to {further.address}: a filter there lets no UDP through",
+        facts=DeathFacts(offender=dead.address if dead else None),
+        remedies=by_hand(f"Have UDP let through {behind}; where that cannot be, use another network.", where="router"),
+    )
 
 
 def _circle(trace: Trace) -> tuple[str, ...] | None:
@@ -138,9 +176,10 @@ def _other_port(flow: Flow, tunnel: TunnelSide) -> Remedies:
 
 def _ends(own: Trace, fresh: Trace, echo: Trace) -> str:
     """Who answers last on each flow, in words."""
-    if fresh.reached or echo.reached:
-        how = "port" if fresh.reached else "echo"
-        return f"the endpoint's host answers this node ({how}), so it is alive and the way to it is open"
+    if fresh.reached:
+        return "the endpoint's host answers this node (port), so it is alive and the way to it is open"
+    if echo.reached:
+        return "the endpoint's host answers this node (echo), so it is alive, and echoes pass on the way to it"
     named = (("UDP", own), ("UDP from a fresh port", fresh), ("echoes", echo))
     heard = [f"{name}: {hop.address}" for name, trace in named if (hop := last_hop(trace)) is not None]
     if not heard:

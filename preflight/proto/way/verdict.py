@@ -60,6 +60,12 @@ class Verdict:
     observations: tuple[Observation, ...] = ()
     proven: bool = False
 
+    @property
+    def dies_here(self) -> bool:
+        """Whether it is a place on this node."""
+        here = {"forward": "sender", "reverse": "receiver"}.get(self.direction)
+        return self.station is not None and self.station.host == here
+
 
 def conclude(
     peer: str, observations: Iterable[Observation], *, passes: Passing | None = None, silent: bool = False

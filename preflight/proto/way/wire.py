@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from preflight.proto.way.observation import Finding, Observation, PacketClass
+from preflight.proto.way.silent import SESSION_OUT
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_packets import PRODUCTS
 from preflight.proto.way.tunnel_view import OnTheWire, TunnelView, inside, messages, on_the_wire, settled
@@ -176,6 +177,9 @@ def _sessions(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
     """What the product's own counters prove: WireGuard counts only what it authenticated."""
     if view.product != "wireguard":
         return
+    if view.alive and not view.shook_hands and messages(wire.out, "initiation") and not messages(wire.out, "data"):
+        why = f"{view.name} calls although its last handshake is fresh: its key was changed, or it was down meanwhile"
+        yield Observation(station=SESSION_OUT, finding="blind", reason=why, packets="handshake")
     accepted = f"{view.name} accepted {view.received} bytes of {view.endpoint}"
     data = messages(settled(view, wire.into), "data", carrying=view.burst.answer_length)
     if view.received:

@@ -11,6 +11,7 @@ from os import getpid
 
 import pytest
 
+from preflight.model.facts import DeathFacts
 from preflight.model.flow import Flow
 from preflight.model.network_state import TunnelSide
 from preflight.net.way.trace import OuterTrace
@@ -130,12 +131,26 @@ def test_a_router_that_holds_on_to_the_old_flow(flow: Flow) -> None:
 
 @pytest.mark.lab
 def test_udp_is_filtered_and_echoes_are_not() -> None:
-    """Both flows die alike, so nothing is claimed; the reason says that the host is alive."""
+    """Both flows die alike, where routers behind that place answer echoes."""
     rules = "table ip f { chain f { type filter hook forward priority 0; meta l4proto udp drop; }; }"
     with line() as names:
         _in(names["r"], "nft", "-f", "-", text=rules)
         traces = follow(FLOW)
     assert (traces.own.reached, traces.fresh.reached, traces.echo.reached) == (False, False, True)
+    found = judged(traces, FLOW)
+    assert found.death is not None
+    assert "vanishes behind 10.71.0.2" in found.death.message
+    assert "echoes get on to 10.72.0.2" in found.death.message
+    assert found.death.facts == DeathFacts(offender="10.71.0.2")
+
+
+@pytest.mark.lab
+def test_a_host_that_answers_echoes_shows_no_filter_before_it() -> None:
+    """No daemon answers a trace: where only the endpoint is behind the last router, UDP may get there."""
+    rules = "table ip f { chain f { type filter hook forward priority 0; meta l4proto udp drop; }; }"
+    with line() as names:
+        _in(names["s"], "nft", "-f", "-", text=rules)
+        traces = follow(FLOW)
     found = judged(traces, FLOW)
     assert (found.finding, "is alive" in found.reason) == ("blind", True)
 

@@ -91,3 +91,16 @@ def test_an_exit_takes_what_no_other_peer_has() -> None:
 def test_an_exit_that_is_the_only_other_peer() -> None:
     """Without a peer that lacks the address there is nobody else to send it to."""
     assert observe_owner(view(before=state(peer(KEY_C, "0.0.0.0/0")))) is None
+
+
+def test_another_target_s_peer_took_it() -> None:
+    """A peer with a session and no address is not left so by intent; one without a session may be an old entry."""
+    taker = peer(KEY_C, C, f"{THIRD}:51820", addresses=(ip_network(f"{C}/32"), ip_network(f"{B}/32")))
+    found = observe_owner(view(before=state(taker, peer(address=""))))
+    assert found is not None
+    assert found.death is not None
+    assert "gives 10.66.0.2 to the peer of another target" in found.death.message
+    (remedy,) = found.death.remedies
+    assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips {B}/32",)
+    assert observe_owner(view(before=state(taker, peer(address="", last_handshake_unix_s=0.0)))) is None
+    assert observe_owner(view(before=state(taker, peer(address="")), others=())) is None, "the owner may be a hub"

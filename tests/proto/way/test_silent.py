@@ -59,3 +59,16 @@ def test_only_data_is_missed() -> None:
     """Where no data leaves there is no session, and the check of the session knows why."""
     shakes = word("wire", "sender", "seen", "left by eth0", packets="handshake")
     assert [each.code for each in conclude("b", (shakes, NOTHING), silent=True)] == [None, None]
+
+
+def test_calls_of_a_tunnel_that_has_lost_its_session() -> None:
+    """The product counts its last handshake as fresh, so no other check says that there is no session."""
+    lost = word("session", "sender", "blind", "wg0 calls although its last handshake is fresh", packets="handshake")
+    shakes = word("wire", "sender", "seen", "left by eth0", packets="handshake")
+    came = word("wire", "receiver", "blind", "1 call left, and nothing came", packets="handshake", direction="reverse")
+    (found,) = conclude("b", (shakes, lost, came, NETWORK), silent=True)
+    assert found.message == (
+        "b does not answer calls: wg0 calls although its last handshake is fresh; 1 call left, and nothing came; the "
+        "endpoint's host answers this node (echo)"
+    )
+    assert "wg show all peers" in str(as_text(found.remedies))

@@ -8,7 +8,7 @@ import pytest
 from preflight import codes
 from preflight.model.icmp import Hop, Trace
 from preflight.model.remedy import as_text
-from preflight.proto.way.trace import Traces, in_doubt, observe_private, observe_traces
+from preflight.proto.way.trace import Traces, in_doubt, observe_private, observe_traces, only_echoes
 from tests.proto.way.test_routing import killed
 from tests.proto.way.world import ENDPOINT, GATEWAY, OUTER, TUNNEL, state
 
@@ -82,6 +82,39 @@ def test_the_last_that_answer_are_named() -> None:
     assert observe_traces(traces(SILENT, SILENT), OUTER, TUNNEL).reason.startswith("no router")
     reached = trace(GATEWAY, ENDPOINT, reached=True)
     assert "is alive" in observe_traces(traces(SHORT, SHORT, reached), OUTER, TUNNEL).reason
+
+
+def test_routers_that_answer_echoes_and_no_udp() -> None:
+    """UDP ends where its last router is, if those behind it answered echoes twice, and UDP neither time."""
+    first = Traces(own=SHORT, fresh=SHORT, echo=LONG)
+    assert only_echoes(SHORT, SHORT, LONG) == range(2, 4)
+    twice = replace(first, fresh_again=SILENT, echo_again=Trace(LONG.hops[1:]))
+    death = killed(observe_traces(twice, OUTER, TUNNEL))
+    assert (death.code, death.facts and death.facts.offender) == (codes.REACH_NO_FORWARD, GATEWAY)
+    assert f"vanishes behind {GATEWAY}" in death.message
+    for other in (
+        first,
+        replace(twice, echo_again=SILENT),
+        replace(twice, fresh_again=LONG),
+        replace(twice, fresh_again=replace(SILENT, error="Operation not permitted")),
+    ):
+        assert observe_traces(other, OUTER, TUNNEL).finding == "blind"
+
+
+@pytest.mark.parametrize(
+    ("own", "fresh", "echo"),
+    [
+        (SHORT, SHORT, trace(GATEWAY, ENDPOINT, reached=True)),
+        (SHORT, LONG, LONG),
+        (SHORT, trace(GATEWAY, ENDPOINT, reached=True), LONG),
+        (SHORT, SHORT, trace("10.0.0.9", "198.51.100.1")),
+        (replace(SHORT, error="Operation not permitted"), SHORT, LONG),
+    ],
+    ids=["only-the-host", "as-far", "udp-gets-there", "another-way", "own-filter"],
+)
+def test_echoes_that_show_no_filter(own: Trace, fresh: Trace, echo: Trace) -> None:
+    """No daemon answers a trace, so its host proves nothing; nor does another way."""
+    assert not only_echoes(own, fresh, echo)
 
 
 PRIVATE = replace(OUTER, destination="192.168.77.2")

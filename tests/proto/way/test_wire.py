@@ -87,6 +87,13 @@ def test_silence_in_a_session() -> None:
     assert "only 1 keepalive came from there" in found[2].reason
 
 
+def test_a_tunnel_that_calls_although_it_has_just_shaken_hands() -> None:
+    """Its session has gone from this end alone; data that leaves, or a new handshake, shows that it has one."""
+    (said,) = [each for each in observe_wire(view(*BURST, *ASKED)) if each.station.id == "session"]
+    assert "wg0 calls although its last handshake is fresh" in said.reason
+    assert not [each for each in observe_wire(view(*BURST, *ASKED, *SENT)) if each.station.id == "session"]
+
+
 def test_silence_counts_where_the_peer_says_that_it_sent() -> None:
     """By mailbox: then what the tap did not see died before this node."""
     found = observe_wire(view(*BURST, *SENT, answers_sent=10))
