@@ -56,6 +56,7 @@ ELSEWHERE = {
     "preflight/net/control/patience.py": "tests/net/test_shell_events.py",
     "preflight/engine/candidates.py": "tests/engine/test_diagnosis.py",
     "preflight/engine/shared.py": "tests/engine/test_diagnosis_shared_ways.py",
+    "preflight/model/ipsec.py": "tests/proto/way/test_ipsec.py",
     "preflight/net/way/events.py": "tests/net/way/test_follow.py",
     "preflight/net/way/waiting.py": "tests/lab/test_confirmation.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",

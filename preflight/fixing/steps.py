@@ -21,6 +21,7 @@ from preflight.model.fix import (
     FilterDelete,
     FilterPass,
     Fix,
+    IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
     LinkAddresses,
@@ -203,6 +204,13 @@ def _neighbour_delete(fix: NeighbourDelete, ask: Ask) -> Iterator[Step]:
     yield from (Step(command, _undone_by(("ip", "neighbour", "replace", *entry))) for command in fix.commands)
 
 
+def _ipsec_policy_delete(fix: IpsecPolicyDelete, ask: Ask) -> Iterator[Step]:
+    if "action block" not in ask(("ip", "xfrm", "policy", "get", *fix.selector)):
+        raise FixError("that policy of IPsec does not block")
+    back = ("ip", "xfrm", "policy", "add", *fix.selector, "action", "block", "priority", str(fix.priority))
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
 def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
     def shown(what: str) -> dict[str, str]:
         rows = (line.partition("\t") for line in ask(("wg", "show", fix.interface, what)).splitlines())
@@ -364,6 +372,7 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     RefusalDelete: _refusal_delete,
     AddressDelete: _address_delete,
     NeighbourDelete: _neighbour_delete,
+    IpsecPolicyDelete: _ipsec_policy_delete,
     WireguardPeer: _wireguard_peer,
     WireguardKey: _wireguard_key,
     WireguardPort: _wireguard_port,

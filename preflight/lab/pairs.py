@@ -79,6 +79,8 @@ def _on_one_way(setup: Setup, first: Fault, second: Fault) -> str | None:
 def _at_two_peers(first: Fault, second: Fault, one: Truth, other: Truth) -> str | None:
     """One of them is on the way to the control plane only, so b's report may not come."""
     at_b, fault = (one, first) if one.target == "b" else (other, second)
+    if {one.code, other.code} == {"mtu.black-hole"} and fault.place.station == "egress-outer":
+        return "a queue of a that takes no large packets takes none for the control plane"
     if "control" not in (one.target, other.target) or at_b.target != "b":
         return "what is wrong with a itself hides the ways to others"
     seen_here = at_b.where == "node" and at_b.place is not None and fault.place.station in _RULES

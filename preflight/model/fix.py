@@ -34,7 +34,14 @@ from preflight.model.network_fixes import (
     WireguardPeer,
 )
 from preflight.model.product_fixes import TailscaleTakes, ZeroTierTakes
-from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
+from preflight.model.routing_fixes import (
+    AddressDelete,
+    IpsecPolicyDelete,
+    NeighbourDelete,
+    PolicyRule,
+    QueueDelete,
+    RefusalDelete,
+)
 from preflight.model.wireguard_fixes import NoPresharedKey, WgQuickValue, WireguardKey, WireguardPort
 
 __all__ = [
@@ -50,6 +57,7 @@ __all__ = [
     "FlowForget",
     "HostsName",
     "HostsNameLess",
+    "IpsecPolicyDelete",
     "IptablesPass",
     "KernelSettings",
     "LinkAddresses",
@@ -93,6 +101,7 @@ Fix = (
     | AddressDelete
     | NeighbourDelete
     | QueueDelete
+    | IpsecPolicyDelete
     | WireguardPeer
     | WireguardKey
     | WireguardPort

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 
 from preflight.model.counters import Counters
 from preflight.model.flow import Flow
+from preflight.model.ipsec import IpsecPolicy
 from preflight.model.kernel import Link, ReversePathFilter
 from preflight.model.routing import Arrival, Entry, Lookup, Neighbour, Rule, same_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkState:
-    """One snapshot. complete: every table that a rule names was read to its last entry.
+    """One snapshot. complete: every table that a rule names was read to its last entry. policies: of IPsec.
 
     lookups: for flows that this node sends, arrivals: for flows that come in, in the order of the questions.
     """
@@ -24,6 +25,7 @@ class NetworkState:
     filters: ReversePathFilter = field(default_factory=ReversePathFilter)
     counters: Counters = field(default_factory=Counters)
     complete: bool = True
+    policies: tuple[IpsecPolicy, ...] = ()
 
     def lookup(self, flow: Flow) -> Lookup | None:
         """What the kernel said of a flow; None if it was not asked."""

@@ -136,3 +136,41 @@ class QueueDelete(Change):
 
     def _commands(self) -> tuple[Command, ...]:
         return (("tc", "qdisc", "del", "dev", self.interface, "root"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpsecPolicyDelete(Change):
+    """Delete a policy of IPsec that blocks.
+
+    protocol, source_port, destination_port: None for any. priority: what it had, for the way back.
+    """
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["ipsec.policy-delete"] = "ipsec.policy-delete"
+    direction: Literal["in", "out"]
+    source: str
+    destination: str
+    protocol: int | None = None
+    source_port: int | None = None
+    destination_port: int | None = None
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        parameters.one_of(self.direction, ("in", "out"))
+        parameters.network(self.source)
+        parameters.network(self.destination)
+        for number, most in ((self.protocol, 255), (self.source_port, 65535), (self.destination_port, 65535)):
+            if number is not None:
+                parameters.within(number, 1, most)
+        parameters.within(self.priority, 0, 2**32 - 1)
+
+    @property
+    def selector(self) -> Command:
+        """The words by which `ip xfrm policy` finds it."""
+        limits = (("proto", self.protocol), ("sport", self.source_port), ("dport", self.destination_port))
+        more = [text for word, value in limits if value is not None for text in (word, str(value))]
+        return ("src", self.source, "dst", self.destination, *more, "dir", self.direction)
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("ip", "xfrm", "policy", "delete", *self.selector),)

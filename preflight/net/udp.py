@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
 from preflight.net.ancillary import (
@@ -33,6 +34,7 @@ PMTUDISC_PROBE: Final = 3
 """DF on, the cached path MTU ignored; only what the interface cannot send is refused (EMSGSIZE)."""
 SO_RCVBUFFORCE: Final = 33
 SO_MEMINFO: Final = 55
+COUNTERS: Final = Path("/proc/thread-self/net")
 
 MAX_DATAGRAM: Final = 65535
 FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer shows the number of hops
@@ -104,14 +106,31 @@ def enlarge(udp: socket.socket) -> None:
 
 
 def overflowed(udp: socket.socket) -> int:
-    """Datagrams that were dropped because the receive queue of a socket was full, since it was opened.
+    """Datagrams that a socket has dropped since it was opened, most because its receive queue was full.
 
-    The kernel counts those with a wrong checksum too. 0 if the kernel cannot be asked.
+    The kernel counts those with a wrong checksum too, and what a policy of IPsec keeps from it (`found_full` counts
+    neither). 0 if the kernel cannot be asked.
     """
     try:
         return int(_MEMORY_INFO.unpack(udp.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMORY_INFO.size))[-1])
     except (OSError, struct.error):
         return 0
+
+
+def found_full() -> int:
+    """Datagrams that found the receive queue of any UDP socket of this namespace full; 0 if that cannot be read."""
+    found = 0
+    for name, family in (("snmp", "Udp:"), ("snmp6", "Udp6RcvbufErrors")):
+        try:
+            lines = (COUNTERS / name).read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            continue
+        rows = [line.split() for line in lines if line.startswith(family)]
+        if name == "snmp6":
+            found += sum(int(row[1]) for row in rows)
+        elif len(rows) == 2 and "RcvbufErrors" in rows[0]:
+            found += int(rows[1][rows[0].index("RcvbufErrors")])
+    return found
 
 
 def open_towards(address: str, port: int) -> socket.socket:

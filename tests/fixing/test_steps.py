@@ -15,6 +15,7 @@ from preflight.model.fix import (
     FilterPass,
     Fix,
     FlowForget,
+    IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
     LinkAddresses,
@@ -217,6 +218,15 @@ def test_a_rule_in_front_of_another_is_found_again() -> None:
 
 
 IPTABLES = IptablesPass(family="ip", table="filter", chain="OUTPUT", before=1, protocol="udp", source_port=51820)
+
+
+def test_a_policy_of_ipsec_comes_back_with_its_priority() -> None:
+    """And one that does not block any more is left alone."""
+    fix = IpsecPolicyDelete(direction="out", source="0.0.0.0/0", destination="10.66.0.2/32", priority=7)
+    made = list(steps(fix, asked("src 0.0.0.0/0 dst 10.66.0.2/32\n\tdir out action block priority 7\n")))
+    assert undone(made) == words("ip xfrm policy add src 0.0.0.0/0 dst 10.66.0.2/32 dir out action block priority 7")
+    with pytest.raises(FixError, match="does not block"):
+        list(steps(fix, asked("src 0.0.0.0/0 dst 10.66.0.2/32\n\tdir out priority 7\n")))
 
 
 def test_what_cannot_be_undone_says_so() -> None:

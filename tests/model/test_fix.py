@@ -74,6 +74,15 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "address.delete": {"interface": interfaces, "address": networks},
     "neighbour.delete": {"interface": interfaces, "address": addresses},
     "queue.delete": {"interface": interfaces},
+    "ipsec.policy-delete": {
+        "direction": st.sampled_from(("in", "out")),
+        "source": networks,
+        "destination": networks,
+        "protocol": optional() | st.integers(1, 255),
+        "source_port": optional() | st.integers(1, 65535),
+        "destination_port": optional() | st.integers(1, 65535),
+        "priority": st.integers(0, 2**32 - 1),
+    },
     "wireguard.peer": {
         "interface": interfaces,
         "key": st.just(KEY),
@@ -213,6 +222,7 @@ RULE = {
 PASS = {
     "id": "nft.pass", "family": "ip", "table": "t", "chain": "c", "interface_out": "wg0", "destination": "10.66.0.2"
 }  # fmt: skip
+POLICY = {"id": "ipsec.policy-delete", "direction": "out", "source": "0.0.0.0/0", "destination": "10.66.0.2/32"}
 PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 25}
 RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips": ["10.66.0.2/32"]}
 
@@ -240,6 +250,9 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "interface"),
         ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "address"),
         ({"id": "queue.delete", "interface": "eth0"}, "interface"),
+        (POLICY, "direction"),
+        (POLICY, "source"),
+        (POLICY, "destination"),
         ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "interface"),
         ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "endpoint"),
         (PEER, "interface"),

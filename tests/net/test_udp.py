@@ -2,6 +2,8 @@
 
 import errno
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from preflight.net import ancillary, udp
+from tests.net.way.network_namespace import namespaces
 
 LOOPBACK = ["127.0.0.1", "::1"]
 T = TypeVar("T")
@@ -119,9 +122,27 @@ def test_what_the_queue_has_no_room_for_is_counted() -> None:
     """By the kernel, for each socket."""
     with udp.open_udp("127.0.0.1") as here, udp.open_towards("127.0.0.1", here.getsockname()[1]) as there:
         assert udp.overflowed(here) == 0
+        before = udp.found_full()
         here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         for _ in range(100):
             udp.send(there, bytes(1000))
         arrived = sum(1 for _ in udp.waiting(here))
         assert arrived + udp.overflowed(here) == 100
-        assert udp.overflowed(here) > 0
+        assert udp.found_full() - before >= udp.overflowed(here) > 0
+
+
+@pytest.mark.lab
+def test_what_a_policy_keeps_from_a_socket_found_no_full_queue() -> None:
+    """Protects a responder from the report that it is overloaded, where IPsec drops what is for it."""
+    with namespaces() as (_, there), udp.open_udp("10.5.0.1") as here:
+        subprocess.run(
+            ["ip", "xfrm", "policy", "add", "dst", "10.5.0.1/32", "dir", "in", "action", "block"], check=True
+        )
+        port, before = here.getsockname()[1], udp.found_full()
+        code = f"import socket as s; u = s.socket(2, 2); [u.sendto(b'x', ('10.5.0.1', {port})) for _ in range(5)]"
+        subprocess.run(["ip", "netns", "exec", there, sys.executable, "-c", code], check=True)
+        deadline = time.monotonic() + 5
+        while udp.overflowed(here) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert list(udp.waiting(here)) == []
+        assert (udp.overflowed(here), udp.found_full() - before) == (5, 0)

@@ -7,7 +7,7 @@ from preflight.lab import probe
 from preflight.lab.axes.setup import Setup
 from preflight.lab.stations import proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError, anywhere
-from preflight.lab.stations.levers import LARGE, Lever, by_iptables, chain, policy, rewrite, rule
+from preflight.lab.stations.levers import LARGE, Lever, by_ipsec, by_iptables, chain, policy, rewrite, rule
 from preflight.lab.stations.making import OTHER, ruleset
 from preflight.lab.stations.outside import through_a_third
 from preflight.lab.truth import Deciding, Place, Truth
@@ -27,6 +27,7 @@ _SENDING = {
         policy("output"),
         by_iptables("nft", "OUTPUT"),
         by_iptables("legacy", "OUTPUT"),
+        by_ipsec("out"),
     ),
     "post-out": (rule("postrouting"), policy("postrouting"), by_iptables("legacy", "POSTROUTING", "mangle")),
     "egress": (rule("egress"), policy("egress"), rule("egress", "large", "drop", _TOO_LARGE)),
@@ -45,6 +46,7 @@ _RECEIVING = {
         policy("input"),
         by_iptables("nft", "INPUT"),
         by_iptables("legacy", "INPUT"),
+        by_ipsec("in"),
         rule("input", "udp", "drop", "meta l4proto udp"),
         rule("input", "large", "drop", _TOO_LARGE),
     ),

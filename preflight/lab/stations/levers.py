@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from preflight.lab.part import Part
 from preflight.lab.stations import proofs
-from preflight.lab.stations.making import iptables, ruleset
+from preflight.lab.stations.making import OTHER, ipsec, iptables, ruleset
 from preflight.lab.truth import Deciding
 
 LARGE = 1285
@@ -92,6 +92,18 @@ def by_iptables(variant: str, chain: str, table: str = "filter") -> Lever:
             if variant == "nft"
             else Deciding("chain", f"{table} {chain}")
         ),
+    )
+
+
+def by_ipsec(direction: str) -> Lever:
+    """A policy of IPsec, as it is left by another VPN: no tool for firewalls shows it. direction: `out` or `in`."""
+    end = "dst" if direction == "out" else "src"
+    what = f"a policy of IPsec blocks what goes {direction}"
+    return Lever(
+        "ipsec",
+        what,
+        lambda node: ipsec(what, node, f"{end} $peer dir {direction} action block"),
+        lambda node: Deciding("address", lambda network: network.plan.address(OTHER[node], network.plan.families[0])),
     )
 
 

@@ -99,6 +99,17 @@ def _lines(network: "Network", node: str, lines: tuple[str, ...]) -> list[str]:
     ]
 
 
+def ipsec(summary: str, node: str, words: str) -> Part:
+    """One policy of IPsec for each family of the overlay."""
+
+    def inject(network: "Network") -> None:
+        for family in network.plan.families:
+            policy = filled(network, node, words, family).split()
+            run(network.command(node, program("ip"), "xfrm", "policy", "add", *policy))
+
+    return Part(summary, inject=inject)
+
+
 def iptables(summary: str, node: str, variant: str, words: str) -> Part:
     """One rule of iptables and of ip6tables, as far as the overlay has the family. variant: `nft` or `legacy`."""
 

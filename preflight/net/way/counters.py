@@ -17,7 +17,7 @@ def read_counters(queues: Iterable[Any] = (), folder: Path = FOLDER) -> Counters
     """All of them; a file that the kernel does not have gives none. queues: RTM_NEWQDISC messages."""
     pairs = parse_pairs(_text(folder / "snmp")) | parse_pairs(_text(folder / "netstat"))
     return Counters(
-        values=pairs | parse_lines(_text(folder / "snmp6")),
+        values=pairs | parse_lines(_text(folder / "snmp6")) | parse_lines(_text(folder / "xfrm_stat")),
         devices=parse_devices(_text(folder / "dev")),
         sockets=(*parse_sockets(_text(folder / "udp")), *parse_sockets(_text(folder / "udp6"))),
         queues=tuple(filter(None, map(parse_queue, queues))),

@@ -19,6 +19,7 @@ from preflight.model.routing import Entry, Neighbour, NeighbourState, Range, Rul
 from preflight.net.kernel import Kernel
 from preflight.net.route_socket import name_of
 from preflight.net.way.counters import read_counters
+from preflight.net.way.ipsec import read_policies
 from preflight.net.way.lookups import Lookups
 from preflight.overlay.links import read_links
 from preflight.proto.way.route_messages import TYPES
@@ -87,6 +88,7 @@ class KernelState:
                 arrivals=tuple(filter(None, (lookups.arriving(flow) for flow in arriving))),
                 filters=Kernel().reverse_path_filter(),
                 counters=read_counters(queues),
+                policies=read_policies(),
                 complete=complete,
             )
         self._tell(

@@ -20,6 +20,7 @@ from preflight.model.fix import (
     AddressDelete,
     FilterPass,
     Fix,
+    IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
     LinkUp,
@@ -60,6 +61,7 @@ PeerFix = (
     | AddressDelete
     | NeighbourDelete
     | QueueDelete
+    | IpsecPolicyDelete
     | LinkUp
     | WireguardPeer
 )
@@ -266,6 +268,7 @@ _FACTS: Mapping[str, Callable[[object], str | int]] = {
     "gateway": _address,
     "interface": _text(INTERFACE_NAME.fullmatch),
     "source": _address,
+    "address": _address,
     "sysctl": _text(_SYSCTL.fullmatch),
     "offender": _address,
     "port": _number(1, 65535),

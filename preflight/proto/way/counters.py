@@ -20,6 +20,8 @@ from preflight.proto.way.stations import Station
 from preflight.proto.way.words import counted
 
 FILTERED = "TcpExt.IPReversePathFilter"
+_FULL = ("Udp.RcvbufErrors", "Udp6.RcvbufErrors")
+"""What a socket had no room for; it also counts as dropped what a policy of IPsec keeps from it."""
 INTERESTING = (
     *("Ip.OutDiscards", "Ip.OutNoRoutes", "Ip.InDiscards", "Ip.InAddrErrors", "Ip.InHdrErrors", "Ip.FragFails"),
     *("Udp.NoPorts", "Udp.InErrors", "Udp.RcvbufErrors", "Udp.SndbufErrors", "Udp.InCsumErrors"),
@@ -126,6 +128,10 @@ def observe_socket_outer(before: NetworkState, after: NetworkState, tunnel: Tunn
     if dropped <= 0:
         return _clear(place, f"the socket of port {port} dropped nothing")
     waiting = sum(each.waiting_bytes for each in after.counters.sockets if each.port == port)
+    full = sum(after.counters.since(before.counters, name) or 0 for name in _FULL)
+    if not waiting and not full:
+        why = f"the socket of port {port} dropped {counted(dropped, 'packet')}, and none for want of room"
+        return Observation(station=place, finding="blind", direction="reverse", reason=why)
     death = Death(
         code=codes.OVERLAY_DAEMON_DOWN,
         message=f"the daemon of {tunnel.interface} does not read its socket: UDP port {port} dropped "

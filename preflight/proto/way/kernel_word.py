@@ -20,6 +20,7 @@ from preflight.proto.way.counters import (
     observe_socket_outer,
     observe_tunnel,
 )
+from preflight.proto.way.ipsec import observe_ipsec
 from preflight.proto.way.neighbours import observe_neighbour
 from preflight.proto.way.observation import Observation, PacketClass
 from preflight.proto.way.outer import observe_route_outer
@@ -120,12 +121,31 @@ def observe_kernel(
     for flow in _arriving(watched, uplink):
         station = "rp" if flow.interface_in in tunnel.interfaces else "rp-outer"
         found.append(observe_rp(before, after, flow, tunnel, station=station))
+    found.extend(_by_policies(before, after, watched, uplink))
     found.append(observe_socket_outer(before, after, tunnel))
     if answers.peer is not None:
         found.append(observe_two(answers.peer, tunnel))
     if answers.own is not None:
         found.append(observe_two(answers.own, tunnel, own=True))
     return tuple(found)
+
+
+def _by_policies(
+    before: NetworkState, after: NetworkState, watched: Watched, uplink: str | None
+) -> Iterator[Observation]:
+    """What policies of IPsec stop, of what leaves and of what comes in."""
+    inside = watched.tunnel.interfaces
+    for flow in _arriving(watched, uplink):
+        yield from observe_ipsec(before, after, flow, "in", outer=flow.interface_in not in inside)
+    for leaving, outer in ((watched.flows[0], False), (watched.outer, True)):
+        if leaving is not None:
+            yield from observe_ipsec(before, after, _with_source(after, leaving), "out", outer=outer)
+
+
+def _with_source(state: NetworkState, flow: Flow) -> Flow:
+    """With the source that the kernel chooses where the sender leaves that to it."""
+    lookup = state.lookup(flow)
+    return flow if flow.source or lookup is None else replace(flow, source=lookup.source or "")
 
 
 def with_filters_behind(

@@ -59,15 +59,19 @@ def _taken(view: TunnelView, owner: OverlayPeer) -> Observation | None:
 
 
 def _given_to_another(view: TunnelView, owner: OverlayPeer) -> Observation | None:
-    """Another target's peer has the address too, and a peer with a session has none: an address has one owner only."""
-    if not any(ip_address(each) in network for each in view.others for network in owner.addresses):
+    """A peer with a session has no address, and another target's peer, or one for everything, has this one."""
+    everything = any(each.prefixlen in _DEFAULT_LENGTHS for each in owner.addresses)
+    of_others = any(ip_address(each) in network for each in view.others for network in owner.addresses)
+    if not everything and not of_others:
         return None
     robbed = [each for each in view.after.peers if not each.addresses and _has_session(view, each)]
     if len(robbed) != 1:
         return None
     message = (
-        f"{view.name} gives {view.address} to the peer of another target, at {owner.endpoint}, and the peer at "
-        f"{robbed[0].endpoint} has a session and no address: WireGuard gives an address to the last entry that names it"
+        f"{view.name} sends packets for {view.address} to the peer at {owner.endpoint}, "
+        f"{'whose allowed-ips hold everything' if everything else 'which has the address of another target'}; the peer "
+        f"at {robbed[0].endpoint} has a session and no address: WireGuard gives an address to the last entry that "
+        "names it, and to the narrowest"
     )
     return _killed(message, owner.key, allow(view.after, robbed[0], view.address, owner.key))
 

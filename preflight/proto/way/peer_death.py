@@ -66,15 +66,23 @@ def _rule(facts: DeathFacts) -> str:
 
 
 def _firewall(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
-    if facts.chain is None:
+    if facts.chain is None and facts.address is None:
         return None
     udp_only = asker.passes and not each.station.endswith("-outer")
     only = f"; {asker.passes} passes" if udp_only else ""
+    by = f"the firewall of {asker.name} drops {_what(each)}: {_rule(facts)}"
+    if facts.chain is None:
+        by = f"a policy of IPsec of {asker.name} drops {_what(each)}, for {facts.address}"
     return Death(
         code=codes.UDP_BLOCKED if udp_only else _one_way(each),
-        message=f"the firewall of {asker.name} drops {_what(each)}: {_rule(facts)}{only}",
-        facts=_only(facts, "rule_handle", "chain", "comment"),
-        remedies=look("nft -a list ruleset; iptables-save -c", where="peer", host=asker.name, root=True),
+        message=f"{by}{only}",
+        facts=_only(facts, "rule_handle", "chain", "comment", "address"),
+        remedies=look(
+            "nft -a list ruleset; iptables-save -c" if facts.chain else "ip xfrm policy",
+            where="peer",
+            host=asker.name,
+            root=True,
+        ),
     )
 
 

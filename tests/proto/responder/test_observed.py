@@ -69,6 +69,7 @@ FACTS: dict[str, tuple[Any, Any]] = {
     "gateway": ("192.0.2.1", "gateway"),
     "interface": ("wg0", "wg0; reboot"),
     "source": ("fd66::1", "fe80::1%wg0"),
+    "address": ("10.66.0.1", "10.66.0.1/32"),
     "sysctl": ("net.ipv4.conf.wg0.rp_filter", "net.ipv4 = $(reboot)"),
     "offender": ("10.66.0.2", "10.66.0"),
     "port": (862, 65536),

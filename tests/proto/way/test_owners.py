@@ -99,8 +99,20 @@ def test_another_target_s_peer_took_it() -> None:
     found = observe_owner(view(before=state(taker, peer(address=""))))
     assert found is not None
     assert found.death is not None
-    assert "gives 10.66.0.2 to the peer of another target" in found.death.message
+    assert "which has the address of another target" in found.death.message
     (remedy,) = found.death.remedies
     assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips {B}/32",)
     assert observe_owner(view(before=state(taker, peer(address="", last_handshake_unix_s=0.0)))) is None
     assert observe_owner(view(before=state(taker, peer(address="")), others=())) is None, "the owner may be a hub"
+
+
+def test_a_peer_with_a_session_lacks_what_an_exit_takes() -> None:
+    """An entry without any address is a mistake, so what it lacks goes to the exit by mistake too."""
+    exit_ = peer(KEY_C, "0.0.0.0/0", f"{THIRD}:51820")
+    found = observe_owner(view(before=state(peer(address=""), exit_), others=()))
+    assert found is not None
+    assert found.death is not None
+    assert found.death.certain
+    assert "whose allowed-ips hold everything" in found.death.message
+    (remedy,) = found.death.remedies
+    assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips {B}/32",)

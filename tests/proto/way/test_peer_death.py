@@ -67,6 +67,11 @@ def told(station: str, direction: str, code: str, **more: object) -> PeerObserva
             "which is not an address of its tunnel",
         ),
         (
+            told("input", FORWARD, "host.firewall-drop", address="10.66.0.1"),
+            codes.REACH_NO_FORWARD,
+            "a policy of IPsec of b drops what this node sends to it, for 10.66.0.1",
+        ),
+        (
             told("neighbour", REVERSE, "host.gateway-dead", gateway="192.0.2.1", interface="eth0"),
             codes.REACH_NO_REVERSE,
             "b does not send to this node as it should: its gateway 192.0.2.1 does not answer, by which its tunnel "
