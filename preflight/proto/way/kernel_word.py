@@ -123,11 +123,15 @@ def observe_kernel(
         found.append(observe_rp(before, after, flow, tunnel, station=station))
     found.extend(_by_policies(before, after, watched, uplink))
     found.append(observe_socket_outer(before, after, tunnel))
+    return (*found, *_twins(answers, tunnel))
+
+
+def _twins(answers: Answers, tunnel: TunnelSide) -> Iterator[Observation]:
+    """Who else has the peer's address, or this node's."""
     if answers.peer is not None:
-        found.append(observe_two(answers.peer, tunnel))
+        yield observe_two(answers.peer, tunnel)
     if answers.own is not None:
-        found.append(observe_two(answers.own, tunnel, own=True))
-    return tuple(found)
+        yield observe_two(answers.own, tunnel, own=True)
 
 
 def _by_policies(
