@@ -1,7 +1,7 @@
 """What the kernel's IPsec policies do with a burst: pure. Layouts are those of linux/xfrm.h.
 
-They are not rules of the firewall: `nft` and `iptables` show nothing of them. A packet that one blocks is refused to its
-sender like one that a filter drops, or is counted as dropped by the socket that it was for.
+They are not rules of the firewall: `nft` and `iptables` show nothing of them. A packet that one blocks is refused to
+its sender like one that a filter drops, or is counted as dropped by the socket that it was for.
 """
 
 import struct
