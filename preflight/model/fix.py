@@ -13,6 +13,7 @@ from preflight.model.host_fixes import (
     ClockSync,
     Environment,
     PastProxy,
+    PeerAddress,
     PrivateFiles,
     ResponderStart,
     ServiceRestart,
@@ -59,6 +60,7 @@ __all__ = [
     "NeighbourDelete",
     "NoPresharedKey",
     "PastProxy",
+    "PeerAddress",
     "PolicyRule",
     "PrivateFiles",
     "QueueDelete",
@@ -108,6 +110,7 @@ Fix = (
     | FlowForget
     | IptablesPass
     | Setting
+    | PeerAddress
     | Environment
     | PastProxy
     | TokenAlone

@@ -14,7 +14,7 @@ from preflight.lab.stations import proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError, anywhere
 from preflight.lab.stations.making import OTHER, commands, device
 from preflight.lab.stations.outside import plan_of
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -188,11 +188,16 @@ def _mistyped(plan: Blueprint) -> Blueprint:
 
 
 def _mistyped_is(setup: Setup) -> Truth:
+    """By WireGuard a knows which addresses its peers have, and that those who may be b answer at theirs."""
     wrong = Deciding("address", lambda network: f"{network.plan.address('b', network.plan.families[0])}0")
     if setup.product == "wireguard" and setup.layout == "mesh" and setup.user == "root":
-        return Truth("overlay.allowed-ips", "b", place=_PLACE, deciding=wrong, heals="file", vague=(words.UNREACHABLE,))
+        # Only a responder of a's says which of them is b. One that is off is silent at the right address too.
+        known = (setup.keyed or setup.responder == "keyless") and setup.others == "none"
+        heals: Healer = "file" if known else "nothing"
+        less = (words.UNREACHABLE,)
+        return Truth("overlay.allowed-ips", "b", place=_PLACE, deciding=wrong, heals=heals, vague=less)
     seen = setup.product in ("vxlan", "nebula") and setup.layout == "mesh" and setup.user == "root"
-    return Truth(words.UNREACHABLE, "b", place=_PLACE if seen else None, deciding=wrong, heals="file")
+    return Truth(words.UNREACHABLE, "b", place=_PLACE if seen else None, deciding=wrong)
 
 
 def _nobody_has_it(network: "Network") -> None:
