@@ -28,6 +28,7 @@ from preflight.proto.control.placement import (
     Placement,
     leak,
     members,
+    of_one_member,
     placeholder,
     placement,
     set_url,
@@ -92,10 +93,10 @@ async def measure(ctx: Context) -> Tried:
     """Ask where it decides something: a URL that is good and alone is not asked here."""
     url, rivals = ctx.settings.control.url, ctx.settings.control_url_rivals
     if isinstance(url, ControlUrlError):
-        wanted = _meant(url, ctx.overlay)
+        wanted = _meant(url, ctx.overlay, [peer.address for peer in ctx.settings.peers])
         found = await asyncio.gather(*(ctx.net.control_lives(each, ASKED_S) for each in wanted))
         living = [each for each, lives in zip(wanted, found, strict=True) if lives]
-        return Tried(meant=living[0] if len(living) == 1 else None)
+        return Tried(meant=of_one_member(living, ctx.overlay))
     if url is None or not rivals:
         return Tried()
     used, *others = await asyncio.gather(
@@ -105,13 +106,16 @@ async def measure(ctx: Context) -> Tried:
     return Tried(used, pairs, tuple(rival.source for rival, lives in zip(rivals, others, strict=True) if lives))
 
 
-def _meant(error: ControlUrlError, overlay: OverlayState | None) -> Sequence[ControlUrl]:
-    """What may have been meant: the corrected URL, or members' addresses in the place of one with a zone."""
+def _meant(error: ControlUrlError, overlay: OverlayState | None, peers: Sequence[str]) -> Sequence[ControlUrl]:
+    """What may have been meant: the corrected URL, or members' addresses in the place of one with a zone.
+
+    peers: the addresses of those that the settings name, also where nobody may read the tunnel's.
+    """
     if error.meant is None:
         return ()
     if error.problem != "zone":
         return (error.meant,)
-    return [error.meant.at(host) for host in members(overlay)]
+    return [error.meant.at(host) for host in dict.fromkeys((*members(overlay), *peers))]
 
 
 def judge(

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from preflight.api import (
@@ -25,7 +26,7 @@ from preflight.api import (
 from preflight.model.facts import InterfaceFacts
 from preflight.model.fix import LinkAddresses, LinkUp, Route, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPNetwork, OverlayState
+from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPInterface, IPNetwork, OverlayState
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.peer_status import utc
 
@@ -215,13 +216,21 @@ def _up_again(state: OverlayState, name: str) -> Remedies:
     """
     if state.product == "wireguard" and state.configured is not None:
         return heal(lambda: WgQuick(interface=name, again=True))
-    own = [address.network for address in state.addresses]
-    lost = [network for peer in state.peers for network in peer.addresses if not _in_any(network, own)]
-    # A device that goes down loses its IPv6 addresses too, and a route without one does not help.
-    routed = [each for each in lost if each.prefixlen > WHOLE_BITS and any(each.version == one.version for one in own)]
-    routed = routed[:MAXIMUM_ROUTES]
-    routes = (heal(partial(Route, action="replace", destination=str(each), interface=name)) for each in routed)
-    return (*heal(lambda: LinkUp(interface=name)), *(each for route in routes for each in route))
+    lost = [each for each in _outside(state, state.addresses) if each.prefixlen > WHOLE_BITS]
+    return (*heal(lambda: LinkUp(interface=name)), *_routes(lost, state.addresses, name))
+
+
+def _routes(lost: Iterable[IPNetwork], own: Sequence[IPInterface], name: str) -> Remedies:
+    """A device that goes down loses its IPv6 addresses too, and a route without one does not help."""
+    routed = [each for each in lost if any(each.version == one.version for one in own)]
+    made = (heal(partial(Route, action="replace", destination=str(each), interface=name)) for each in routed)
+    return tuple(each for route in islice(made, MAXIMUM_ROUTES) for each in route)
+
+
+def _outside(state: OverlayState, own: Sequence[IPInterface]) -> Sequence[IPNetwork]:
+    """The networks of its peers that lie outside those of its own addresses: each has a route."""
+    networks = [address.network for address in own]
+    return [network for peer in state.peers for network in peer.addresses if not _in_any(network, networks)]
 
 
 def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
@@ -229,9 +238,18 @@ def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
 
 
 def _addresses_of_the_file(state: OverlayState) -> Remedies:
-    """This node's addresses, if a configuration file has them."""
-    addresses = tuple(map(str, state.configured.addresses)) if state.configured else ()
-    return heal(lambda: LinkAddresses(interface=state.interface or "", addresses=addresses)) if addresses else ()
+    """This node's addresses, if a configuration file has them, and what went with the last one: the routes.
+
+    Those of a default route take more than a line each: then the interface is built again.
+    """
+    file, name = state.configured, state.interface or ""
+    if file is None or not file.addresses:
+        return ()
+    lost = _outside(state, file.addresses)
+    if any(each.prefixlen <= WHOLE_BITS for each in lost):
+        return heal(lambda: WgQuick(interface=name, again=True))
+    addresses = tuple(map(str, file.addresses))
+    return (*heal(lambda: LinkAddresses(interface=name, addresses=addresses)), *_routes(lost, file.addresses, name))
 
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:

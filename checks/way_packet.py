@@ -1,6 +1,7 @@
 """Where do the packets to and from a peer in trouble die, who saw them last, and what killed them there?"""
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from preflight.api import (
@@ -16,8 +17,10 @@ from preflight.api import (
     facts,
     failed,
     for_each_peer,
+    heal,
     skipped,
 )
+from preflight.model.fix import PeerAddress
 from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.tunnel.silence import only_silence
 from preflight.proto.way.observation import Passing
@@ -78,7 +81,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
         verdicts = conclude(peer.target, said, passes=_passes(ctx, peer), silent=_silent(ctx, peer))
         for verdict in verdicts:
-            yield judge(peer, verdict, _levers(ctx, peer, verdict))
+            yield judge(peer, corrected(ctx, peer, verdict), _levers(ctx, peer, verdict))
         if not verdicts:
             yield unfollowed(peer)
     for peer in left_out:
@@ -123,6 +126,18 @@ def _silent(ctx: Context, peer: Peer) -> bool:
     return _passes(ctx, peer) is None and only_silence(
         ctx.facts(facts.EchoFacts, peer.target), ctx.facts(facts.AnswerFacts, peer.target)
     )
+
+
+def corrected(ctx: Context, peer: Peer, verdict: Verdict) -> Verdict:
+    """With the line that gives the peer its right address, where the settings file has a wrong one for it."""
+    known = verdict.facts
+    if verdict.code != codes.OVERLAY_ALLOWED_IPS or known is None or known.address != peer.address:
+        return verdict
+    right, file = known.answered_from, ctx.settings.source
+    if right is None or file is None or not ctx.settings.peers_from_file:
+        return verdict
+    fix = heal(lambda: PeerAddress(file=str(file.absolute()), before=peer.address, address=right))
+    return replace(verdict, remedies=fix or verdict.remedies)
 
 
 def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:

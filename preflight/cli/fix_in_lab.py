@@ -6,7 +6,7 @@ from pathlib import Path
 from preflight.cli.in_lab import run_in_lab
 from preflight.fixing.names_edit import edited_file
 from preflight.lab.names import KIND_VARIABLE, state_root
-from preflight.model.fix import ClockSync, Fix, PrivateFiles, ServiceRestart, Setting, TokenAlone
+from preflight.model.fix import ClockSync, Fix, PeerAddress, PrivateFiles, ServiceRestart, Setting, TokenAlone
 from preflight.report.healing import RefusedError
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -33,15 +33,15 @@ def refuse_outside(fixes: Iterable[Fix], environ: Mapping[str, str], mounts: Pat
 def _inside(fix: Fix, kind: str, own: frozenset[str]) -> bool:
     if (file := edited_file(fix)) is not None:
         return file in own
-    if isinstance(fix, Setting | TokenAlone | PrivateFiles):
+    if isinstance(fix, Setting | PeerAddress | TokenAlone | PrivateFiles):
         return all(Path(file).resolve().is_relative_to(state_root()) for file in _files(fix))
     return kind != "loopback" and not isinstance(fix, ClockSync | ServiceRestart)
 
 
-def _files(fix: Setting | TokenAlone | PrivateFiles) -> tuple[str, ...]:
+def _files(fix: Setting | PeerAddress | TokenAlone | PrivateFiles) -> tuple[str, ...]:
     if isinstance(fix, PrivateFiles):
         return fix.paths
-    return (fix.file,) if isinstance(fix, Setting) else (fix.path,)
+    return (fix.path,) if isinstance(fix, TokenAlone) else (fix.file,)
 
 
 def _mount_points(mounts: Path) -> frozenset[str]:

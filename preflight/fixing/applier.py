@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from preflight import files, programs
 from preflight.fixing.names_edit import edited, edited_file
-from preflight.fixing.settings_edit import changed
+from preflight.fixing.settings_edit import changed, readdressed
 from preflight.fixing.steps import FixError, Step, steps
 from preflight.model.change import Command
-from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, PastProxy, Setting
+from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, PastProxy, PeerAddress, Setting
 
 PATIENCE_S = 60.0
 _ETC = Path("/etc")
@@ -206,6 +206,9 @@ def _edit(fix: Fix, located_file: Located) -> tuple[Path, str, str] | None:
     if isinstance(fix, Setting):
         path = Path(fix.file)
         return path, (text := _text(path)), changed(text, fix.key, fix.value)
+    if isinstance(fix, PeerAddress):
+        path = Path(fix.file)
+        return path, (text := _text(path)), readdressed(text, fix.before, fix.address)
     if (file := edited_file(fix)) is not None:
         path = located_file(file)
         return path, (text := _text(path)), edited(fix, text)

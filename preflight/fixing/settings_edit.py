@@ -29,6 +29,29 @@ def changed(text: str, key: str, value: str) -> str:
     return made
 
 
+def readdressed(text: str, before: str, address: str) -> str:
+    """The text with another address for the peer that has `before`. Raises FixError if no peer, or not one alone, has.
+
+    The result is read again: everything else in it must be what it was.
+    """
+    try:
+        peers = _value(yaml.compose(text, Loader=yaml.SafeLoader), "peers")
+    except yaml.YAMLError as error:
+        raise FixError(f"the settings file is not YAML: {str(error).splitlines()[0]}") from None
+    entries = peers.value if isinstance(peers, yaml.SequenceNode) else []
+    found = [node for node in (_value(entry, "address") for entry in entries) if node is not None]
+    own = [node for node in found if node.value == before]
+    if len(own) != 1:
+        raise FixError(f"the settings file has no peer with the address {before} any more")
+    (old,) = own
+    made = text[: old.start_mark.index] + json.dumps(address) + text[old.end_mark.index :]
+    settings = _read(text)
+    changed = [{**each, "address": address} if each.get("address") == before else each for each in settings["peers"]]
+    if _read(made) != {**settings, "peers": changed}:
+        raise FixError(f"{before} cannot be changed in the settings file without changing more")
+    return made
+
+
 def _read(text: str) -> Any:
     try:
         return yaml.safe_load(text)

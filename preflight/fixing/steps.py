@@ -257,8 +257,10 @@ def _wireguard_key(fix: WireguardKey, ask: Ask) -> Iterator[Step]:
 def _wireguard_port(fix: WireguardPort, ask: Ask) -> Iterator[Step]:
     before = ask(("wg", "show", fix.interface, "listen-port")).strip()
     if before != str(fix.port):
+        # With port 0 a tunnel has no socket, because another has its port; set to 0, it would get one at any port.
         back = ("wg", "set", fix.interface, "listen-port", before)
-        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+        undo = _undone_by(back) if before != "0" else None
+        yield from (Step(command, undo) for command in fix.commands)
 
 
 def _no_preshared_key(fix: NoPresharedKey, ask: Ask) -> Iterator[Step]:

@@ -13,6 +13,7 @@ from preflight.model.host_fixes import (
     ClockSync,
     Environment,
     PastProxy,
+    PeerAddress,
     PrivateFiles,
     ResponderStart,
     ServiceRestart,
@@ -67,6 +68,7 @@ __all__ = [
     "NeighbourDelete",
     "NoPresharedKey",
     "PastProxy",
+    "PeerAddress",
     "PolicyRule",
     "PrivateFiles",
     "QueueDelete",
@@ -117,6 +119,7 @@ Fix = (
     | FlowForget
     | IptablesPass
     | Setting
+    | PeerAddress
     | Environment
     | PastProxy
     | TokenAlone

@@ -158,6 +158,27 @@ class Setting(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAddress(Change):
+    """Give a peer of a settings file of this program another address. before: the one that it has there."""
+
+    __pydantic_config__ = STRICT
+    needs_root: ClassVar[bool] = False
+
+    id: Literal["settings.peer-address"] = "settings.peer-address"
+    file: str
+    before: str
+    address: str
+
+    def __post_init__(self) -> None:
+        parameters.path(self.file)
+        parameters.address(self.before)
+        parameters.address(self.address)
+
+    def _lines(self) -> tuple[str, ...]:
+        return (f"address: {json.dumps(self.address)}   # in {self.file}, in the place of {self.before}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment(Change):
     """Set variables of the worker's environment, of which only a few are allowed; none of them is a secret."""
 

@@ -52,6 +52,11 @@ class EchoAnswer:
     code: int
     source: str
 
+    @property
+    def replies(self) -> bool:
+        """Whether it is the reply, by IPv4 or IPv6, and no error."""
+        return self.kind == (129 if ":" in self.source else 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcmpError:

@@ -118,6 +118,7 @@ class Settings:
     source: Path | None = None
     worker_files: tuple[WorkerFile, ...] = ()
     scope_from_file: bool = False
+    peers_from_file: bool = False
     disagreements: tuple[Disagreement, ...] = ()
     switched_off: SwitchedOff | None = None
 
@@ -190,15 +191,19 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         enrolment=_enrolment(options, environ, secrets),
         source=source,
         worker_files=files,
-        disagreements=disagreements(
-            environ,
-            files,
-            secrets.bearers,
-            (f"control.scope_id in {source}", config.control.scope_id),
-            (f"control.url in {source}", str(config.control.usable_url) if config.control.usable_url else None),
-        ),
+        disagreements=disagreements(environ, files, secrets.bearers, *_said_of_control(config, source)),
         switched_off=switched_off(environ, files),
+        peers_from_file=not options.peers,
         scope_from_file=config.control.scope_id is not None and read_variable(environ, *SCOPE_VARIABLES) is None,
+    )
+
+
+def _said_of_control(config: ConfigFile, source: Path | None) -> tuple[tuple[str, str | None], ...]:
+    """What the settings file says that the environment may say too, by its place."""
+    url = config.control.usable_url
+    return (
+        (f"control.scope_id in {source}", config.control.scope_id),
+        (f"control.url in {source}", str(url) if url else None),
     )
 
 

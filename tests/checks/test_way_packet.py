@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from preflight_checks.way_packet import MOST_PEERS, judge, way_packet
+from preflight_checks.way_packet import MOST_PEERS, corrected, judge, way_packet
 
 from preflight import codes
 from preflight.api import CONTROL, Context, Direction, Observation, Peer, Result, Station, Status, look
-from preflight.model.facts import EchoFacts, NameFacts
+from preflight.model.facts import DeathFacts, EchoFacts, NameFacts
+from preflight.model.fix import PeerAddress
 from preflight.net import Net
 from preflight.proto.way.verdict import Verdict
 from preflight.settings.load import Settings
@@ -41,6 +44,20 @@ def test_a_way_without_a_death_is_no_failure() -> None:
     seen = (Observation(station=Station("tunnel"), finding="seen"),)
     result = judge(PEER, Verdict(direction="reverse", message="last seen at tunnel", observations=seen))
     assert (result.status, result.code, result.observations) == (Status.SKIP, codes.RUN_NOT_APPLICABLE, seen)
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_wrong_address_is_corrected_in_the_file_that_has_it(from_file: bool) -> None:
+    """Protects the fix: a peer that an option names is in no file."""
+    settings = Settings(source=Path("/etc/preflight.yaml"), peers_from_file=from_file)
+    context = cast("Context", SimpleNamespace(settings=settings))
+    known = DeathFacts(address=PEER.address, answered_from="10.66.0.7")
+    verdict = Verdict(direction="forward", message="wrong", code=codes.OVERLAY_ALLOWED_IPS, facts=known)
+    (*fixes,) = corrected(context, PEER, verdict).remedies
+    wanted = PeerAddress(file="/etc/preflight.yaml", before=PEER.address, address="10.66.0.7")
+    assert [remedy.fix for remedy in fixes] == ([wanted] if from_file else [])
+    other = replace(verdict, facts=replace(known, address="10.66.0.9"))
+    assert corrected(context, PEER, other) == other
 
 
 class Ways:

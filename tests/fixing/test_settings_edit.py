@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.fixing.settings_edit import changed
+from preflight.fixing.settings_edit import changed, readdressed
 from preflight.fixing.steps import FixError
 
 URL = "http://10.66.0.3:9847"
@@ -59,3 +59,31 @@ def test_any_file_keeps_its_meaning(document: dict[str, dict[str, object]], flow
     after = changed(yaml.safe_dump(document, default_flow_style=flow, sort_keys=False), "control.scope_id", value)
     wanted = {**document, "control": {**document.get("control", {}), "scope_id": value}}
     assert yaml.safe_load(after) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        (
+            "peers:\n  - address: 10.66.0.20   # b\n    name: b\n",
+            'peers:\n  - address: "10.66.0.2"   # b\n    name: b\n',
+        ),
+        (
+            "peers: [{address: 10.66.0.3}, {name: b, address: '10.66.0.20'}]\n",
+            'peers: [{address: 10.66.0.3}, {name: b, address: "10.66.0.2"}]\n',
+        ),
+        ("peers: [{address: 10.66.0.3}]\n", FixError),
+        ("peers: [{address: 10.66.0.20}, {address: 10.66.0.20}]\n", FixError),
+        ("peers: []\n", FixError),
+        ("", FixError),
+        ("peers: [{address: }\n", FixError),
+        ("peers: [&b {address: 10.66.0.20}]\nlater: *b\n", FixError),
+    ],
+)
+def test_only_the_address_of_that_peer_changes(text: str, made: str | type[FixError]) -> None:
+    """Protects the other peers, and a file in which the peer was corrected meanwhile."""
+    if made is FixError:
+        with pytest.raises(FixError):
+            readdressed(text, "10.66.0.20", "10.66.0.2")
+    else:
+        assert readdressed(text, "10.66.0.20", "10.66.0.2") == made

@@ -177,6 +177,12 @@ def test_what_was_there_comes_back(fix: Fix, answers: tuple[str, ...], undo: lis
     assert bool(made) is (undo is not None)
 
 
+def test_a_tunnel_without_a_socket_is_not_put_back() -> None:
+    """Protects the word undone: with port 0 it has none, and set again it would get any that is free."""
+    (step,) = steps(WireguardPort(interface="wg0", port=51821), asked("0\n"))
+    assert step.unmade is None
+
+
 def test_a_value_of_a_file_comes_back() -> None:
     """By its line alone: nothing else of a file that holds a private key is read or kept."""
     fix = WgQuickValue(interface="wg0", setting="AllowedIPs", value="10.66.0.2/32", peer=KEY)

@@ -129,6 +129,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "source_port": optional() | st.integers(1, 65535), "destination_port": optional() | st.integers(1, 65535),
     },
     "settings.value": {"file": paths, "key": st.just("control.url"), "value": urls},
+    "settings.peer-address": {"file": paths, "before": addresses, "address": addresses},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
     "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
     "environment.bearer": {},
@@ -282,6 +283,10 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "key"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "value"),
         ({"id": "settings.value", "file": "/p.yaml", "key": "control.ca_file", "value": "/ca.pem"}, "value"),
+        *(
+            ({"id": "settings.peer-address", "file": "/p.yaml", "before": "10.66.0.20", "address": "10.66.0.2"}, name)
+            for name in ("file", "before", "address")
+        ),
         ({"id": "environment.no-proxy", "host": "b"}, "host"),
         ({"id": "names.hosts", "host": "control", "address": "10.66.0.3"}, "host"),
         ({"id": "names.hosts", "host": "control", "address": "10.66.0.3"}, "address"),

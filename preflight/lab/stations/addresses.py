@@ -13,7 +13,8 @@ from preflight.lab.processes import program, run
 from preflight.lab.stations import proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError, anywhere
 from preflight.lab.stations.making import OTHER, commands, device
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.stations.outside import plan_of
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -97,18 +98,21 @@ def _third(node: str) -> Part:
     return Part(f"{peer} and c have one overlay address, and {node} talks to c", inject=inject)
 
 
+# Two hardware addresses are all that a sees: whose machine has the address wrongly, only a person can say.
+
+
 def _two_there(setup: Setup) -> Truth:
     # To a's question who has its address c answers: a needs nobody's report for that, and a raw socket.
     if setup.user == "root":
         less = (words.UNREACHABLE, words.NO_REVERSE)
-        return Truth(_DUPLICATE, "b", place=_PLACE, deciding=_address("a"), heals="command", where="peer", vague=less)
+        return Truth(_DUPLICATE, "b", place=_PLACE, deciding=_address("a"), where="peer", vague=less)
     return words.silence(setup, "reverse")
 
 
 def _two_here(setup: Setup) -> Truth:
     if setup.user == "root":
         less = (words.UNREACHABLE, words.NO_FORWARD)
-        return Truth(_DUPLICATE, "b", place=_PLACE, deciding=_address("b"), heals="command", where="peer", vague=less)
+        return Truth(_DUPLICATE, "b", place=_PLACE, deciding=_address("b"), where="peer", vague=less)
     return words.silence(setup, "forward")
 
 
@@ -133,14 +137,18 @@ def _two(node: str, expected: Callable[[Setup], Truth]) -> Fault:
 
 
 def _none_here(setup: Setup) -> Truth:
-    return Truth("overlay.no-address", "node", place=_PLACE, heals="command")
+    """A file that this node may read says which address it had; else only its peers know it."""
+    return Truth("overlay.no-address", "node", place=_PLACE, heals="command" if _has_file(setup) else "nothing")
+
+
+def _has_file(setup: Setup) -> bool:
+    return plan_of(setup).quick("a") and setup.user == "root"
 
 
 def _none_there(setup: Setup) -> Truth:
-    # Without its address b reports nothing. Only over VXLAN a asks who has it.
+    # Without its address b reports nothing. Only over VXLAN a asks who has it, and a b that is off is as silent.
     if setup.product == "vxlan":
-        deciding = _address("b")
-        return Truth(words.UNREACHABLE, "b", place=_PLACE, deciding=deciding, heals="command", where="peer")
+        return Truth(words.UNREACHABLE, "b", place=_PLACE, deciding=_address("b"), where="peer")
     return Truth(words.UNREACHABLE, "b", "round-trip", heals="command", where="peer")
 
 
@@ -180,11 +188,16 @@ def _mistyped(plan: Blueprint) -> Blueprint:
 
 
 def _mistyped_is(setup: Setup) -> Truth:
+    """By WireGuard a knows which addresses its peers have, and that those who may be b answer at theirs."""
     wrong = Deciding("address", lambda network: f"{network.plan.address('b', network.plan.families[0])}0")
     if setup.product == "wireguard" and setup.layout == "mesh" and setup.user == "root":
-        return Truth("overlay.allowed-ips", "b", place=_PLACE, deciding=wrong, heals="file", vague=(words.UNREACHABLE,))
+        # Only a responder of a's says which of them is b. One that is off is silent at the right address too.
+        known = (setup.keyed or setup.responder == "keyless") and setup.others == "none"
+        heals: Healer = "file" if known else "nothing"
+        less = (words.UNREACHABLE,)
+        return Truth("overlay.allowed-ips", "b", place=_PLACE, deciding=wrong, heals=heals, vague=less)
     seen = setup.product in ("vxlan", "nebula") and setup.layout == "mesh" and setup.user == "root"
-    return Truth(words.UNREACHABLE, "b", place=_PLACE if seen else None, deciding=wrong, heals="file")
+    return Truth(words.UNREACHABLE, "b", place=_PLACE if seen else None, deciding=wrong)
 
 
 def _nobody_has_it(network: "Network") -> None:

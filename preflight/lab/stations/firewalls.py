@@ -100,7 +100,7 @@ def _received_by_a(station: str, lever: Lever) -> Callable[[Setup], Truth]:
 
 
 def _refused(setup: Setup, station: str) -> Truth:
-    """b's own error says who refuses, and for echo requests only a firewall does."""
+    """b's own error says who refuses, and for echo requests only a firewall does; by which rule, only b could see."""
     deciding = Deciding("offender", lambda network: network.plan.address("b", network.plan.families[0]))
     return Truth(
         words.NO_FORWARD,
@@ -108,7 +108,6 @@ def _refused(setup: Setup, station: str) -> Truth:
         "forward",
         place=Place("packet", station, "receiver"),
         deciding=deciding,
-        heals="command",
         where="peer",
         vague=(words.UNREACHABLE,),
     )
@@ -235,7 +234,7 @@ def _only_tcp_is(setup: Setup) -> Truth:
     """A host that answers TCP is there. Without b's word it stays open whether a responder runs behind its filter."""
     if words.heard(setup):
         return words.there(setup, "input", code=words.UDP_BLOCKED, deciding=_TCP_HANDLE)
-    return Truth("reach.icmp-filtered", "b", "round-trip", heals="command", where="peer", undecided=True)
+    return Truth("reach.icmp-filtered", "b", "round-trip", where="peer", undecided=True)
 
 
 def _echo_excluded(setup: Setup) -> str | None:
@@ -250,7 +249,8 @@ FAULTS = (
         summary=_NO_ECHO,
         place=Place("packet", "input", "receiver"),
         made=lambda setup: (ruleset(_NO_ECHO, "b", chain("input"), _ECHO_RULE),),
-        expected=lambda setup: Truth("reach.icmp-filtered", "b", heals="command", where="peer", warns=True),
+        # b's observers look at what carries this node's UDP, so b's rule for echoes is for a person there to find.
+        expected=lambda setup: Truth("reach.icmp-filtered", "b", where="peer", warns=True),
         proof=_no_answer,
         excluded=_echo_excluded,
     ),

@@ -63,12 +63,9 @@ def _one_way(setup: Setup) -> Truth:
 
 
 def _refused(setup: Setup) -> Truth:
-    """c's own error names it."""
+    """c's own error names it. Nobody who observes is at c, so which of its rules it is only a person there can see."""
     less = (words.UNREACHABLE,)
-    deciding = _address_of("c")
-    return Truth(
-        words.NO_FORWARD, "b", "forward", place=_PLACE, deciding=deciding, heals="command", where="peer", vague=less
-    )
+    return Truth(words.NO_FORWARD, "b", "forward", place=_PLACE, deciding=_address_of("c"), where="peer", vague=less)
 
 
 def _answers(setup: Setup) -> Truth:
@@ -95,8 +92,9 @@ def _is_smaller(network: "Network") -> None:
 
 
 def _translated(setup: Setup) -> Truth:
+    # b's responder reports whom it sees; the rule is at c, where nobody observes.
     source = Deciding("source", lambda network: network.plan.address("c", network.plan.families[0]))
-    return Truth("overlay.translated", "b", "forward", deciding=source, heals="command", where="peer", warns=True)
+    return Truth("overlay.translated", "b", "forward", deciding=source, where="peer", warns=True)
 
 
 def _translated_excluded(setup: Setup) -> str | None:

@@ -71,10 +71,11 @@ def _hairpin(setup: Setup) -> tuple[Part, ...]:
 def _endpoint_is(setup: Setup) -> Truth:
     """No place: the packets leave by the uplink, and a company's routers may lead to a private address.
 
-    What nobody hears behind the gateway proves no death at a station of a.
+    What nobody hears behind the gateway proves no death at a station of a. By which address b is reached from outside,
+    nobody says to a tunnel that never came up.
     """
     endpoint = Deciding("endpoint", lambda network: outside.endpoint_text(network, "a"))
-    return never_up(setup, deciding=endpoint)
+    return never_up(setup, deciding=endpoint, heals="nothing")
 
 
 def _narrower(setup: Setup, truth: Truth, code: str) -> Truth:
@@ -83,7 +84,8 @@ def _narrower(setup: Setup, truth: Truth, code: str) -> Truth:
 
 
 def _hairpin_is(setup: Setup) -> Truth:
-    truth = never_up(setup, place=_ROUTE, deciding=Deciding("offender", _OWN_PUBLIC))
+    # b's address in the network that both are in, nobody here knows.
+    truth = never_up(setup, place=_ROUTE, deciding=Deciding("offender", _OWN_PUBLIC), heals="nothing")
     return _narrower(setup, truth, "overlay.endpoint-hairpin")
 
 
@@ -142,7 +144,8 @@ def _answers_elsewhere_is(setup: Setup) -> Truth:
     if setup.nat != "none":
         return dead(setup, "reverse", where="peer")  # the translation drops them, and a sees nothing
     origin = Deciding("answered_from", _other_address)
-    truth = dead(setup, "reverse", place=_OWN_SESSION, deciding=origin, proven=True, where="peer")
+    # Which of its rules or routes makes b answer from there only b could see.
+    truth = dead(setup, "reverse", place=_OWN_SESSION, deciding=origin, proven=True, heals="nothing", where="peer")
     return _narrower(setup, truth, "overlay.endpoint-answers-elsewhere")
 
 

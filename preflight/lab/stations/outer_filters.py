@@ -6,15 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
+from preflight.lab.links import OVERHEAD
 from preflight.lab.processes import program, run
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.outside import leaving, own_uplink
 from preflight.lab.stations.proofs import handle_of
 from preflight.lab.stations.sides import OTHER, on_both_sides
-from preflight.lab.stations.words import at_receiver, at_sender, by_own_rule, dead
+from preflight.lab.stations.words import at_receiver, at_sender, by_own_rule, dead, observed
 from preflight.lab.topology import underlay_address
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -27,6 +28,7 @@ NOTE = "not for the tunnel"
 """The comment of every rule that is a fault here."""
 _TABLE = "outside"
 _MARK = 0x6D
+_IPV6_NEEDS = 1280
 _CLOSED = 51999
 """A port at which nobody listens."""
 
@@ -153,10 +155,11 @@ def _refused_in(station: str) -> "Expected":
             return _rule_in(station)(setup, node)
         if station == "prerouting-outer" and setup.firewall != "open":
             return at_receiver(setup, node, station)  # b's firewall answers nobody at a port that is not open
-        if outside.through_a_third(setup):
-            return at_receiver(setup, node, station)  # the third member gets the error
+        if outside.through_a_third(setup) or observed(setup, outer=True):
+            return at_receiver(setup, node, station)  # the third member gets the error, or b names its own rule
+        # Only that b refuses is known, and not by which of its rules.
         refuses = Deciding("offender", _address_of_remote_end(setup))
-        return dead(setup, "forward", deciding=refuses, proven=True, where="peer")
+        return dead(setup, "forward", deciding=refuses, proven=True, heals="nothing", where="peer")
 
     return expected
 
@@ -172,8 +175,10 @@ def _wrong_source_is(setup: Setup, node: str) -> Truth:
         # the way there, so neither direction says more than the code does.
         truth = dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE, proven=True)
         return replace(truth, direction=None) if truth.place is not None else truth
-    # b's packets arrive, and make a send to an address that nobody has.
-    return dead(setup, "forward", deciding=Deciding("answered_from", _roamed_to), proven=True, where="peer")
+    # b's packets arrive, and make a send to an address that nobody has. Which rule of b does it only b could see.
+    heals: Healer = "command" if observed(setup, outer=True) else "nothing"
+    roamed = Deciding("answered_from", _roamed_to)
+    return dead(setup, "forward", deciding=roamed, proven=True, heals=heals, where="peer")
 
 
 def _roamed_to(network: "Network") -> str:
@@ -183,13 +188,20 @@ def _roamed_to(network: "Network") -> str:
 def _large_is(station: str, deciding: Deciding) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
         if node == "b":
-            return Truth("mtu.black-hole", "b", "reverse", heals="command", where="peer")
+            return Truth("mtu.black-hole", "b", "reverse", heals=_by_mtu(setup), where="peer")
         if setup.user != "root":
-            return Truth("mtu.black-hole", "b", "forward", heals="command")
+            return Truth("mtu.black-hole", "b", "forward", heals=_by_mtu(setup))
         place = Place("packet", station)
         return Truth("mtu.black-hole", "b", "forward", place=place, deciding=deciding, heals="command")
 
     return expected
+
+
+def _by_mtu(setup: Setup) -> Healer:
+    """Who does not see the rule or the queue can make the tunnel's packets smaller, if what is inside can be."""
+    plan = outside.plan_of(setup)
+    left = proofs.narrow(plan) - OVERHEAD[plan.product]
+    return "nothing" if left < _IPV6_NEEDS and 6 in plan.families else "command"
 
 
 def _device(network: "Network") -> str:

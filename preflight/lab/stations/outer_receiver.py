@@ -147,7 +147,8 @@ def _gone(network: "Network", node: str) -> None:
 def _gone_is(setup: Setup, node: str) -> Truth:
     plan = outside.plan_of(setup)
     refuses = Deciding("offender", underlay_address(node, outside.family_of(plan)))
-    return dead(setup, "round-trip", deciding=refuses, where="peer")
+    # What makes b's tunnel again, and under which name, went with it: b's responder has no address left to say it from.
+    return dead(setup, "round-trip", deciding=refuses, heals="nothing", where="peer")
 
 
 def _gone_excluded(setup: Setup, node: str) -> str | None:

@@ -143,15 +143,15 @@ def _node_fault(
     proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool],
     *,
     warns: bool = True,
-    command: bool = False,
 ) -> Fault:
-    """A fault of the list. command: a request to the control plane corrects it."""
+    """A fault of the list.
+
+    A request to the control plane would correct some of them, and only a person knows whether it may: a node may have
+    been put aside for a reason, or may have to be started and not forgotten.
+    """
 
     def expected(setup: Setup) -> Truth:
-        deciding = Deciding("node_id", node_id)
-        if command:
-            return Truth(code, "control", deciding=deciding, heals="command", where="control host", warns=warns)
-        return Truth(code, "control", deciding=deciding, where="control host", warns=warns)
+        return Truth(code, "control", deciding=Deciding("node_id", node_id), where="control host", warns=warns)
 
     return Fault(
         name=name,
@@ -247,7 +247,7 @@ FAULTS = (
             "posture.exposed",
             "control",
             deciding=Deciding("answered_address", routes.PUBLIC_ADDRESS),
-            heals="command",
+            # The line is in the report; where the control plane's own settings are written, no node knows.
             where="control host",
         ),
         proof=_is_exposed,
@@ -277,7 +277,6 @@ FAULTS = (
         rows("n2 was last seen ten minutes ago", Registered("n1", fields=_AT_WORK), Registered("n2", age_s=600)),
         "a node was last seen ten minutes ago",
         lambda node, others: all(each["last_seen_unix_ms"] - node["last_seen_unix_ms"] > 300_000 for each in others),
-        command=True,
     ),
     _node_fault(
         "nodes-quarantined",
@@ -287,7 +286,6 @@ FAULTS = (
         "this node is quarantined",
         lambda node, others: bool(node.get("quarantined")),
         warns=False,
-        command=True,
     ),
     _node_fault(
         "nodes-draining",
@@ -296,7 +294,6 @@ FAULTS = (
         rows("a is drained for an hour", Registered("a", drained_for_s=3600)),
         "this node is drained for an hour",
         lambda node, others: bool(node.get("maintenance")),
-        command=True,
     ),
     _node_fault(
         "nodes-version-skew",

@@ -16,7 +16,7 @@ from preflight.lab.processes import program, run
 from preflight.lab.stations import asks
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.proofs import Proof
-from preflight.lab.stations.url import at_host
+from preflight.lab.stations.url import at_host, knows_members
 from preflight.lab.stations.words import at_control_host
 from preflight.lab.topology import CONTROL_NAME
 from preflight.lab.truth import Deciding, Place, Truth
@@ -88,8 +88,8 @@ def _lan_is(setup: Setup) -> Truth:
         "control",
         place=_ROUTE,
         deciding=Deciding("interface", lambda network: str(_route_to(network, _lan_url(network))["dev"])),
-        # A WireGuard node sees which peer has this address as its endpoint.
-        heals="file" if setup.product == "wireguard" else "nothing",
+        # By WireGuard a node sees which peer has this address as its endpoint.
+        heals="file" if knows_members(setup) else "nothing",
         vague=("control.plain-http",),
     )
 
@@ -115,7 +115,7 @@ def _outside_is(setup: Setup) -> Truth:
         "control",
         place=_ROUTE,
         deciding=Deciding("answered_address", _lan_url),
-        heals="file" if setup.product == "wireguard" else "nothing",
+        heals="file" if knows_members(setup) else "nothing",
         vague=("control.url-off-overlay",),
     )
 
@@ -189,7 +189,8 @@ def _prohibited_is(setup: Setup) -> Truth:
 
 
 def _connect_is(code: str, *vague: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
-    return at_control_host(_CONNECT, code, deciding, *vague, heals="command")
+    """Nobody observes at the control host: which rule or program of it does that is for a person there to find."""
+    return at_control_host(_CONNECT, code, deciding, *vague)
 
 
 def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:

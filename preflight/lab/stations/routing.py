@@ -253,8 +253,11 @@ def _type_there(kind: str) -> Fault:
 
     def truth(setup: Setup) -> Truth:
         # The error that b's kernel gives to its responder says that a route refuses; only a look-up says of which type.
-        deciding = Deciding("route_type", kind) if words.observed(setup) else None
-        return words.answers_there(setup, "route", deciding=deciding, reported=True)
+        # Which route, or rule, that is, only the look-up says too.
+        seen = words.observed(setup)
+        deciding = Deciding("route_type", kind) if seen else None
+        truth = words.answers_there(setup, "route", deciding=deciding, reported=True)
+        return truth if seen else replace(truth, heals="nothing")
 
     return _there(kind, summary, parts, truth)
 

@@ -107,8 +107,11 @@ def _is_stopped(network: "Network") -> None:
 
 
 def _no_responder(setup: Setup) -> Truth:
-    """Nothing is broken for real traffic, and what a responder would measure is undecided."""
-    return Truth("run.needs-responder", "b", place=_PLACE, heals="command", where="peer", undecided=True)
+    """Nothing is broken for real traffic, and what a responder would measure is undecided.
+
+    It has to be started with a's key: where b keeps that no node but b knows, and only a person may carry it there.
+    """
+    return Truth("run.needs-responder", "b", place=_PLACE, where="peer", undecided=True)
 
 
 def _silent(setup: Setup) -> Truth:
@@ -117,8 +120,8 @@ def _silent(setup: Setup) -> Truth:
 
 
 def _no_load(setup: Setup) -> Truth:
-    """Everything else was measured."""
-    return Truth("perf.responder-load-off", "b", "round-trip", heals="command", where="peer", undecided=True)
+    """Everything else was measured. Whether b lends itself to a load is its owner's to say."""
+    return Truth("perf.responder-load-off", "b", "round-trip", where="peer", undecided=True)
 
 
 def _takes_no_load(network: "Network") -> None:

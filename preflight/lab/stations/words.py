@@ -122,7 +122,7 @@ def udp_back(setup: Setup) -> Truth:
     """
     if setup.control != "none":
         return _truth(UDP_BLOCKED, "reverse", where="node")
-    return Truth("run.needs-responder", "b", "round-trip", heals="command", where="node", undecided=True)
+    return Truth("run.needs-responder", "b", "round-trip", where="node", undecided=True)
 
 
 def answers_there(

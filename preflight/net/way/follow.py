@@ -28,6 +28,7 @@ from preflight.net.way.echo import ask_echo
 from preflight.net.way.endpoints import Endpoints
 from preflight.net.way.events import tell_observations
 from preflight.net.way.firewall import Firewall
+from preflight.net.way.instead import with_living
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.routes import KernelState
@@ -45,12 +46,7 @@ from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Death, Observation, Passing
-from preflight.proto.way.observers import (
-    Moment,
-    Record,
-    observe,
-    tunnel_side,
-)
+from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
 from preflight.proto.way.patience import RETRY_S, may_ask, unanswered_for
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
@@ -152,6 +148,7 @@ class PacketWays:
             record = await self._record(peer, overlay, _Known(large, passes, tuple(others), tuple(heard)))
         except NeedsPlatform:
             return self._said(peer, passes)
+        record = await with_living(record, self._path)
         found = with_the_peers_fix((*self._said(peer, passes), *observe(record)))
         found = with_origin(found, record.tunnel, peer.address, peer.target)
         tell_observations(self._listener, peer.target, found)

@@ -148,6 +148,13 @@ def members(overlay: OverlayState | None) -> Sequence[str]:
     return [str(network.network_address) for network in networks if network.num_addresses == 1][:_MOST_TRIED]
 
 
+def of_one_member(urls: Sequence[ControlUrl], overlay: OverlayState | None) -> ControlUrl | None:
+    """The first of some URLs, if one member has all their addresses: a control plane may listen at several."""
+    known = [(url.host, overlay.peer_for(url.host) if overlay is not None else None) for url in urls]
+    owners = {peer.key if peer is not None else host for host, peer in known}
+    return urls[0] if len(owners) == 1 else None
+
+
 def some_address(overlay: OverlayState | None) -> str:
     """A placeholder for the control plane's overlay address; a prefix with one address has no room for it."""
     networks = [interface.network for interface in overlay.addresses] if overlay else []

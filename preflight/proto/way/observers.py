@@ -75,6 +75,9 @@ class Record:
     pings: Passing | None = None
     others: tuple[str, ...] = ()
     heard: tuple[str, ...] = ()
+    living: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
+    answering: tuple[str, ...] = ()
     traces: Traces | None = None
     hops: Trace | None = None
     traced: tuple[Dropped, ...] = ()
@@ -362,6 +365,9 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         ports=record.ports,
         tunnels=record.after.overlay.tunnels,
         others=record.others,
+        living=record.living,
+        silent=record.silent,
+        answering=record.answering,
         answers_sent=_answered_there(record),
         arrived=_arrived(record),
         carrier=record.carrier,

@@ -165,10 +165,13 @@ def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide, routers: Se
 
 
 def default_by(routers: Sequence[Neighbour], flow: Flow) -> Remedies:
-    """The default route by the only router that is known; nothing if there are several, or none."""
-    if len(routers) != 1:
+    """The default route by the only router that is known; nothing if there are several, or none.
+
+    With IPv6 one machine is a neighbour by several addresses, of which the link-local one says least to a reader.
+    """
+    if len({(each.interface, each.hardware) for each in routers}) != 1:
         return ()
-    (router,) = routers
+    router = next((each for each in routers if not ip_address(each.address).is_link_local), routers[0])
     everywhere = "::/0" if flow.is_ipv6 else "0.0.0.0/0"
     return heal(
         lambda: Route(action="replace", destination=everywhere, gateway=router.address, interface=router.interface),

@@ -1,10 +1,11 @@
 """Which peer of a WireGuard tunnel owns an address, and whether it can be the right one: pure."""
 
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 from preflight.codes import OVERLAY_ALLOWED_IPS
 from preflight.model.facts import DeathFacts
-from preflight.model.overlay import OverlayPeer
+from preflight.model.overlay import OverlayPeer, OverlayState, Owners
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S, candidates, nobody_has
 from preflight.proto.way.observation import Death, Observation
@@ -12,7 +13,8 @@ from preflight.proto.way.session_advice import allow
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView
 
-_SESSION = Station("session", "sender")
+_ADDRESS, _SESSION = Station("address"), Station("session", "sender")
+_MOST_ASKED = 4
 _DEFAULT_LENGTHS = (0, 1)
 """Lengths of a default route, or of its two halves."""
 
@@ -25,19 +27,93 @@ def observe_owner(view: TunnelView) -> Observation | None:
     return _taken(view, owner) or _given_to_another(view, owner) or _by_default(view, owner)
 
 
+def may_lack(tunnel: OverlayState, address: str, others: Iterable[str]) -> tuple[str, ...]:
+    """Of the peers that may lack an address that nobody has: the first one of its family that each of them has.
+
+    To be asked by an echo: one that answers there lacks no address.
+    """
+    known = (_own(peer, address) for peer in _without(tunnel, address, others))
+    return tuple(own[0] for own in known if own)[:_MOST_ASKED]
+
+
+def may_be(tunnel: OverlayState, address: str, heard: Iterable[str], now_unix_s: float) -> tuple[str, ...]:
+    """Where the peer may be instead: at the addresses of those that are connected, without targets that have answered.
+
+    The control host is among them, for it may be the peer. None where there are too many to ask.
+    """
+    connected = (
+        own[0]
+        for peer in _without(tunnel, address, heard)
+        if (own := _own(peer, address)) and now_unix_s - (peer.last_handshake_unix_s or 0) < REJECT_AFTER_S
+    )
+    found = tuple(connected)
+    return found if len(found) <= _MOST_ASKED else ()
+
+
+def _without(tunnel: OverlayState, address: str, others: Iterable[str]) -> tuple[OverlayPeer, ...]:
+    """The peers of WireGuard that none of these addresses belongs to; none where somebody has the address itself."""
+    if tunnel.product != "wireguard" or Owners(tunnel.peers).of(address) is not None:
+        return ()
+    return candidates(tunnel, others)
+
+
+def _own(peer: OverlayPeer, address: str) -> tuple[str, ...]:
+    """A peer's own addresses of the family of another one."""
+    version = 6 if ":" in address else 4
+    return tuple(
+        str(each.network_address) for each in peer.addresses if each.num_addresses == 1 and each.version == version
+    )
+
+
 def _nobody(view: TunnelView) -> Observation | None:
     peers = view.after.peers
     if not peers:
         return None
     lacking = candidates(view.after, view.others)
-    remedies = by_hand(f"Add {view.address} to the AllowedIPs of the peer that owns it, on {view.name}.")
+    living = [(peer, own[0]) for peer in lacking if (own := _own(peer, view.address)) and own[0] in view.living]
+    if lacking and len(living) == len(lacking):
+        return _not_the_address(view, living)
+    remedies = by_hand(
+        f"Correct the address of {view.target} in this node's settings, or add {view.address} to the AllowedIPs of the "
+        f"peer that owns it, on {view.name}."
+    )
     key = None
     said = nobody_has(view.after, view.address)
-    if len(lacking) == 1:
+    if len(lacking) == 1 and _lacks(view, lacking[0]):
         key = lacking[0].key
         remedies = allow(view.after, lacking[0], view.address)
         said = f"{view.name} has no peer with {view.address} in its allowed-ips; {key} lacks it"
     return _killed(f"{said}, so it drops packets to {view.target}", key, remedies)
+
+
+def _lacks(view: TunnelView, peer: OverlayPeer) -> bool:
+    """Whether it has no address of the family, or none at which anyone answers: else it may lack nothing."""
+    own = _own(peer, view.address)
+    return not own or own[0] in view.silent
+
+
+def _not_the_address(view: TunnelView, living: Sequence[tuple[OverlayPeer, str]]) -> Observation:
+    """All that may be the peer answer at an address that the tunnel gives to them: what is wrong is this one.
+
+    The only one of them that answers like a responder of this node's is the peer.
+    """
+    right = view.answering[0] if len(view.answering) == 1 else None
+    others = " and ".join(f"{peer.key} has {own}, which answers" for peer, own in living[:_MOST_ASKED])
+    wrong = f"the address of {view.target} in this node's settings is wrong"
+    found = f"{wrong}: its responder answers at {right}" if right else f"{wrong}, or its peer is missing here"
+    remedies = (
+        by_hand(f"Give {view.target} the address {right} in this node's settings.")
+        if right
+        else look(f"wg show {view.name} allowed-ips   # which peer is {view.target}?", root=True)
+    )
+    death = Death(
+        code=OVERLAY_ALLOWED_IPS,
+        message=f"no peer of {view.name} has {view.address}, and {others}: {found}",
+        facts=DeathFacts(address=view.address, answered_from=right),
+        remedies=remedies,
+        later=True,  # packets get into the tunnel, which drops them
+    )
+    return Observation(station=_ADDRESS, finding="killed", packets="inner", death=death)
 
 
 def _taken(view: TunnelView, owner: OverlayPeer) -> Observation | None:

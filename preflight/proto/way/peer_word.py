@@ -65,13 +65,16 @@ def _told(asked: AskResult, name: str, passes: Passing | None) -> Iterator[Obser
 
 
 def _allowed(words: Iterable[Observation], tunnel: PeerTunnel | None, asker: Asker) -> Iterator[Observation]:
-    """Where the peer knows this node's key: what gives this node's address to it there."""
+    """Where the peer knows this node's key: what gives this node's address to it there.
+
+    A tunnel that does not know the key at all says so itself, and its list of addresses is not a second cause.
+    """
     key = asker.public_key
     for each in words:
         death = each.death
-        if death is None or death.code != codes.OVERLAY_ALLOWED_IPS or key is None or not (tunnel and tunnel.knows_key):
+        if death is None or death.code != codes.OVERLAY_ALLOWED_IPS or key is None or tunnel is None:
             yield each
-        else:
+        elif tunnel.knows_key:
             fix = allow_there(tunnel, key, asker.address, asker.name, owner=tunnel.owner)
             yield replace(each, death=replace(death, remedies=fix or death.remedies))
 

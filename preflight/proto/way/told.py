@@ -73,8 +73,10 @@ def _not_its_address(view: TunnelView, told: PeerTunnel) -> Observation | None:
         f"{view.address}, by which this node looks for {view.target}, is not its address: its tunnel has "
         f"{', '.join(told.addresses)}"
     )
-    remedies = by_hand(f"Give {view.target} the address {told.addresses[0]} in this node's settings.")
-    return _killed(_ADDRESS, OVERLAY_ALLOWED_IPS, message, DeathFacts(address=view.address), remedies)
+    right = min(told.addresses, key=lambda each: (":" in each) != (":" in view.address))
+    remedies = by_hand(f"Give {view.target} the address {right} in this node's settings.")
+    facts = DeathFacts(address=view.address, answered_from=right)
+    return _killed(_ADDRESS, OVERLAY_ALLOWED_IPS, message, facts, remedies, later=True)
 
 
 def _owner_here(view: TunnelView, told: PeerTunnel, owner: OverlayPeer | None) -> Observation | None:
@@ -137,8 +139,10 @@ def _own(view: TunnelView) -> tuple[str, ...]:
     return tuple(sorted(own, key=lambda each: (":" in each) != wanted))
 
 
-def _killed(station: Station, code: Code, message: str, facts: DeathFacts, remedies: Remedies) -> Observation:
-    death = Death(code=code, message=message, facts=facts, remedies=remedies)
+def _killed(
+    station: Station, code: Code, message: str, facts: DeathFacts, remedies: Remedies, *, later: bool = False
+) -> Observation:
+    death = Death(code=code, message=message, facts=facts, remedies=remedies, later=later)
     packets: PacketClass = "inner" if code is OVERLAY_ALLOWED_IPS else "handshake"
     return Observation(station=station, finding="killed", packets=packets, death=death)
 

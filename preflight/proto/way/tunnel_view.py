@@ -54,11 +54,12 @@ class TunnelView:
     target: the peer's name, as in results. address: the peer's overlay address. before, after: the product's state at
     both ends of the window; read_ns: when `after` was read. uplink, gateway: device and next hop of the kernel's route
     to the endpoint. own: this node's addresses. ports: its UDP sockets, None if they are not known. tunnels: its other
-    tunnels of the product. others: overlay addresses of the other targets. frame_errors: by how much the tunnel
-    device's counter of frame errors grew: kernel WireGuard counts there what its allowed-ips drop. answers_sent: how
-    many packets the peer says that it sent to this node meanwhile; 0 if it says nothing. arrived: whether any of the
-    peer has come through the tunnel in this run. carrier: whose packets carry
-    the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
+    tunnels of the product. others: overlay addresses of the other targets. living, silent, answering: where nobody has
+    the peer's address, those of `may_lack` that answered an echo, or did not, and those of `may_be` with a responder of
+    this node's. frame_errors: by how much the tunnel device's counter of frame errors grew: kernel WireGuard counts
+    there what its allowed-ips drop. answers_sent: how many packets the peer says that it sent to this node meanwhile; 0
+    if it says nothing. arrived: whether any of the peer has come through the tunnel in this run. carrier: whose packets
+    carry the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
     filters_read: whether this node's firewall could be read, which may drop what a tap saw before it. waits: the tunnel
     asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
     first_sent_ns: when this run first sent the peer something through the tunnel; 0 if that is not known. begun: the
@@ -78,6 +79,9 @@ class TunnelView:
     ports: tuple[UdpPort, ...] | None = None
     tunnels: tuple[OverlayState, ...] = ()
     others: tuple[str, ...] = ()
+    living: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
+    answering: tuple[str, ...] = ()
     frame_errors: int = 0
     answers_sent: int = 0
     arrived: bool = False

@@ -15,6 +15,7 @@ from preflight.proto.control.placement import (
     lead_inside,
     leak,
     meant_places,
+    of_one_member,
     overlay_text,
     placement,
     set_url,
@@ -226,3 +227,21 @@ def test_where_a_control_plane_may_be_meant(url: str, address: str, places: list
     parsed = parse_control_url(url)
     assert isinstance(parsed, ControlUrl)
     assert [str(place) for place in meant_places(parsed, address, OVERLAY)] == places
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [
+        (["fd66::3", "192.168.7.5"], "fd66::3"),
+        (["10.66.0.2", "fd66::3"], None),
+        (["10.66.0.9"], "10.66.0.9"),
+        (["10.66.0.9", "10.66.0.8"], None),
+        ([], None),
+    ],
+)
+def test_a_control_plane_may_answer_at_several_addresses_of_one_member(hosts: list[str], first: str | None) -> None:
+    """Protects the fix where it listens on both families; two members are two control planes, so none is chosen."""
+    url = parse_control_url("http://10.66.0.2:9847")
+    assert isinstance(url, ControlUrl)
+    found = of_one_member([url.at(host) for host in hosts], OVERLAY)
+    assert (found.host if found else None) == first

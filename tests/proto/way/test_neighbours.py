@@ -17,6 +17,7 @@ from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, LINKS, OUTER, ROUT
 DEAD = "192.0.2.99"
 SILENT = Neighbour(interface="eth0", address=DEAD, state="failed")
 BY_HOST = (*ENTRIES, entry(f"{ENDPOINT}/32", "eth0", gateway=DEAD))
+OTHER_ROUTER = replace(ROUTER, address="192.0.2.3", hardware="02:00:00:00:00:07")
 BY_DEFAULT = (*ENTRIES[:2], entry("0.0.0.0/0", "eth0", gateway=DEAD))
 
 
@@ -45,11 +46,13 @@ def test_a_host_route_by_a_dead_gateway_is_deleted() -> None:
 
 
 def test_a_dead_default_gateway_is_replaced_by_the_only_other_router() -> None:
-    """It has shown that it has a way to the endpoint; the dead one itself never counts."""
+    """It has shown that it has a way to the endpoint; the dead one itself never counts, nor one machine twice."""
     made = state(entries=BY_DEFAULT, neighbours=(ROUTER, SILENT))
     found = killed(observe_neighbour(made, OUTER, TUNNEL, None, (ROUTER,)))
     assert str(as_text(found.remedies)).startswith(f"ip route replace 0.0.0.0/0 via {GATEWAY} dev eth0")
-    for routers in ((), (replace(ROUTER, address=DEAD),), (ROUTER, replace(ROUTER, address="192.0.2.3"))):
+    two = (replace(ROUTER, address="fe80::1"), ROUTER)
+    assert killed(observe_neighbour(made, OUTER, TUNNEL, None, two)).remedies == found.remedies
+    for routers in ((), (replace(ROUTER, address=DEAD),), (ROUTER, OTHER_ROUTER)):
         other = killed(observe_neighbour(made, OUTER, TUNNEL, None, routers))
         assert {remedy.kind for remedy in other.remedies} == {"next"}
 

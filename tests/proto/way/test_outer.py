@@ -98,7 +98,7 @@ def test_no_default_route() -> None:
     assert "ip -4 route add default via 192.0.2.1 dev eth0" in str(as_text(found.remedies))
     asked = killed(observe_route_outer(state(entries=ENTRIES[:2]), OUTER, TUNNEL, (ROUTER,)))
     assert str(as_text(asked.remedies)).startswith("ip route replace 0.0.0.0/0 via 192.0.2.1 dev eth0")
-    two = (ROUTER, replace(ROUTER, address="192.0.2.3"))
+    two = (ROUTER, replace(ROUTER, address="192.0.2.3", hardware="02:00:00:00:00:07"))
     unsure = killed(observe_route_outer(state(entries=ENTRIES[:2]), OUTER, TUNNEL, two))
     assert {remedy.kind for remedy in unsure.remedies} == {"next"}
     flow = Flow(source="", destination="2001:db8::7", source_port=51820, destination_port=51820)

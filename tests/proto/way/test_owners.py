@@ -5,9 +5,10 @@ from ipaddress import ip_network
 import pytest
 
 from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel
-from preflight.proto.way.owners import observe_owner
+from preflight.proto.way.owners import may_be, may_lack, observe_owner
 from tests.proto.way.seeing import KEY_B, KEY_C, STRANGER, THIRD, B, C, peer, state, view
 
+ELSEWHERE = "10.66.0.20"
 OTHER = peer(KEY_C, C, f"{THIRD}:51820")
 
 
@@ -18,7 +19,8 @@ def test_the_right_peer() -> None:
 
 def test_nobody_has_the_address() -> None:
     """The only peer without any of the other targets' addresses is the one that lacks it."""
-    found = observe_owner(view(before=state(peer(address="10.66.0.20"), OTHER)))
+    tunnel = state(peer(address=ELSEWHERE), OTHER)
+    found = observe_owner(view(before=tunnel, silent=frozenset((ELSEWHERE,))))
     assert found is not None
     assert found.death is not None
     assert (found.station.id, found.station.host, found.packets) == ("session", "sender", "inner")
@@ -28,6 +30,45 @@ def test_nobody_has_the_address() -> None:
     assert KEY_B in found.death.message
     (remedy,) = found.death.remedies
     assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips 10.66.0.20/32,{B}/32",)
+
+
+@pytest.mark.parametrize(("answering", "right"), [((ELSEWHERE,), ELSEWHERE), ((), None), ((ELSEWHERE, C), None)])
+def test_a_peer_that_answers_at_its_own_address_lacks_none(answering: tuple[str, ...], right: str | None) -> None:
+    """Protects from a line for the tunnel where the settings are wrong; a responder says which of its peers it is."""
+    seen = view(before=state(peer(address=ELSEWHERE), OTHER), living=frozenset((ELSEWHERE,)), answering=answering)
+    found = observe_owner(seen)
+    assert found is not None
+    assert found.death is not None
+    assert found.death.facts is not None
+    assert found.station.id == "address"
+    assert (found.death.facts.address, found.death.facts.answered_from) == (B, right)
+    assert (found.death.remedies[0].kind == "fix") is (right is not None)
+    assert "which answers: the address of b in this node's settings is wrong" in found.death.message
+
+
+def test_a_peer_that_nobody_asked_may_have_all_of_its_addresses() -> None:
+    """Protects it from an address that is another's: a peer's observers ask nobody, and name no key then."""
+    found = observe_owner(view(before=state(peer(address=ELSEWHERE), OTHER)))
+    assert found is not None
+    assert found.death is not None
+    assert found.death.facts is not None
+    assert found.death.facts.public_key is None
+    assert all(remedy.fix is None for remedy in found.death.remedies)
+    bare = observe_owner(view(before=state(peer(address=""), OTHER)))
+    assert bare is not None
+    assert bare.death is not None
+    assert [remedy.fix is not None for remedy in bare.death.remedies] == [True]
+
+
+def test_who_is_asked_where_nobody_has_the_address() -> None:
+    """Protects others from being asked: only who may lack it, and who is connected and was not heard as a target."""
+    tunnel = state(peer(address=ELSEWHERE), OTHER)
+    now = max(each.last_handshake_unix_s or 0 for each in tunnel.peers)
+    assert may_lack(tunnel, B, (C,)) == (ELSEWHERE,)
+    assert may_be(tunnel, B, (), now) == (ELSEWHERE, C)
+    assert may_be(tunnel, B, (C,), now) == (ELSEWHERE,)
+    assert may_be(tunnel, B, (), now + 3600) == ()
+    assert may_lack(tunnel, C, ()) == may_be(tunnel, C, (), now) == ()
 
 
 def test_several_may_lack_it() -> None:

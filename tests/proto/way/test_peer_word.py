@@ -187,6 +187,15 @@ def test_an_owner_is_corrected_where_both_keys_are_known() -> None:
     assert {remedy.where for death in deaths for remedy in death.remedies} == {"peer"}
 
 
+def test_a_tunnel_without_this_nodes_key_has_one_cause() -> None:
+    """Protects another member's key: b has nobody for this node's address, because it does not know this node."""
+    tunnel = PeerTunnel(interface="wg0", public_key=KEY, knows_key=False)
+    observed = (killed("session", "reverse", "overlay.allowed-ips", facts=DeathFacts(public_key="other")),)
+    report = PeerReport(received=0, sent=10, observed=observed, tunnel=tunnel)
+    asked = AskResult(sent=10, answered=0, report=report, local=HERE, public_key=KEY)
+    assert [each.death for each in peer_word(asked, "b") if each.death is not None] == []
+
+
 def test_one_route_heals_both_directions() -> None:
     """A filter that drops because of a wrong route is not made looser: the route is what has to change."""
     route = Route(action="replace", destination="10.66.0.1/32", interface="wg0")
