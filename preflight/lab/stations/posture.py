@@ -2,9 +2,11 @@
 
 import json
 import ssl
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from preflight.lab import routes
@@ -20,6 +22,7 @@ from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.programs import python_module
+from preflight.proto.control.signed import Signer
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -36,6 +39,19 @@ def _opened(setup: Setup) -> tuple[Part, ...]:
 
 def _is_open(network: "Network") -> None:
     must(ask(network, LIST).status == 200, "the list is not for everyone")
+
+
+def _takes_every_key(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        return replace(plan, server_options=(*plan.server_options, "--like-upstream"))
+
+    return (asks.shaped("the control plane is like the real one, which takes every signature", shape, loopback=True),)
+
+
+def _takes_signature(network: "Network") -> None:
+    must(ask(network, LIST).status == HTTPStatus.UNAUTHORIZED, "the list is for everyone")
+    got = ask(network, LIST, more=Signer().headers(LIST, time.time(), "0f"))
+    must(got.status == HTTPStatus.OK, f"a signature by a new key: {got.status or got.text}")
 
 
 def _shared(setup: Setup) -> tuple[Part, ...]:
@@ -209,6 +225,18 @@ FAULTS = (
         proof=_is_open,
         excluded=asks.needs_control,
         alone=True,
+    ),
+    Fault(
+        name="posture-signed",
+        summary="the control plane takes a signature by any key in the place of a bearer",
+        place=_POSTURE,
+        made=_takes_every_key,
+        # Whom to trust is for a person to say; no node knows where the server's environment is written.
+        expected=lambda setup: Truth(
+            "posture.open", "control", deciding=Deciding("problem", "any key"), where="control host"
+        ),
+        proof=_takes_signature,
+        excluded=asks.needs_control,
     ),
     Fault(
         name="posture-shared-token",
