@@ -20,6 +20,7 @@ from preflight.lab.site import PACKAGES
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.tls import no_old_tls
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.programs import python_module
 from preflight.proto.control.signed import Signer
@@ -108,10 +109,6 @@ def _is_committed(network: "Network") -> None:
     # The folder may be that of a's ordinary user, and git refuses others' repositories.
     shown = run([program("git"), "-c", f"safe.directory={folder}", "-C", str(folder), "show", "HEAD"])
     must(asks.mesh_token(network) in shown, "the token is not in the last commit")
-
-
-def _no_old_tls(setup: Setup) -> str | None:
-    return "Caddy does not speak TLS before 1.2" if setup.gateway == "caddy" else asks.needs_tls(setup)
 
 
 def _speaks_old_tls(network: "Network") -> None:
@@ -288,7 +285,7 @@ FAULTS = (
         made=lambda setup: (asks.in_front("a gateway with old TLS", Front(old_tls=True)),),
         expected=lambda setup: Truth("posture.tls-old", "control", where="control host", warns=True),
         proof=_speaks_old_tls,
-        excluded=_no_old_tls,
+        excluded=no_old_tls,
     ),
     Fault(
         name="posture-secret-in-git",

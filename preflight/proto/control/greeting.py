@@ -1,11 +1,13 @@
 """What a server says that does not answer plain requests: another service, HTTP/2, or one that waits for a line."""
 
 from preflight import codes
+from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.http import status_of
+from preflight.proto.control.populi import is_populi
 from preflight.proto.control.url import ControlUrl
 
 SHOWN = 60
@@ -57,3 +59,12 @@ def is_http2(said: bytes) -> bool:
 def _who_listens(url: ControlUrl) -> Remedies:
     where = f"ss -ltnp 'sport = :{url.port}'   # on the control host: who listens, and where the control plane does"
     return look(where, where="control host")
+
+
+def may_be_tls(url: ControlUrl, bad: HttpAnswer | ControlError) -> bool:
+    """Whether the answer to plain HTTP may be that of a server that waits for a TLS handshake."""
+    if url.scheme == "https":
+        return False
+    if isinstance(bad, HttpAnswer):
+        return bad.status == _BAD_REQUEST and not is_populi(bad)
+    return bad.kind == "protocol"
