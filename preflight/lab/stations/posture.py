@@ -87,6 +87,8 @@ def _not_exposed(setup: Setup) -> str | None:
         return "a does not know the control host's public address from this product"
     if setup.user == "ordinary":
         return "an ordinary user may not read where the tunnel to the control host ends"
+    if setup.namespace == "container" and setup.outer == "ipv6":
+        return "a container has no route to the public address, which is one of IPv4"
     if setup.families == "ipv6":
         return "the lab's server listens on all addresses of IPv4 only"
     if setup.home not in ("third", "peer"):

@@ -135,6 +135,10 @@ class ControlClient:
         client._line, client._borrows = self._line, True
         return client
 
+    def apart(self) -> Self:
+        """The same client on other connections, which wait for no other request. Close it too."""
+        return self._copy(self._token, self._environment)
+
     def direct(self) -> Self:
         """The same client without any proxy, to separate the proxy's faults from the control plane's."""
         return self._copy(self._token, {})
