@@ -34,7 +34,7 @@ from preflight.proto.control import answers, populi
 from preflight.proto.control.answerer import HEALTH, answered_for, asked_to_wait, keeping_a_slash, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
-from preflight.proto.control.greeting import BEHIND_PROXY_LINE, may_be_tls, said_instead
+from preflight.proto.control.greeting import BEHIND_PROXY_LINE, asks_plainly, may_be_tls, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
@@ -180,12 +180,14 @@ async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding |
     """A service of another kind, such as SSH, gRPC or a database, or a gateway that waits for a gateway."""
     if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
         return None
-    addresses = await ctx.net.dns.addresses(url)
-    for asked in (b"", BEHIND_PROXY_LINE):
+    addresses, plain = await ctx.net.dns.addresses(url), asks_plainly(url)
+    for asked in (b"", plain, BEHIND_PROXY_LINE):
         heard = await asyncio.gather(
             *(ctx.net.tcp.greeting(address, url.port, GREETING_S, say=asked) for address in addresses)
         )
-        if (found := said_instead(next(filter(None, heard), b""), url, bad.message, asked)) is not None:
+        said = next(filter(None, heard), b"")
+        found = said_instead(said, url, bad.message, asked)
+        if found is not None or (asked == plain and said.startswith(b"HTTP/")):
             return found
     return None
 
@@ -249,8 +251,8 @@ def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | 
         return wait_s if _says_later(outcome) else None
     if outcome.kind not in ("refused", "protocol") or isinstance(outcome, NotHttpError):
         return None
-    if outcome.decided.problem == answers.RESET and attempt == MOST_RESETS:
-        return None
+    if (outcome.decided.problem == answers.RESET or outcome.kind == "protocol") and attempt >= MOST_RESETS:
+        return None  # a server that restarts breaks a connection or two, and then refuses
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
 
 

@@ -51,8 +51,8 @@ def welcome(request: object) -> bytes:
     return answer(body=b"<html>Welcome</html>")
 
 
-SECOND_LOOKS: dict[object, list[str]] = {smtp: ["PROXY UNKNOWN"], welcome: ["GET /v1/populi/nodes HTTP/1.1"]}
-"""What else is asked: as a gateway would ask, or for the API where only `/health` may be another server's."""
+SECOND_LOOKS: dict[object, list[str]] = {smtp: ["GET /health HTTP/1.1"], welcome: ["GET /v1/populi/nodes HTTP/1.1"]}
+"""What else is asked: the same for the first bytes of the answer, or the API where only `/health` may be another's."""
 
 
 def codes_of(results: Iterable[Result]) -> list[str]:
