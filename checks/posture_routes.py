@@ -346,13 +346,16 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
 
 
 def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...]) -> Result:
-    first = (untold or probes)[0].answered
+    first = (untold or probes)[0]
+    what_next = "run again later, without the proxy in front of it"
+    if first.status == THROTTLED:
+        what_next = f"it refuses more than a limit of requests, also at {1 / GENTLE_S:g} a second"
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,
         Direction.ROUND_TRIP,
         f"{count} of {max(len(probes), 2 * len(ROUTES))} requests got no conclusive answer from the control plane, "
-        f"first {first}; run again later, without the proxy in front of it",
+        f"first {first.answered}; {what_next}",
         **_more(probes),
     )
 

@@ -192,3 +192,13 @@ def test_a_signature_counts_only_where_none_is_refused(asked: list[Probe], code:
     assert (result.code.slug if result.code else None) == code
     assert ("any key" in result.message) == (code == "posture.open")
     assert ("a key that it does not know" in result.message) == (code is None)
+
+
+@pytest.mark.parametrize(("status", "word"), [(429, "limit of requests"), (503, "without the proxy")])
+def test_what_is_undecided_says_why(status: int, word: str) -> None:
+    """Protects the truth: a control plane's own limit is not something that a proxy in front of it does."""
+    untold = probes([*[REFUSED] * 14, Gate.UNTOLD])
+    untold[-1] = replace(untold[-1], status=status)
+    result = judge([*untold, *UNKNOWN])
+    assert result.status is Status.INCONCLUSIVE
+    assert word in result.message
