@@ -229,9 +229,11 @@ def judge(probes: Iterable[Probe]) -> Result:
     signed = [probe for probe in through if probe.bearer == SIGNED]
     if signed and any((probe.method, probe.path) == LIST for probe in refused):
         return _open_to_signers(signed[0], probes)
+    if through and not refused:
+        return _open(through, probes)
     through = [probe for probe in through if probe.bearer != SIGNED]
     if through:
-        return _open(through, probes) if not refused else _open_in_places(through, probes)
+        return _open_in_places(through, probes)
     for kind, code in ((Gate.REDIRECTED, codes.CONTROL_REDIRECTED), (Gate.STRANGER, codes.CONTROL_NOT_POPULI)):
         if by_gate[kind]:
             return _not_it(code, by_gate[kind], probes)
