@@ -10,10 +10,10 @@ from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, 
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
-from preflight.proto.control.answerer import BACKEND, asked_to_wait, strange
-from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED, Finding
+from preflight.proto.control.answerer import BACKEND, OWN, asked_to_wait, strange
+from preflight.proto.control.answers import THROTTLED, Finding
 from preflight.proto.control.backoff import delay_s
-from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
+from preflight.proto.control.populi import FEATURE_HEADER, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ ATTEMPTS = 3
 PATIENCE_S = 6.0
 """How long, in total, to wait for a server that says `later`."""
 LATER = (THROTTLED, *BACKEND)
-OWN = (HEALTHY, UNAUTHORIZED, FORBIDDEN)
-"""How a control plane answers to a request for its list without a bearer, open or not."""
 
 
 @check(

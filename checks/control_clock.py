@@ -19,7 +19,7 @@ from preflight.api import (
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.facts import ClockSkewFacts
 from preflight.proto.control.clock import clock_offset
-from preflight.proto.control.populi import is_populi
+from preflight.proto.control.populi import LIST_ROUTE, is_populi
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -42,11 +42,18 @@ async def control_clock(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(client: "ControlClient") -> Sequence[HttpAnswer]:
-    """A few answers of the control plane itself, those of a moment ago first; control.health reports what fails."""
+    """A few answers of the control plane itself, those of a moment ago first; control.health reports what fails.
+
+    Where another server answers `/health`, its API is asked.
+    """
     answers = list(client.healths())
+    elsewhere = bool(answers) and not any(map(is_populi, answers))
+    if elsewhere:
+        answers.clear()
     while len(answers) < SAMPLES:
         try:
-            answers.append(await client.health(timeout_s=5.0))
+            asking = client.send("GET", LIST_ROUTE, timeout_s=5.0) if elsewhere else client.health(timeout_s=5.0)
+            answers.append(await asking)
         except ControlError:
             break
     return [answer for answer in answers if is_populi(answer)]

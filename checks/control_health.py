@@ -31,10 +31,10 @@ from preflight.model.fix import PastProxy
 from preflight.model.printable import excerpt
 from preflight.model.remedy import to_try
 from preflight.proto.control import answers, populi
-from preflight.proto.control.answerer import HEALTH, asked_to_wait, right_url, strange
+from preflight.proto.control.answerer import HEALTH, answered_for, asked_to_wait, keeping_a_slash, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
-from preflight.proto.control.greeting import BEHIND_PROXY_LINE, said_instead
+from preflight.proto.control.greeting import BEHIND_PROXY_LINE, asks_plainly, may_be_tls, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
@@ -66,7 +66,7 @@ BROKEN_IN_A_ROW = 2
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
 MOST_RESETS = 3
 TLS_S = 3.0
-BAD_REQUEST, UNAVAILABLE = 400, 503
+UNAVAILABLE = 503
 GREETING_S = 1.5
 
 _LATER = (429, UNAVAILABLE)
@@ -113,9 +113,11 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
             past_proxy = await measure(direct)
         finally:
             await direct.aclose()
-    url = ctx.settings.control.usable_url
+    url, elsewhere = ctx.settings.control.usable_url, ""
+    if client.proxy is None and isinstance(bad := probe.bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
+        probe, elsewhere = replace(probe, good=api, bad=None), answered_for(bad)
     better = await look_further(ctx, url, probe.bad) if url is not None and client.proxy is None else None
-    for result in judge(url, probe, slow_ms, client.proxy, past_proxy, better):
+    for result in judge(url, probe, slow_ms, client.proxy, past_proxy, better, elsewhere):
         yield result
 
 
@@ -124,12 +126,14 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
     found = finding(bad, url) if bad is not None else None
     if found is None or bad is None:
         return None
-    if _may_be_tls(url, bad) and (secure := await _speaks_tls(ctx, url)) is not None:
+    if may_be_tls(url, bad) and (secure := await _speaks_tls(ctx, url)) is not None:
         return secure
     if isinstance(bad, ControlError):
         return await _greets(ctx, url, bad)
     right = right_url(bad, url, HEALTH)
     if right is None and (found.decided.problem or "").startswith("prefix"):
+        if await ctx.net.keeps_a_slash():
+            return keeping_a_slash(found, url)
         right = replace(url, path="")
     if right is None:
         return None
@@ -137,15 +141,6 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
         return await _nobody_there(ctx, found, right) if right.scheme == "https" else None
     message = f"{found.message}; at {right} a control plane answers"
     return replace(found, message=message, remedies=set_url(str(right), ctx.url_source))
-
-
-def _may_be_tls(url: ControlUrl, bad: HttpAnswer | ControlError) -> bool:
-    """Whether the answer may be that of a server that waits for a TLS handshake."""
-    if url.scheme == "https":
-        return False
-    if isinstance(bad, HttpAnswer):
-        return bad.status == BAD_REQUEST and not is_populi(bad)
-    return bad.kind == "protocol"
 
 
 async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
@@ -185,12 +180,14 @@ async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding |
     """A service of another kind, such as SSH, gRPC or a database, or a gateway that waits for a gateway."""
     if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
         return None
-    addresses = await ctx.net.dns.addresses(url)
-    for asked in (b"", BEHIND_PROXY_LINE):
+    addresses, plain = await ctx.net.dns.addresses(url), asks_plainly(url)
+    for asked in (b"", plain, BEHIND_PROXY_LINE):
         heard = await asyncio.gather(
             *(ctx.net.tcp.greeting(address, url.port, GREETING_S, say=asked) for address in addresses)
         )
-        if (found := said_instead(next(filter(None, heard), b""), url, bad.message, asked)) is not None:
+        said = next(filter(None, heard), b"")
+        found = said_instead(said, url, bad.message, asked)
+        if found is not None or (asked == plain and said.startswith(b"HTTP/")):
             return found
     return None
 
@@ -254,8 +251,8 @@ def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | 
         return wait_s if _says_later(outcome) else None
     if outcome.kind not in ("refused", "protocol") or isinstance(outcome, NotHttpError):
         return None
-    if outcome.decided.problem == answers.RESET and attempt == MOST_RESETS:
-        return None
+    if (outcome.decided.problem == answers.RESET or outcome.kind == "protocol") and attempt >= MOST_RESETS:
+        return None  # a server that restarts breaks a connection or two, and then refuses
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
 
 
@@ -274,14 +271,15 @@ def judge(
     proxy: Proxy | None = None,
     past_proxy: Probe | None = None,
     better: Finding | None = None,
+    elsewhere: str = "",
 ) -> list[Result]:
     """Judge the health, with a note about a proxy; a proxy that blocks the way is itself the finding.
 
-    better: what a second look showed about the bad answer.
+    better: what a second look showed about the bad answer. elsewhere: who answers `/health`, if not the control plane.
     """
     problem = better or (finding(probe.bad, url) if probe.bad is not None else None)
     if problem is None:
-        return [_good(probe, slow_ms), *([_proxied(url, proxy)] if proxy else [])]
+        return [_good(probe, slow_ms, elsewhere), *([_proxied(url, proxy)] if proxy else [])]
     if proxy is not None and past_proxy is not None and past_proxy.good:
         return [_proxy_in_the_way(problem, url, proxy, probe)]
     problem = (refused_by_proxy(proxy, probe.bad) if proxy is not None else None) or problem
@@ -308,12 +306,12 @@ def is_the_way(probe: Probe, connect_ms: float) -> bool:
     return min(_round_trips(probe)) <= connect_ms * NEARLY
 
 
-def _good(probe: Probe, slow_ms: float) -> Result:
+def _good(probe: Probe, slow_ms: float, elsewhere: str = "") -> Result:
     rtts = _round_trips(probe)
     median = statistics.median(rtts)
     spread = f"median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f}" if len(rtts) > 1 else "measured once"
     times = f"{median:.1f} ms ({spread})"
-    again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
+    again = (f", after {probe.attempts} attempts" if probe.attempts > 1 else "") + elsewhere
     station = request("server")
     more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),), "station": station}
     if not is_slow(probe, slow_ms):

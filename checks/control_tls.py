@@ -26,7 +26,9 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import DeathFacts
 from preflight.model.fix import ClockSync
+from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
@@ -51,6 +53,10 @@ DAY_S = 86400
 LAST_PART = 1 / 3
 """Of its life a certificate is renewed before this is left: some live for hours, such as those that Caddy makes."""
 PLAIN_S = 2.0
+OWN_CLOCK = "this node's clock"
+SET_THEIRS = by_hand(
+    "timedatectl set-ntp true   # and then renew the certificate, if it is out of date", where="control host"
+)
 NAMES_KEPT = 50
 
 
@@ -77,7 +83,8 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     else:
         handshakes = await measure(ctx, url)
         plain = await speaks_plain(ctx, url, handshakes)
-        yield judge(url, handshakes, datetime.now(UTC), ctx.settings.thresholds.certificate_days, plain)
+        days, right = ctx.settings.thresholds.certificate_days, _synchronised(ctx)
+        yield judge(url, handshakes, datetime.now(UTC), days, plain, synchronised=right)
 
 
 async def speaks_plain(ctx: Context, url: ControlUrl, handshakes: Sequence[Handshake]) -> Remedies | None:
@@ -161,11 +168,13 @@ def judge(
     now: datetime,
     soon_days: int = 14,
     plain: Remedies | None = None,
+    *,
+    synchronised: bool = False,
 ) -> Result:
     """The first certificate that a client would refuse; silent addresses count only if no address answers.
 
     soon_days: warn about a certificate that expires within this many days, and is in the last part of its life. plain:
-    what to do where the server answers in plain HTTP.
+    what to do where the server answers in plain HTTP. synchronised: this node's clock is.
     """
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
@@ -177,7 +186,7 @@ def judge(
         if _seconds_left(ending, now) < min(soon_days * DAY_S, _life_s(ending) * LAST_PART):
             return _expiring(url, ending, now)
         return _good(answering[0], now)
-    skewed = _skew(bad, now)
+    skewed = _skew(bad, now, synchronised=synchronised)
     if skewed is not None:
         return skewed
     found = trouble(url, bad, now) if plain is None else spoken_plain(url, bad, plain)
@@ -209,8 +218,11 @@ def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
     )
 
 
-def _skew(handshake: Handshake, now: datetime) -> Result | None:
-    """A certificate looks out of date, but is valid at the server's time: the clocks differ."""
+def _skew(handshake: Handshake, now: datetime, *, synchronised: bool) -> Result | None:
+    """A certificate looks out of date, but is valid at the server's time: the clocks differ.
+
+    synchronised: the kernel says that this node's is right.
+    """
     certificate = handshake.certificate
     date = http_date(header(handshake.reply, "date"))
     if handshake.outcome not in ("expired", "not-yet-valid") or certificate is None or date is None:
@@ -222,10 +234,22 @@ def _skew(handshake: Handshake, now: datetime) -> Result | None:
     ):
         return None
     message = (
-        f"this node's clock says {day(now)} and the control plane's {day(server)}: the certificate, valid from "
+        f"{OWN_CLOCK} says {day(now)} and the control plane's {day(server)}: the certificate, valid from "
         f"{day(certificate.not_before)} to {day(certificate.not_after)}, looks {handshake.outcome} only to this node"
     )
-    return _bad(Trouble(codes.CONTROL_CLOCK_SKEW, message, heal(ClockSync)), handshake, now)
+    remedies = heal(ClockSync)
+    if synchronised:
+        message += "; the kernel says that its clock is synchronised, so the control plane's is the wrong one"
+        remedies = SET_THEIRS
+    decided = DeathFacts(problem=OWN_CLOCK)
+    return _bad(Trouble(codes.CONTROL_CLOCK_SKEW, message, remedies, decided), handshake, now)
+
+
+def _synchronised(ctx: Context) -> bool:
+    try:
+        return ctx.net.kernel.clock().synchronised
+    except NeedsPlatform:
+        return False
 
 
 def _good(handshake: Handshake, now: datetime) -> Result:

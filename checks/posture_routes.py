@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ from preflight.model.control import ControlError
 from preflight.proto.control.answers import CACHED, FORBIDDEN, KEEP_NOTHING, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.gateways import passed_through
-from preflight.proto.control.http import retry_after_s
+from preflight.proto.control.http import http_date, retry_after_s
+from preflight.proto.control.signed import KEY, Signer
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -51,6 +53,9 @@ ROUTES: tuple[tuple[str, str], ...] = (
 """Every route that must require a bearer. The bootstrap exchange is not in the list: its credential is in the body, and
 we never send a made-up token there."""
 
+LIST = ROUTES[0]
+"""What is asked with a signature: it changes nothing."""
+
 NEWER_ROUTES: tuple[tuple[str, str], ...] = (
     ("POST", "/worker/execute"),
     ("POST", "/dispatch"),
@@ -66,7 +71,7 @@ PACE_S, GENTLE_S = 0.015, 0.2
 most limits."""
 LATER = (THROTTLED, 503)
 """429, and what nginx says by default to more requests than it allows."""
-CONNECTIONS, FEW = 21, 2
+CONNECTIONS, FEW = 22, 2
 """Requests at the same time, so that a slow path costs few round trips: one or two to connect, two to ask. A few for
 those that got no answer: on a slow link they may have waited behind the others, and behind other checks."""
 ASKED_S = 5.0
@@ -83,8 +88,9 @@ BODY_BYTES = 65536
 class Probe:
     """One request that cannot succeed, and how it was answered.
 
-    bearer: `none` or `unknown`. status: None without an answer. wait_s: the wait that a rate-limiting server asks for,
-    seconds. gateway: who handed a control plane's answer on.
+    bearer: `none`, `unknown`, or `signed`: none, and a signature by a key that was made for it. status: None without an
+    answer. wait_s: the wait that a rate-limiting server asks for, seconds. gateway: who handed a control plane's answer
+    on.
     """
 
     method: str
@@ -102,8 +108,11 @@ class Probe:
         return f"{self.method} {self.path}: {self.detail or self.status}"
 
 
-Question = tuple[str, str, "SecretStr | None"]
-"""A method, a path, and the bearer."""
+Question = tuple[str, str, "SecretStr | Signer | None"]
+"""A method, a path, and the bearer, or who signs in its place."""
+SIGNED = "signed"
+ANY_KEY = "any key"
+"""What is wrong where a signature by a key that nobody knows is enough."""
 
 
 @check(
@@ -122,7 +131,9 @@ Question = tuple[str, str, "SecretStr | None"]
     timeout=60,
 )
 async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Ask each route without a bearer and with an unknown one, with an empty object that no route accepts."""
+    """Ask each route without a bearer and with an unknown one, with an empty object that no route accepts; and for the
+    list with a signature in the place of a bearer, by a key that nobody knows.
+    """
     yield judge(await measure(ctx))
 
 
@@ -138,6 +149,7 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
     open_questions: list[Question] = [
         (*route, bearer) for route in (*ROUTES, *NEWER_ROUTES) for bearer in (None, unknown)
     ]
+    open_questions.append((*LIST, Signer()))
     for attempt in range(ATTEMPTS):
         if not await _ask_all(ctx, open_questions, asked):
             break
@@ -176,19 +188,36 @@ async def _ask_all(
     return silences < MOST_SILENCES
 
 
-async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None") -> Probe:
-    name = "unknown" if bearer else "none"
+async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | Signer | None") -> Probe:
+    signer = bearer if isinstance(bearer, Signer) else None
+    name = SIGNED if signer else "unknown" if bearer else "none"
+    signature = signer.headers(f"{API}{path}", _server_s(ctx), secrets.token_hex(8)) if signer else None
     body: dict[str, str] | None = {} if method == "POST" else None
     try:
         answer = await ctx.net.control.send(
-            method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S, most_bytes=BODY_BYTES, recall="unchanged"
+            method,
+            f"{API}{path}",
+            body,
+            bearer=None if isinstance(bearer, Signer) else bearer,
+            timeout_s=ASKED_S,
+            most_bytes=BODY_BYTES,
+            recall="unchanged",
+            more_headers=signature,
         )
     except ControlError as error:
         return Probe(method, path, name, detail=error.message)
     headers = answer.headers
     wait_s = retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s)
     said = gate(method, path, answer, may_lack=(method, path) in NEWER_ROUTES)
+    if signer is not None and said is Gate.UNTOLD and answer.status == FORBIDDEN:
+        said = Gate.REFUSED  # it knows signatures, and whose it trusts
     return Probe(method, path, name, said, answer.status, wait_s=wait_s or 1.0, gateway=passed_through(answer))
+
+
+def _server_s(ctx: Context) -> float:
+    """The control plane's clock as it last said it, UNIX seconds: a signature must not fail for this node's own."""
+    said = [http_date(answer.headers.get("date")) for answer in ctx.net.control.healths()]
+    return (said[-1] if said else None) or time.time()
 
 
 def judge(probes: Iterable[Probe]) -> Result:
@@ -196,9 +225,15 @@ def judge(probes: Iterable[Probe]) -> Result:
     probes = tuple(probe for probe in probes if probe.gate is not Gate.ABSENT)
     by_gate = {kind: [probe for probe in probes if probe.gate is kind] for kind in Gate}
     through, refused = by_gate[Gate.OPEN], by_gate[Gate.REFUSED]
-    known = sum((probe.method, probe.path) in ROUTES for probe in probes)
+    known = sum((probe.method, probe.path) in ROUTES and probe.bearer != SIGNED for probe in probes)
+    signed = [probe for probe in through if probe.bearer == SIGNED]
+    if signed and any((probe.method, probe.path) == LIST for probe in refused):
+        return _open_to_signers(signed[0], probes)
+    if through and not refused:
+        return _open(through, probes)
+    through = [probe for probe in through if probe.bearer != SIGNED]
     if through:
-        return _open(through, probes) if not refused else _open_in_places(through, probes)
+        return _open_in_places(through, probes)
     for kind, code in ((Gate.REDIRECTED, codes.CONTROL_REDIRECTED), (Gate.STRANGER, codes.CONTROL_NOT_POPULI)):
         if by_gate[kind]:
             return _not_it(code, by_gate[kind], probes)
@@ -215,7 +250,14 @@ def judge(probes: Iterable[Probe]) -> Result:
     turned_away = f"; a proxy in front of it refuses {len(denied)} of them itself" if denied else ""
     routes = len({(probe.method, probe.path) for probe in refused})
     message = f"{routes} routes refuse a request without a bearer, and with an unknown one{turned_away}"
+    message += _signature(probes)
     return passed(CONTROL, Direction.ROUND_TRIP, message, **_more(probes))
+
+
+def _signature(probes: tuple[Probe, ...]) -> str:
+    """What is said where a signature does not replace a bearer."""
+    signed = [probe for probe in probes if probe.bearer == SIGNED and probe.gate is Gate.REFUSED]
+    return "; a signature by a key that it does not know helps nobody" if signed else ""
 
 
 def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
@@ -237,6 +279,25 @@ def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         f"{len(through)} of {len(probes)} requests without a known bearer were accepted and none was refused: anyone "
         f"who reaches it controls it{by}",
         remedies=by_hand(line, where="control host"),
+        **more,
+    )
+
+
+def _open_to_signers(signed: Probe, probes: tuple[Probe, ...]) -> Result:
+    more = _more(probes)
+    more["measurements"]["problem"] = ANY_KEY
+    remedies = by_hand(
+        "Give the control plane VOX_MESH_NODE_ID and a database, and restart it: it then has a list of keys to trust. "
+        f"Until then, let a gateway in front of it take {KEY} out of requests (in nginx: proxy_set_header {KEY} '').",
+        where="control host",
+    )
+    return failed(
+        codes.POSTURE_OPEN,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"GET /nodes was answered {signed.status} without a bearer, because it was signed, by a key that was made for "
+        f"this run and that nobody trusts: {ANY_KEY} is enough, so anyone who reaches the control plane controls it",
+        remedies=remedies,
         **more,
     )
 
@@ -287,13 +348,16 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
 
 
 def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...]) -> Result:
-    first = (untold or probes)[0].answered
+    first = (untold or probes)[0]
+    what_next = "run again later, without the proxy in front of it"
+    if first.status == THROTTLED:
+        what_next = f"it refuses more than a limit of requests, also at {1 / GENTLE_S:g} a second"
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,
         Direction.ROUND_TRIP,
         f"{count} of {max(len(probes), 2 * len(ROUTES))} requests got no conclusive answer from the control plane, "
-        f"first {first}; run again later, without the proxy in front of it",
+        f"first {first.answered}; {what_next}",
         **_more(probes),
     )
 

@@ -58,7 +58,7 @@ def control_plane() -> None:
     "--like-upstream",
     is_flag=True,
     help="For rehearsals: with the traps of the real server. Any exchange spends the one-time token, also a wrong one, "
-    "and there is no rate limiter.",
+    "there is no rate limiter, and without VOX_MESH_NODE_ID requests that any key signed need no bearer.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
 def serve(
@@ -139,7 +139,7 @@ def _config(path: Path | None, *, upstream: bool = False) -> "ServerConfig":
     named = os.environ.get("PREFLIGHT_CONFIG")
     source = path or (Path(named) if named else find_config(os.environ))
     config = server_config((read_config(source) if source else ConfigFile()).control_plane, os.environ)
-    return like_upstream(config, time.time_ns() // 1_000_000) if upstream else config
+    return like_upstream(config, time.time_ns() // 1_000_000, os.environ) if upstream else config
 
 
 def _default_database() -> Path:

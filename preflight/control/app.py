@@ -30,6 +30,7 @@ from preflight.control.limiter import Limiter
 from preflight.control.models import Wire
 from preflight.control.refusal import Refusal
 from preflight.control.routes import ROUTES, Route
+from preflight.control.signers import is_signed
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,14 @@ class ControlPlane:
             claims = bearers.claims_of(bearer, self._now_ms())
             if claims is not None and await self._is_first_use(claims):
                 return claims.role
+        elif self._config.signers != "nobody" and self._is_signed(request):
+            if self._config.signers == "everybody":
+                return Role.MESH
+            raise Refusal(403, "untrusted node")
         raise Refusal(401, "unauthorized", {"www-authenticate": "Bearer"})
+
+    def _is_signed(self, request: Request) -> bool:
+        return is_signed(request.headers, request.url.path, self._now_ms() / 1000)
 
     async def _is_first_use(self, claims: Claims) -> bool:
         return await self._plane.database.write(credentials.accept_jti, claims.jti, claims.forget_unix_ms)

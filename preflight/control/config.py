@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preflight.control.auth import Bearers, Role
+from preflight.control.signers import Signers
 from preflight.settings.reading import SettingsError, find_secret, read_variable
 from preflight.settings.schema import ControlPlaneSettings
 
@@ -53,6 +54,8 @@ class ServerConfig:
     max_connections_per_client: int | None = None
     like_upstream: bool = False
     """Whether it has the traps of the real server: any exchange spends the one-time token; there is no rate limiter."""
+    signers: Signers = "nobody"
+    """Whose signature is as good as a bearer."""
     warnings: tuple[str, ...] = ()
     """Warnings for the operator about these settings."""
 
@@ -62,12 +65,17 @@ class ServerConfig:
         return self.bearers.tokens.get(Role.MESH)
 
 
-def like_upstream(config: ServerConfig, now_ms: int) -> ServerConfig:
-    """The same with the traps of the real server: a deadline that has passed when it starts is dropped, too."""
+def like_upstream(config: ServerConfig, now_ms: int, environ: Mapping[str, str]) -> ServerConfig:
+    """The same with the traps of the real server.
+
+    A deadline that has passed when it starts is dropped. Without a node id it does not ask whom to trust, and takes
+    what anyone signed.
+    """
     bootstrap = config.bootstrap
     if bootstrap is not None and bootstrap.expires_unix_ms is not None and bootstrap.expires_unix_ms <= now_ms:
         bootstrap = replace(bootstrap, expires_unix_ms=None)
-    return replace(config, bootstrap=bootstrap, rate=None, like_upstream=True)
+    signers: Signers = "trusted" if read_variable(environ, "VOX_MESH_NODE_ID") else "everybody"
+    return replace(config, bootstrap=bootstrap, rate=None, like_upstream=True, signers=signers)
 
 
 def server_config(settings: ControlPlaneSettings, environ: Mapping[str, str]) -> ServerConfig:

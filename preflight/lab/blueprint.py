@@ -44,7 +44,17 @@ Guards = Literal["separate", "shared", "none"]
 User = Literal["root", "ordinary"]
 Load = Literal["none", "asked", "taken"]
 Certificate = Literal[
-    "good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate", "self-signed", "no-names"
+    "good",
+    "expiring",
+    "expired",
+    "not-yet",
+    "in-minutes",
+    "untrusted",
+    "other-name",
+    "no-intermediate",
+    "self-signed",
+    "no-names",
+    "address-as-name",
 ]
 INTERMEDIATE = "Preflight lab intermediate CA"
 SERVER_NAME = "Preflight lab control plane"

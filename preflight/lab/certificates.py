@@ -33,7 +33,9 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
     named: list[x509.GeneralName] = [x509.IPAddress(ip_address(address)) for address in dict.fromkeys(addresses)]
     named += [x509.DNSName(CONTROL_NAME), x509.DNSName(CONTROL_SHORT)]
     other: list[x509.GeneralName] = [x509.DNSName(OTHER_NAME)]
-    names: list[x509.GeneralName] = [] if kind == "no-names" else other if kind == "other-name" else named
+    misplaced: list[x509.GeneralName] = [x509.DNSName(address) for address in dict.fromkeys(addresses)]
+    others = {"no-names": [], "other-name": other, "address-as-name": misplaced}
+    names = others.get(kind, named)
     _write_server(server / "tls", names, life, signer)
     _write_server(server / "other", other, _life(now), (ca_key, ca))
     for client in clients:
@@ -101,6 +103,7 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 _LIVES: Mapping[Certificate, Callable[[datetime], tuple[datetime, datetime]]] = {
     "expired": lambda now: (now - timedelta(days=90), now - timedelta(days=1)),
     "not-yet": lambda now: (now + timedelta(days=1), now + timedelta(days=90)),
+    "in-minutes": lambda now: (now + timedelta(minutes=5), now + timedelta(days=90)),
     "expiring": lambda now: (now - timedelta(days=85), now + timedelta(days=5)),
 }
 

@@ -52,9 +52,11 @@ class Front:
     """What is at the control plane's address, in front of it: a gateway, or a relay of the lab.
 
     routes: what it does with some requests; root: with the others. prefix: the path before the control plane's own,
-    which it takes away. most_body: the most bytes of a body that it hands on; 0: as many as it likes.
+    which it takes away. keeps_slash: and not the slash behind it. most_body: the most bytes of a body that it hands on;
+    0: as many as it likes.
     upgrades: its port redirects to TLS on the usual port, where the control plane is. plain: its port speaks plain HTTP
     although the plan has a certificate. certificates: it demands one of the client. old_tls: it accepts TLS 1.0, 1.1.
+    no_new_tls: and nothing newer.
     sites: it serves the control plane under the name `SITE` only. `two`: clients that ask for another name get the
     certificate of another site; `one`: it refuses their handshakes. caches: it keeps good answers for a minute.
     half_dead: it hands every second request to a backend that is dead. relay: the name of one in `lab.relays`.
@@ -63,11 +65,13 @@ class Front:
     routes: tuple[Route, ...] = ()
     root: Act = field(default_factory=Act)
     prefix: str = ""
+    keeps_slash: bool = False
     most_body: int = 0
     upgrades: bool = False
     plain: bool = False
     certificates: bool = False
     old_tls: bool = False
+    no_new_tls: bool = False
     sites: Sites = ""
     caches: bool = False
     half_dead: bool = False

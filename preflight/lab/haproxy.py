@@ -26,6 +26,7 @@ def sections(front: Front, stand: Stand) -> str:
         tls = f" ssl crt {_pair(stand, 'other')}" + (" strict-sni" if front.sites == "one" else "")
     tls += f" verify required ca-file {stand.folder}/ca.pem" if front.certificates else ""
     tls += " ssl-min-ver TLSv1.0 ciphers ALL:@SECLEVEL=0" if front.old_tls else ""
+    tls += " ssl-max-ver TLSv1.1" if front.no_new_tls else ""
     rules = list(_rules(front, stand))
     text = [f"frontend front\n  bind {stand.bind}{tls}", *rules, "  default_backend control"]
     if front.upgrades:
@@ -57,7 +58,9 @@ def _rules(front: Front, stand: Stand) -> Iterator[str]:
     root = Act(301, to="https://<host><path>") if front.upgrades else front.root
     others = [f"!{{ path_beg {path} }}" for path in (*(route.path for route in front.routes), front.prefix) if path]
     yield from _act(root, stand, " ".join(others))
-    if front.prefix:
+    if front.keeps_slash:
+        yield rf"  http-request replace-path {front.prefix}(.*) /\1 if {{ path_beg {front.prefix} }}"
+    elif front.prefix:
         yield rf"  http-request replace-path {front.prefix}(/.*) \1 if {{ path_beg {front.prefix}/ }}"
 
 

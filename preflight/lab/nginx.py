@@ -27,7 +27,7 @@ http {{
 {servers}
 }}
 """
-_OLD_TLS = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;"
+_OLD_TLS = "ssl_protocols TLSv1 TLSv1.1{more}; ssl_ciphers DEFAULT@SECLEVEL=0;"
 _WITHOUT = {
     "": "",
     "bearer": 'proxy_set_header Authorization ""; proxy_set_header Connection ""; ',
@@ -50,12 +50,14 @@ def servers(front: Front, stand: Stand) -> str:
         return f"{other}server {{ {listen}; {own} }}\n"
     root = Act(301, to="https://<host><path>") if front.upgrades else front.root
     lines = [f"listen {stand.bind}{' ssl' if stand.secure else ''};", certificate if stand.secure else ""]
-    lines += [_OLD_TLS] if front.old_tls else []
+    lines += [_OLD_TLS.format(more="" if front.no_new_tls else " TLSv1.2 TLSv1.3")] if front.old_tls else []
     lines += [f"ssl_client_certificate {stand.folder}/ca.pem; ssl_verify_client on;"] if front.certificates else []
     lines += [f"client_max_body_size {front.most_body};"] if front.most_body else []
     lines += ["proxy_cache answers; proxy_cache_valid 200 1m;"] if front.caches else []
     lines += [_location(route, stand) for route in (*front.routes, Route("/", root))]
-    if front.prefix:
+    if front.keeps_slash:
+        lines.append(f"location {front.prefix} {{ proxy_pass http://{stand.backend}/; }}")
+    elif front.prefix:
         lines.append(f"location {front.prefix}/ {{ rewrite ^{front.prefix}(/.*)$ $1 break; {_act(Act(), stand)} }}")
     own = "server {\n" + "".join(f"  {line}\n" for line in lines if line) + "}\n"
     if front.half_dead:

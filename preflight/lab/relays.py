@@ -2,10 +2,11 @@
 
 The arguments are the name, its address, the control plane's, and perhaps a folder. With a folder, which holds
 `tls.pem`, `tls.key` and `ca.pem`, the relay speaks TLS. `resets` breaks each connection at its second request, `cuts`
-ends the list of nodes inside a chunk, `halves` gives a half of it, and `asks-certificate` demands a certificate of
-every client.
+ends the list of nodes inside a chunk, `halves` gives a half of it, `compresses` compresses what nobody asked to be,
+and `asks-certificate` demands a certificate of every client.
 """
 
+import gzip
 import os
 import socket
 import ssl
@@ -127,6 +128,14 @@ class Halves(Relay):
         super().send_answer(status, headers, content[: len(content) // 2] if half else content)
 
 
+class Compresses(Relay):
+    """Compresses every answer, whatever the client accepts."""
+
+    def send_answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """With the header that says so."""
+        super().send_answer(status, {**headers, "Content-Encoding": "gzip"}, gzip.compress(content))
+
+
 def _farewell(connection: socket.socket) -> None:
     """Read what the client still sends: with unread bytes the kernel resets the connection, and the alert is lost."""
     connection.shutdown(socket.SHUT_WR)
@@ -139,6 +148,7 @@ RELAYS: Mapping[str, type[Relay]] = {
     "resets": Resets,
     "cuts": Cuts,
     "halves": Halves,
+    "compresses": Compresses,
     "asks-certificate": Relay,
 }
 

@@ -49,6 +49,7 @@ class Certificate:
 
     subject_name, issuer_name: the common names, or all of the names where they have none. issuer_place: where it says
     that the certificate of its issuer is. key_id, issuer_key_id: of its own public key and of its issuer's, as it says.
+    misplaced: addresses among its DNS names, where clients do not look for them.
     """
 
     subject: str
@@ -61,6 +62,7 @@ class Certificate:
     issuer_place: str | None = None
     key_id: str | None = None
     issuer_key_id: str | None = None
+    misplaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
+from preflight.net.control import elsewhere
 from preflight.net.control.destination import SecretWay
 from preflight.overlay.wgquick import stopped
 from preflight.proto.control.http import passed_over
@@ -15,7 +16,7 @@ from preflight.proto.control.placement import inside, lead_inside, meant_places
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from preflight.model.control import HttpAnswer, NodeList
+    from preflight.model.control import ControlError, HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState, Withheld
     from preflight.model.own_nat import OwnNat
@@ -239,6 +240,14 @@ class Net:
         from preflight.net.control.living import is_healthy
 
         return is_healthy(await self.health_at(url, timeout_s))
+
+    async def past_health(self, health: "HttpAnswer | ControlError | None") -> "tuple[HttpAnswer, ...]":
+        """Answers of a control plane's API where only `/health` is answered by another server, such as a gateway."""
+        return await elsewhere.past_health(self.control, health)
+
+    async def keeps_a_slash(self) -> bool:
+        """Whether a gateway takes the control URL's prefix away and not the slash behind it."""
+        return await elsewhere.keeps_a_slash(self.control)
 
     async def better_url(self, url: "ControlUrl", address: str, overlay: "OverlayState | None") -> "ControlUrl | None":
         """The only place at which a control plane answers, of those that a URL may mean at whose address none does."""

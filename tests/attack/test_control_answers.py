@@ -174,10 +174,17 @@ def test_a_key_that_comes_twice_counts_once() -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_health_that_is_none_is_never_a_pass(name: str) -> None:
-    """Any answer for `/health` except a control plane's own `ok` is a finding; at worst a warning to wait."""
-    (result,) = attack(control_health.control_health, Evil(HEALTHY, health=BROKEN[name][0]))
+    """Any answer except a control plane's own `ok` is a finding; at worst a warning to wait."""
+    (result,) = attack(control_health.control_health, Evil(BROKEN[name][0], health=BROKEN[name][0]))
     assert result.code is not None
     assert result.status is Status.FAIL or result.code.slug == "control.throttled"
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_another_servers_health_is_never_taken_for_the_control_planes(name: str) -> None:
+    """Where a control plane answers the API, that is what passes, and the report says who answers `/health`."""
+    (result,) = attack(control_health.control_health, Evil(HEALTHY, health=BROKEN[name][0]))
+    assert result.status is not Status.PASS or "for GET /health is answered" in result.message
 
 
 GATEWAYS: dict[str, tuple[bytes, str]] = {
@@ -242,7 +249,7 @@ def test_an_open_control_plane_is_found(tmp_path: Path) -> None:
     finally:
         server.kill()
     assert codes_of([result]) == ["posture.open"]
-    assert "30 of 30 requests" in result.message
+    assert "31 of 31 requests" in result.message
 
 
 def test_no_redirect_is_followed_and_no_cookie_kept() -> None:

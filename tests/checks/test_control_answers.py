@@ -84,6 +84,15 @@ def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
     assert result.code is None or result.remedy
 
 
+def test_whose_clock_is_wrong() -> None:
+    """Protects from a fix that cannot heal: a node whose clock the kernel calls synchronised needs no other one."""
+    shaken = [shook("not-yet-valid", starts=DAY, date=NOW + 2 * DAY)]
+    own, theirs = (control_tls.judge(URL, shaken, NOW, synchronised=right) for right in (False, True))
+    assert own.measurements["problem"] == theirs.measurements["problem"] == "this node's clock"
+    assert [remedy.where for remedy in (*own.remedies, *theirs.remedies)] == ["node", "control host"]
+    assert "the control plane's is the wrong one" in theirs.message
+
+
 def test_a_certificate_that_expires_soon_only_warns_and_the_limit_is_a_setting() -> None:
     """Nothing is broken yet; an operator who renews every week sets a shorter limit."""
     soon = [shook("trusted", starts=-85 * DAY, ends=5 * DAY)]

@@ -90,6 +90,10 @@ class Waiting:
     def __init__(self) -> None:
         self.at_once = self.most = self.count = 0
 
+    def healths(self) -> tuple[HttpAnswer, ...]:
+        """None was asked for."""
+        return ()
+
     async def send(self, *asked: object, **more: object) -> HttpAnswer:
         """Refuse, after the others of this turn have come."""
         self.count += 1
@@ -124,7 +128,7 @@ def test_a_slow_path_costs_few_round_trips() -> None:
     """Protects `all` on slow paths: one round trip or two to connect, and two to ask everything."""
     control = Waiting()
     probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control))))
-    assert control.count == len(probes) == 2 * (len(ROUTES) + len(NEWER_ROUTES))
+    assert control.count == len(probes) == 2 * (len(ROUTES) + len(NEWER_ROUTES)) + 1
     assert control.most <= CONNECTIONS
     assert -(-len(probes) // control.most) <= 2
     assert judge(probes).status is Status.PASS
@@ -135,6 +139,10 @@ class Limited:
 
     def __init__(self) -> None:
         self.count = 0
+
+    def healths(self) -> tuple[HttpAnswer, ...]:
+        """None was asked for."""
+        return ()
 
     async def send(self, *asked: object, **more: object) -> HttpAnswer:
         """The gateway's 503, and then the control plane's own answers."""
@@ -164,3 +172,33 @@ def test_a_gateway_that_hands_all_on_may_be_what_opens_it() -> None:
     assert through.measurements["server"] == "nginx"
     assert "they came through nginx" in through.message
     assert (through.remedy or "").startswith("Let nginx put no bearer into requests")
+
+
+SIGNED = Probe("GET", "/nodes", "signed", OPEN, 200)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ([*probes([REFUSED] * 15), *UNKNOWN, SIGNED], "posture.open"),
+        ([*probes([REFUSED] * 15), *UNKNOWN, replace(SIGNED, gate=REFUSED, status=403)], None),
+        ([*probes([OPEN, *[REFUSED] * 14]), *UNKNOWN[1:], SIGNED], "posture.route-open"),
+        ([*probes([REFUSED] * 15), *UNKNOWN, replace(SIGNED, gate=Gate.UNTOLD, status=502)], "run.no-answer"),
+    ],
+)
+def test_a_signature_counts_only_where_none_is_refused(asked: list[Probe], code: str | None) -> None:
+    """Protects from a control plane that takes every key: a route that is open anyway shows nothing of signatures."""
+    result = judge(asked)
+    assert (result.code.slug if result.code else None) == code
+    assert ("any key" in result.message) == (code == "posture.open")
+    assert ("a key that it does not know" in result.message) == (code is None)
+
+
+@pytest.mark.parametrize(("status", "word"), [(429, "limit of requests"), (503, "without the proxy")])
+def test_what_is_undecided_says_why(status: int, word: str) -> None:
+    """Protects the truth: a control plane's own limit is not something that a proxy in front of it does."""
+    untold = probes([*[REFUSED] * 14, Gate.UNTOLD])
+    untold[-1] = replace(untold[-1], status=status)
+    result = judge([*untold, *UNKNOWN])
+    assert result.status is Status.INCONCLUSIVE
+    assert word in result.message

@@ -86,6 +86,11 @@ def _not_json(network: "Network") -> None:
     must((got.status, got.populi, whole) == (200, True, False), f"the list: {got.status} {got.text}")
 
 
+def _is_compressed(network: "Network") -> None:
+    got = ask(network, "/health")
+    must((got.populi, got.headers.get("content-encoding")) == (True, "gzip"), f"/health: {got.status} {got.headers}")
+
+
 def _is_kept(network: "Network") -> None:
     """Two requests with different ids are answered with the same one."""
     got = [ask(network, LIST, token=asks.mesh_token(network)) for _ in range(2)]
@@ -309,6 +314,13 @@ FAULTS = (
         made=asks.fronted("a relay that halves", relay="halves"),
         expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "JSON")),
         proof=_not_json,
+    ),
+    _answer(
+        name="answer-compressed",
+        summary="a gateway compresses every answer, although no client asks for it",
+        made=asks.fronted("a relay that compresses", relay="compresses"),
+        expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "compressed")),
+        proof=_is_compressed,
     ),
     _answer(
         name="answer-cached",

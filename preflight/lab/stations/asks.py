@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dns.edns
@@ -234,10 +235,11 @@ def ask(
     body: Any = None,
     *,
     token: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
     over: HTTPConnection | None = None,
 ) -> Answer:
-    """One request from a: GET, or POST of a body as JSON. over: a connection that is in use already."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    """One request from a: GET, or POST of a body as JSON. more: headers. over: a connection that is in use already."""
+    headers = {**more, **({"Authorization": f"Bearer {token}"} if token else {})}
     content = None if body is None else json.dumps(body)
     if content is not None:
         headers["Content-Type"] = "application/json"

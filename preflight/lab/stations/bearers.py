@@ -125,7 +125,9 @@ def _worker_is_good(network: "Network") -> None:
     must(ask(network, LIST).status == 401, "the control plane asks for no bearer")
 
 
-def _jwt(word: str, *, life: tuple[int, int], use: bool = False) -> Callable[[Setup], tuple[Part, ...]]:
+def _jwt(
+    word: str, *, life: tuple[int, int], use: bool = False, algorithm: str = "HS256"
+) -> Callable[[Setup], tuple[Part, ...]]:
     """a's token is a JWT, valid from and to these seconds from now. use: it is used once before the run."""
 
     def make(network: "Network") -> bytes:
@@ -134,7 +136,7 @@ def _jwt(word: str, *, life: tuple[int, int], use: bool = False) -> Callable[[Se
         secret = asks.content(network.names.files(CONTROL) / "jwt-secret").decode().strip()
         now = int(time.time())
         claims = {"role": "worker", "jti": f"{network.names.lab}-{now}", "nbf": now + life[0], "exp": now + life[1]}
-        return f"{jwt.encode(claims, secret, algorithm='HS256')}\n".encode()
+        return f"{jwt.encode(claims, secret, algorithm=algorithm)}\n".encode()
 
     def spend(network: "Network") -> None:
         if use:
@@ -233,15 +235,16 @@ FAULTS = (
             name=f"bearer-jwt-{name}",
             summary=f"a's token is a JWT: {word}",
             place=_AT,
-            made=_jwt(word, life=life, use=use),
+            made=_jwt(word, life=life, use=use, algorithm=algorithm),
             expected=_is("enroll.unauthorized", Deciding("problem", word)),
             proof=_is_jwt,
             excluded=asks.needs_control,
         )
-        for name, word, life, use in (
-            ("used", "used up", (-_HOUR_S, _HOUR_S), True),
-            ("early", "not valid yet", (_HOUR_S, 2 * _HOUR_S), False),
-            ("expired", "expired", (-2 * _HOUR_S, -_HOUR_S), False),
+        for name, word, life, use, algorithm in (
+            ("used", "used up", (-_HOUR_S, _HOUR_S), True, "HS256"),
+            ("early", "not valid yet", (_HOUR_S, 2 * _HOUR_S), False, "HS256"),
+            ("expired", "expired", (-2 * _HOUR_S, -_HOUR_S), False, "HS256"),
+            ("algorithm", "HS512", (-_HOUR_S, _HOUR_S), False, "HS512"),
         )
     ),
     _scoped("scope-other", "a's scope id is that of another cluster", "another-cluster"),

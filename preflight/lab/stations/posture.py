@@ -2,9 +2,11 @@
 
 import json
 import ssl
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from preflight.lab import routes
@@ -18,8 +20,10 @@ from preflight.lab.site import PACKAGES
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.tls import no_old_tls
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.programs import python_module
+from preflight.proto.control.signed import Signer
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -36,6 +40,19 @@ def _opened(setup: Setup) -> tuple[Part, ...]:
 
 def _is_open(network: "Network") -> None:
     must(ask(network, LIST).status == 200, "the list is not for everyone")
+
+
+def _takes_every_key(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        return replace(plan, server_options=(*plan.server_options, "--like-upstream"))
+
+    return (asks.shaped("the control plane is like the real one, which takes every signature", shape, loopback=True),)
+
+
+def _takes_signature(network: "Network") -> None:
+    must(ask(network, LIST).status == HTTPStatus.UNAUTHORIZED, "the list is for everyone")
+    got = ask(network, LIST, more=Signer().headers(LIST, time.time(), "0f"))
+    must(got.status == HTTPStatus.OK, f"a signature by a new key: {got.status or got.text}")
 
 
 def _shared(setup: Setup) -> tuple[Part, ...]:
@@ -70,6 +87,8 @@ def _not_exposed(setup: Setup) -> str | None:
         return "a does not know the control host's public address from this product"
     if setup.user == "ordinary":
         return "an ordinary user may not read where the tunnel to the control host ends"
+    if setup.namespace == "container" and setup.outer == "ipv6":
+        return "a container has no route to the public address, which is one of IPv4"
     if setup.families == "ipv6":
         return "the lab's server listens on all addresses of IPv4 only"
     if setup.home not in ("third", "peer"):
@@ -92,10 +111,6 @@ def _is_committed(network: "Network") -> None:
     # The folder may be that of a's ordinary user, and git refuses others' repositories.
     shown = run([program("git"), "-c", f"safe.directory={folder}", "-C", str(folder), "show", "HEAD"])
     must(asks.mesh_token(network) in shown, "the token is not in the last commit")
-
-
-def _no_old_tls(setup: Setup) -> str | None:
-    return "Caddy does not speak TLS before 1.2" if setup.gateway == "caddy" else asks.needs_tls(setup)
 
 
 def _speaks_old_tls(network: "Network") -> None:
@@ -211,6 +226,18 @@ FAULTS = (
         alone=True,
     ),
     Fault(
+        name="posture-signed",
+        summary="the control plane takes a signature by any key in the place of a bearer",
+        place=_POSTURE,
+        made=_takes_every_key,
+        # Whom to trust is for a person to say; no node knows where the server's environment is written.
+        expected=lambda setup: Truth(
+            "posture.open", "control", deciding=Deciding("problem", "any key"), where="control host"
+        ),
+        proof=_takes_signature,
+        excluded=asks.needs_control,
+    ),
+    Fault(
         name="posture-shared-token",
         summary="one token serves workers and administrators",
         place=_POSTURE,
@@ -260,7 +287,7 @@ FAULTS = (
         made=lambda setup: (asks.in_front("a gateway with old TLS", Front(old_tls=True)),),
         expected=lambda setup: Truth("posture.tls-old", "control", where="control host", warns=True),
         proof=_speaks_old_tls,
-        excluded=_no_old_tls,
+        excluded=no_old_tls,
     ),
     Fault(
         name="posture-secret-in-git",

@@ -137,6 +137,31 @@ def _prefix_stays(network: "Network") -> None:
     asks.answers(LIST, 200, populi=True)(network)
 
 
+def _slashed(plan: Blueprint) -> Blueprint:
+    return replace(asks.with_urls(plan, lambda url: url + _PREFIX), front=Front(prefix=_PREFIX, keeps_slash=True))
+
+
+def _slashed_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.bad-answer",
+        "control",
+        place=_AT,
+        deciding=Deciding("problem", f"prefix {_PREFIX}"),
+        where="control host",
+    )
+
+
+def _slash_stays(network: "Network") -> None:
+    """The control plane refuses the path behind the prefix, and takes it where no slash is between the two."""
+    must(asks.url_of(network).endswith(_PREFIX), "a's URL has no prefix")
+    asks.answers(LIST, 404, populi=True)(network)
+    asks.answers(LIST.removeprefix("/"), 200, populi=True)(network)
+
+
+def _no_slash(setup: Setup) -> str | None:
+    return "Caddy takes the slash with the prefix" if setup.gateway == "caddy" else asks.needs_direct(setup)
+
+
 def _unhealthy(setup: Setup) -> tuple[Part, ...]:
     return (asks.drilled("unhealthy"),)
 
@@ -296,6 +321,14 @@ FAULTS = (
         made=lambda setup: (asks.shaped("a prefix that nobody strips", _prefixed),),
         expected=_prefixed_is,
         proof=_prefix_stays,
+    ),
+    _fault(
+        name="server-prefix-slash",
+        summary="the gateway strips the prefix of a's URL, and not the slash behind it",
+        made=lambda setup: (asks.shaped("a prefix that is stripped without its slash", _slashed),),
+        expected=_slashed_is,
+        proof=_slash_stays,
+        excluded=_no_slash,
     ),
     _fault(
         name="server-unhealthy",

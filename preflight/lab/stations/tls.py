@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ _NO_CERTIFICATE: Mapping[str, str] = {
     "haproxy": "CERTIFICATE_REQUIRED",
 }
 """What clients without a certificate get: nginx' page of a 400, or an alert."""
+_AHEAD_S = 600
 _TWO_WEEKS_S = 14 * 24 * 3600
 _VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate": 20, "self-signed": 18}
 """X509_V_ERR_CERT_HAS_EXPIRED, …_CERT_NOT_YET_VALID, …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and
@@ -67,6 +69,11 @@ def _unverified(kind: Certificate) -> "Callable[[Network], None]":
 def _other_name(network: "Network") -> None:
     error = _refusal(network)
     must(error is not None and "mismatch" in str(error), f"the certificate is refused with {error}")
+
+
+def _refuses_new_tls(network: "Network") -> None:
+    error = _refusal(network)
+    must(error is not None and "PROTOCOL_VERSION" in str(error), f"the handshake ends with {error}")
 
 
 def _missing_link(network: "Network") -> None:
@@ -158,6 +165,28 @@ def _gained_tls_is(setup: Setup) -> Truth:
     )
 
 
+def _started(setup: Setup) -> tuple[Part, ...]:
+    """a's clock cannot be set apart from its host's: so the others' are ahead, the authority's and the server's."""
+    return (*_certificate("in-minutes")(setup), asks.drilled(f"clock-skew={_AHEAD_S}"))
+
+
+def _started_there(network: "Network") -> None:
+    """a refuses the certificate for its date, and at the server's time it is valid."""
+    _unverified("not-yet")(network)
+    got = ask(network, "/health")
+    ahead_s = parsedate_to_datetime(got.headers.get("date", "")).timestamp() - time.time()
+    must(ahead_s > _AHEAD_S / 2, f"the server's clock is {ahead_s:.0f} seconds ahead")
+
+
+def no_old_tls(setup: Setup) -> str | None:
+    """For a gateway that speaks TLS before 1.2."""
+    return "Caddy does not speak TLS before 1.2" if setup.gateway == "caddy" else asks.needs_tls(setup)
+
+
+def _with_address(setup: Setup) -> str | None:
+    return "the URL has no address" if setup.control != "address" else asks.needs_tls(setup)
+
+
 FAULTS = (
     _fault(
         name="tls-plain-server",
@@ -195,6 +224,32 @@ FAULTS = (
         made=_certificate("not-yet"),
         expected=_is("control.tls-not-yet-valid"),
         proof=_unverified("not-yet"),
+    ),
+    _fault(
+        name="tls-own-clock",
+        summary="a's clock is behind by more than the age of the certificate",
+        made=_started,
+        expected=lambda setup: Truth(
+            "control.clock-skew", "control", place=_AT, deciding=Deciding("problem", "this node's clock")
+        ),
+        proof=_started_there,
+        alone=True,
+    ),
+    _fault(
+        name="tls-old-only",
+        summary="the gateway accepts TLS 1.0 and 1.1, and nothing newer",
+        made=asks.fronted("a gateway with old TLS alone", old_tls=True, no_new_tls=True),
+        expected=_is("control.tls-failed", Deciding("problem", "TLS version")),
+        proof=_refuses_new_tls,
+        excluded=no_old_tls,
+    ),
+    _fault(
+        name="tls-address-as-name",
+        summary="the certificate has the control plane's address among its DNS names",
+        made=_certificate("address-as-name"),
+        expected=_is("control.tls-name", Deciding("problem", "DNS names")),
+        proof=_other_name,
+        excluded=_with_address,
     ),
     _fault(
         name="tls-untrusted",

@@ -16,14 +16,7 @@ import httpx
 from pydantic import SecretStr
 from pydantic_core import from_json
 
-from preflight.model.control import (
-    ControlError,
-    Credential,
-    HttpAnswer,
-    MailboxRow,
-    NodeList,
-    NodeRecord,
-)
+from preflight.model.control import ControlError, Credential, HttpAnswer, MailboxRow, NodeList, NodeRecord
 from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
 from preflight.net.control.asked import Question, Recall
@@ -141,6 +134,10 @@ class ControlClient:
         client = self._copy(token, self._environment)
         client._line, client._borrows = self._line, True
         return client
+
+    def apart(self) -> Self:
+        """The same client on other connections, which wait for no other request. Close it too."""
+        return self._copy(self._token, self._environment)
 
     def direct(self) -> Self:
         """The same client without any proxy, to separate the proxy's faults from the control plane's."""
@@ -269,17 +266,18 @@ class ControlClient:
         timeout_s: float | None = None,
         most_bytes: int = ANSWER_BYTES,
         recall: Recall = "nothing",
+        more_headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """One request; returns the answer whatever its status is. Raises ControlError if no answer came.
 
         most_bytes: how much of the body to read; the answer says whether there was more. recall: where nothing is
         changed, take the answer that this client got a moment ago, or is getting: `unchanged`, if it wrote nothing
-        since; `any`, also if it did.
+        since; `any`, also if it did. more_headers: they make it another question, which nobody recalls.
         """
         asked = path if method == "GET" else f"{method} {path}"
         question, log = Question(asked, bearer.get_secret_value() if bearer else None), self._line.log
-        if method != "GET" and recall == "nothing":
-            return await self._send(method, path, body, bearer, timeout_s, most_bytes)
+        if more_headers or (method != "GET" and recall == "nothing"):
+            return await self._send(method, path, body, bearer, timeout_s, most_bytes, more_headers)
         async with nullcontext() if recall == "nothing" else log.alone(question):
             known, writes = log.known(question, most_bytes, recall), log.writes
             answer = known or await self._send(method, path, body, bearer, timeout_s, most_bytes)
@@ -295,6 +293,7 @@ class ControlClient:
         bearer: SecretStr | None,
         timeout_s: float | None,
         most_bytes: int,
+        more_headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
@@ -311,7 +310,7 @@ class ControlClient:
                 through = self.proxy if asks_itself(url, self.proxy) else None
                 tls_name = named.host if named else None
                 own = secrets.token_hex(8)
-                headers = {**headers_of(named, bearer), REQUEST_NAME: own}
+                headers = {**headers_of(named, bearer), **(more_headers or {}), REQUEST_NAME: own}
                 asked = Request(method, where, body, most_bytes, headers, tls_name, through)
                 answer = await exchange(self._line.open(url, self.proxy, self._ca_file), asked, moments)
         except TimeoutError:

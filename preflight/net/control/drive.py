@@ -81,13 +81,14 @@ class RowCalls:
         known = await self.client.nodes(recall="any")
         return known if any(node.id == self._row.identity for node in known.nodes) else await self.client.nodes()
 
-    async def lease(self, state: State, lease_id: str) -> str:
-        """A lease of a scope key that nobody else uses. Raises ControlError."""
+    async def lease(self, state: State, lease_id: str, *, client: "ControlClient | None" = None) -> str:
+        """A lease of a scope key that nobody else uses, perhaps by another client. Raises ControlError."""
+        client = client or self.client
         claimer = {"claimer_node_id": self._row.identity}
         if state is State.GRANT:
-            return await self.client.lease("grant", {**claimer, "scope_key": f"preflight/{self._note.mark}"})
+            return await client.lease("grant", {**claimer, "scope_key": f"preflight/{self._note.mark}"})
         action: Literal["renew", "release"] = "renew" if state is State.RENEW else "release"
-        return await self.client.lease(action, {**claimer, "lease_id": lease_id})
+        return await client.lease(action, {**claimer, "lease_id": lease_id})
 
     def _record(self) -> dict[str, Any]:
         """The row. One with a random id is in maintenance from the start, so that nobody gives it work."""

@@ -1,4 +1,4 @@
-"""A lease that a far control plane grants and renews while it answers heartbeats: its answers take no time."""
+"""A lease that a far control plane grants, renews and releases while other calls wait: its answers take no time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,16 +18,19 @@ Ask = Callable[[State, str], Awaitable[str]]
 
 
 class EarlyLease:
-    """Asked for when it is made; `granted` and `renewed` give the answers once, and then ask again.
+    """Asked for when it is made; `granted`, `renewed` and `released` give the answers once, and then ask again.
 
+    It is released as soon as it is renewed: nobody else wants its scope key, and nothing else is shown by it.
     `end` gives back what `granted` did not hand over.
     """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._id = ""
+        self._id = self._lease_id = ""
+        self._releasing = False
         self._grant: asyncio.Task[str] | None = asyncio.ensure_future(self._granted())
         self._renewal: asyncio.Task[ControlError | None] | None = asyncio.ensure_future(self._renewed(self._grant))
+        self._release: asyncio.Task[bool | ControlError] | None = asyncio.ensure_future(self._released(self._renewal))
 
     async def granted(self) -> str:
         """The lease's id. Raises ControlError."""
@@ -37,7 +40,7 @@ class EarlyLease:
         try:
             lease_id = await grant
         except BaseException:
-            self._renewal = None  # of that lease
+            self._renewal = self._release = None  # of that lease
             raise
         self._id = ""
         return lease_id
@@ -51,19 +54,32 @@ class EarlyLease:
             raise error
         return ""
 
+    async def released(self, lease_id: str) -> str:
+        """The lease was released. Raises ControlError."""
+        release, self._release = self._release, None
+        answer = False if release is None or release.cancelled() else await release
+        if isinstance(answer, ControlError):
+            raise answer
+        return "" if answer else await self._ask(State.RELEASE, lease_id)
+
     async def end(self) -> None:
         """Ask nothing more, and give back what was granted to nobody.
 
-        A grant that is under way is waited for: the server would carry it out in any case.
+        A grant or a release that is under way is waited for: the server would carry it out in any case.
         """
-        grant, renewal = self._grant, self._renewal
-        self._grant = self._renewal = None
+        grant, renewal, release = self._grant, self._renewal, self._release
+        self._grant = self._renewal = self._release = None
         if renewal is not None:
             renewal.cancel()
-        if grant is not None:
-            await asyncio.wait({grant}, timeout=GIVE_BACK_S)
-            grant.cancel()
-        await asyncio.gather(*filter(None, (renewal, grant)), return_exceptions=True)
+        if release is not None and not self._releasing:
+            release.cancel()
+        under_way = [each for each in (grant, release) if each is not None]
+        if under_way:
+            await asyncio.wait(under_way, timeout=GIVE_BACK_S)
+        asked = [each for each in (grant, renewal, release) if each is not None]
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
         lease_id, self._id = self._id, ""
         if lease_id:
             with suppress(ControlError, TimeoutError):
@@ -71,7 +87,7 @@ class EarlyLease:
                     await self._ask(State.RELEASE, lease_id)
 
     async def _granted(self) -> str:
-        self._id = await self._ask(State.GRANT, "")
+        self._id = self._lease_id = await self._ask(State.GRANT, "")
         return self._id
 
     async def _renewed(self, grant: "asyncio.Task[str]") -> ControlError | None:
@@ -81,3 +97,18 @@ class EarlyLease:
         except ControlError as error:
             return error
         return None
+
+    async def _released(self, renewal: "asyncio.Task[ControlError | None]") -> bool | ControlError:
+        """Whether it was asked for, or why it failed; not where the renewal failed, which may be repeated."""
+        if await asyncio.shield(renewal) is not None:
+            return False
+        lease_id = self._lease_id
+        self._releasing = True
+        try:
+            await self._ask(State.RELEASE, lease_id)
+        except ControlError as error:
+            return error
+        finally:
+            self._releasing = False
+        self._id = ""
+        return True

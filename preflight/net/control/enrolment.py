@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError, Credential, CredentialsError
@@ -46,6 +47,7 @@ class EnrolmentSession:
         self._credential: Credential | None = None
         self._unheard = self._far = False
         self._early: EarlyLease | None = None
+        self._aside: ControlClient | None = None
         self._row = OwnRow(settings.node.id, spare_id(), settings.control.scope_id)
         self._first_client = client
         self._calls = RowCalls(settings, client, self._row, self._note)
@@ -130,21 +132,30 @@ class EnrolmentSession:
         finally:
             if self._early is not None:
                 await self._early.end()
+            if self._aside is not None:
+                await self._aside.aclose()
             self._note.end(gone=not self._row.may_be_listed)
             if self._file is not None:
                 # If the exchange's answer was lost, the key in the pending file gets it again.
                 self._file.release(keep=self._unheard)
 
     async def _perform(self, state: State) -> Answer:
+        began = time.monotonic()
         if state is State.EXCHANGE:
-            return await self._exchange()
+            bought = await self._exchange()
+            self._far = time.monotonic() - began >= FAR_S
+            return bought
         if state is State.STORE:
             return self._store()
+        if state is State.LOOK and self._far and self._aside is None:
+            # For the lease: other checks hold all connections when it is asked for, and opening one takes as long.
+            self._aside = self._calls.client.apart()
+            self._aside.ahead(self._aside.health())
         if state is State.HEARTBEAT and self._far and self._early is None and self._wants_lease:
-            self._early = EarlyLease(self._calls.lease)  # the row is there since the join
-        if self._early is not None and state in (State.GRANT, State.RENEW, State.LEAVE):
+            ask = partial(self._calls.lease, client=self._aside)
+            self._early = EarlyLease(ask)  # the row is there since the join
+        if self._early is not None and state in (State.GRANT, State.RENEW, State.RELEASE, State.LEAVE):
             return await self._with_lease(self._early, state)
-        began = time.monotonic()
         answer = await self._calls.perform(state)
         self._far = self._far or (state is State.JOIN and time.monotonic() - began >= FAR_S)
         return answer
@@ -160,6 +171,8 @@ class EnrolmentSession:
             return await early.granted()
         if state is State.RENEW:
             return await early.renewed(self._row.lease_id)
+        if state is State.RELEASE:
+            return await early.released(self._row.lease_id)
         await early.end()
         return await self._calls.perform(state)
 

@@ -1,6 +1,7 @@
 """Certificates as plain data: those that a server sends, and those in a file of trusted authorities."""
 
 import warnings
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,21 +77,29 @@ def _read(der: bytes) -> Certificate:
         above = None
     issuers = AuthorityInformationAccessOID.CA_ISSUERS
     places = [each.access_location.value for each in access if each.access_method == issuers]
+    dns_names = names.get_values_for_type(x509.DNSName)
+    addresses = tuple(str(address) for address in names.get_values_for_type(x509.IPAddress))
     return Certificate(
         subject_name=_name(certificate.subject),
         issuer_name=_name(certificate.issuer),
         issuer_place=next((str(place) for place in places), None),
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
-        names=(
-            *names.get_values_for_type(x509.DNSName),
-            *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
-        ),
+        names=(*dns_names, *addresses),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         key_id=own,
         issuer_key_id=above.hex() if above else None,
+        misplaced=tuple(name for name in dns_names if _is_address(name) and name not in addresses),
     )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(name: "x509.Name") -> str:

@@ -4,6 +4,7 @@ A control plane is known by its feature header, which its errors have too. A ser
 its own words. The place to which a redirect leads is named, and no bearer follows there.
 """
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from preflight import codes
@@ -12,6 +13,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import (
+    BOTH_SLASHES,
     CHANGES_PATH,
     FORBIDDEN,
     GATEWAY_LIMIT,
@@ -29,10 +31,12 @@ from preflight.proto.control.answers import (
 )
 from preflight.proto.control.gateways import page_for_people, server_name
 from preflight.proto.control.http import LONGEST_WAIT_S, REDIRECTION, redirect_base, retry_after_s
-from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
+from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, is_populi, shown
 from preflight.proto.control.url import ControlUrl, parse_control_url
 
 HEALTH = "GET /health"
+OWN = (HEALTHY, UNAUTHORIZED, FORBIDDEN)
+"""How a control plane answers to a request for its list without a bearer, open or not."""
 BACKEND = (502, 503, 504, *range(520, 525))
 """What a gateway says of the server behind it; 520 to 524 are Cloudflare's."""
 BAD_REQUEST, UNAVAILABLE = 400, 503
@@ -40,6 +44,16 @@ _WITH_RULES = ("nginx", "HAProxy", "Apache", "Caddy", "Traefik", "Envoy")
 """Who has lists of clients that may pass."""
 _WHAT_IS_SENT = look(
     "See what the gateway in front of the control plane sends to it: HAProxy's send-proxy puts a line before requests.",
+    where="control host",
+)
+COMPRESSED = "compressed"
+_NOT_COMPRESSED = by_hand(
+    "Let the gateway in front of the control plane compress nothing that no client asked to be: in nginx, gzip off.",
+    where="control host",
+)
+_WITHOUT_LOGIN = by_hand(
+    "Let what is in front of the control plane hand /health and /v1/populi/ on without a login, or point the control "
+    "URL directly at the control plane: workers send a bearer, and no user and password.",
     where="control host",
 )
 _WITHOUT_BACKEND = ("HAProxy", "Envoy", "Traefik", "Caddy", "Apache", "AWS load balancer")
@@ -51,6 +65,21 @@ _READ_NGINX = look(
 )
 
 
+def answered_for(answer: HttpAnswer) -> str:
+    """What is said of `/health` where the API is a control plane's, and that answer another server's."""
+    server = server_name(answer) or "another server"
+    return f"; these are answers of its API without a bearer, for {HEALTH} is answered {answer.status} by {server}"
+
+
+def keeping_a_slash(found: Finding, url: ControlUrl) -> Finding:
+    """Where a gateway takes the prefix of the URL away, and not the slash behind it."""
+    message = (
+        f"GET {url.path}/health reaches a control plane as //health: the gateway in front of it takes the prefix "
+        f"{url.path} away, and not the slash behind it"
+    )
+    return replace(found, message=message, remedies=BOTH_SLASHES)
+
+
 def asked_to_wait(answer: HttpAnswer) -> float | None:
     """The time that a server asks for, seconds."""
     return retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
@@ -59,6 +88,8 @@ def asked_to_wait(answer: HttpAnswer) -> float | None:
 def strange(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     """What is wrong with an answer that is not the expected one. asked: method and path, without the URL's own path."""
     status = answer.status
+    if is_populi(answer) and answer.headers.get("content-encoding", "identity") not in ("", "identity"):
+        return _compressed(asked, answer)
     if status == THROTTLED:
         return _throttled(asked, answer)
     if status // 100 == REDIRECTION:
@@ -79,6 +110,14 @@ def right_url(answer: HttpAnswer, url: ControlUrl | None, asked: str) -> Control
     return target if isinstance(target, ControlUrl) and same and target.scheme == "https" else None
 
 
+def _compressed(asked: str, answer: HttpAnswer) -> Finding:
+    coded = excerpt(answer.headers["content-encoding"])
+    message = (
+        f"{_said(asked, answer, quoting=False)} by a control plane, but {COMPRESSED} ({coded}), which nobody asked for"
+    )
+    return Finding(codes.CONTROL_BAD_ANSWER, message, _NOT_COMPRESSED, _facts(answer, problem=COMPRESSED), "answer")
+
+
 def _throttled(asked: str, answer: HttpAnswer) -> Finding:
     message = f"{_said(asked, answer)}{_by(answer)}{_asks_to_wait(answer)}"
     remedies = MORE_BURST if is_populi(answer) else GATEWAY_LIMIT
@@ -94,6 +133,9 @@ def _asks_to_wait(answer: HttpAnswer) -> str:
 def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     base = _base(asked, answer, url)
     message = f"{_said(asked, answer, quoting=False)}{_by(answer)}, a redirect to {base}"
+    if not answer.headers.get("location"):
+        message = f"{_said(asked, answer)}{_by(answer)}, a redirect without a Location, so it leads nowhere"
+        return Finding(codes.CONTROL_REDIRECTED, message, PASS_THROUGH, _facts(answer, location=base))
     remedies: Remedies = by_hand(f"Point the control URL at the control plane, not at {base}.")
     if right_url(answer, url, asked) is not None:
         message += ", which is TLS on the same host, and clients follow no redirect"
@@ -145,8 +187,12 @@ def _another(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     message += f"server ({server})"
     if answer.status == FORBIDDEN and page is None and server_name(answer) in _WITH_RULES:
         message += f", or {server} itself refuses this node by a rule"
+    if asked == HEALTH and answer.status == HEALTHY and answer.body.strip() == b"ok":
+        message += ", or it takes that header out of a control plane's answers, which are: ok"
     remedies = look(f"{look_at(url)}   # a control plane answers: ok")
-    if asked != HEALTH:
+    if page is not None:
+        remedies = _WITHOUT_LOGIN
+    elif asked != HEALTH:
         remedies = PASS_THROUGH
     return Finding(codes.CONTROL_NOT_POPULI, message, remedies, _facts(answer))
 

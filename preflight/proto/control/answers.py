@@ -63,6 +63,11 @@ KEEP_PATH = by_hand(
     "the port, not even a slash.",
     where="control host",
 )
+BOTH_SLASHES = by_hand(
+    "Let the gateway in front of the control plane take the slash away with the prefix: in nginx, location and "
+    "proxy_pass end both with a slash, as in location /mesh/ { proxy_pass http://127.0.0.1:9847/; }.",
+    where="control host",
+)
 KEEP_NOTHING = by_hand(
     "Let the gateway in front of the control plane keep no answer: in nginx, proxy_cache off in the location of "
     "/v1/populi/.",

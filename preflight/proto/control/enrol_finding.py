@@ -27,7 +27,7 @@ from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN, ONE_CONTRO
 from preflight.proto.way.stations import Station, request
 
 STRIPPED, USED_UP = "stripped", "used up"
-BAD_REQUEST, UNAUTHORIZED, TOO_LARGE = 400, 401, 413
+BAD_REQUEST, UNAUTHORIZED, TOO_LARGE, UNAVAILABLE = 400, 401, 413, 503
 _WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
 """What the bootstrap exchange, the first request, shows about the path."""
 _NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
@@ -82,6 +82,11 @@ _REMEDIES: Mapping[Code, Remedies] = {
         where="control host",
     ),
 }
+_MESH_TOKEN = by_hand(
+    "Set VOX_MESH_TOKEN in the control plane's environment, for that is what a one-time token buys; give it a new "
+    "one-time token too, because some servers have spent this one, and restart it.",
+    where="control host",
+)
 _PASS_BEARERS_ON = by_hand(
     "Let the proxy in front of the control plane hand the Authorization header on; in nginx, remove a line "
     "proxy_set_header Authorization.",
@@ -192,6 +197,8 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return LONGER_HEADERS
     if facts.several:
         return ONE_CONTROL_PLANE
+    if code is codes.ENROLL_BOOTSTRAP_DISABLED and outcome.error is not None and outcome.error.status == UNAVAILABLE:
+        return _MESH_TOKEN
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
     if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):

@@ -36,7 +36,7 @@ CODES: dict[str, Code] = {
     "refused": codes.CONTROL_REFUSED,
     "unreachable": codes.CONTROL_UNREACHABLE,
 }
-INTERNAL_ERROR, VERSION = "internal error", "TLS version"
+INTERNAL_ERROR, VERSION, DNS_NAMES = "internal error", "TLS version", "DNS names"
 _TOO_OLD = ("ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
 _NEWER_TLS = by_hand(
     "Let the TLS terminator in front of the control plane accept TLS 1.2 and 1.3.", where="control host"
@@ -158,11 +158,20 @@ def speaks_plain(url: ControlUrl, handshake: Handshake, remedies: Remedies) -> T
 def _other_name(url: ControlUrl, certificate: Certificate, place: str, shake: str) -> Trouble:
     own = _shown(certificate.subject_name) if certificate.subject_name and not certificate.names else None
     decided = DeathFacts(certificate=_shown(certificate.names[0]) if certificate.names else own)
-    remedies = (
+    remedies: Remedies = (
         *by_hand(f"Issue a certificate for {url.host} at the control plane.", where="control host"),
         *look(f"{shake}   # which server is this?"),
     )
     message = f"the certificate of {place} is for {names(certificate)}, not for {url.host}"
+    if url.host in certificate.misplaced:
+        remedies = by_hand(
+            f"Issue a certificate with subjectAltName=IP:{url.host} instead of DNS:.", where="control host"
+        )
+        decided = replace(decided, problem=DNS_NAMES)
+        message = (
+            f"the certificate of {place} has {url.host} among its {DNS_NAMES}, where clients do not look for an "
+            "address: for them it is for another host"
+        )
     if own is not None:
         decided = replace(decided, problem="subjectAltName")
         message = (

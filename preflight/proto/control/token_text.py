@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.model.printable import excerpt
 from preflight.model.token import CLEANED_BY, TokenTrouble
 
 _BOM = "\ufeff"
@@ -119,6 +120,10 @@ def _inside(text: str) -> TokenTrouble | None:
     return None
 
 
+ALGORITHM, _ALGORITHM_SHOWN = "HS256", 12
+"""What control planes sign and verify with, and how much of another name is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class JwtClaims:
     """What a JWT says of itself; times in Unix seconds. Nobody has checked its signature."""
@@ -128,6 +133,7 @@ class JwtClaims:
     exp: float | None = None
     nbf: float | None = None
     is_signed: bool = True
+    algorithm: str = ALGORITHM
 
 
 def jwt_claims(text: str) -> JwtClaims | None:
@@ -143,6 +149,7 @@ def jwt_claims(text: str) -> JwtClaims | None:
         exp=_moment(payload.get("exp")),
         nbf=_moment(payload.get("nbf")),
         is_signed=_decoded(parts[0])["alg"].lower() != "none",
+        algorithm=excerpt(_decoded(parts[0])["alg"], _ALGORITHM_SHOWN),
     )
 
 
@@ -207,6 +214,9 @@ def jwt_trouble(claims: JwtClaims, now_unix_s: float) -> TokenTrouble | None:
     """Why the control plane must refuse a JWT now, by this node's clock; None if it may be right."""
     if not claims.is_signed:
         return TokenTrouble("not signed", "is a JWT that is not signed")
+    if claims.algorithm != ALGORITHM:
+        said = f"is a JWT signed by {claims.algorithm}, and control planes accept {ALGORITHM} alone"
+        return TokenTrouble(claims.algorithm, said)
     lacking = [name for name in _CLAIMS if getattr(claims, name) is None]
     if lacking:
         return TokenTrouble("claims", f"is a JWT that lacks claims which it must have: {', '.join(lacking)}")

@@ -160,7 +160,9 @@ def _usable(text: str) -> ControlUrl:
     parts = _split(_with_scheme(_with_slashes(text)))
     scheme = parts.scheme.lower()
     if scheme not in SCHEME_PORTS:
-        meant = re.sub(r"^ws(s?)(?=:)", r"http\1", text, flags=re.IGNORECASE)
+        meant = re.sub(
+            r"^[a-z][a-z0-9+.-]*(?=://)", "https" if scheme in ("wss", "tls", "ssl") else "http", text, flags=re.I
+        )
         reason = "its scheme is neither http nor https, which the control plane speaks"
         raise _UnusableError(reason, problem="scheme", meant=meant if meant != text else None)
     written = parts.hostname or ""

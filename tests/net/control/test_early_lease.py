@@ -49,9 +49,50 @@ async def both(early: EarlyLease) -> str:
     return lease_id
 
 
-def test_each_answer_is_given_once_and_asked_for_once() -> None:
-    """What is handed over is the machine's to release."""
-    assert run(both) == ("17", [("grant", ""), ("renew", "17")])
+async def all_three(early: EarlyLease) -> str:
+    lease_id = await both(early)
+    await early.released(lease_id)
+    return lease_id
+
+
+@pytest.mark.parametrize("use", [both, all_three])
+def test_each_answer_is_given_once_and_asked_for_once(use: Callable[[EarlyLease], Awaitable[object]]) -> None:
+    """It is released once, whether the machine comes to that or leaves before."""
+    assert run(use) == ("17", [("grant", ""), ("renew", "17"), ("release", "17")])
+
+
+def test_a_release_under_way_is_waited_for() -> None:
+    """Who leaves meanwhile must not release it twice, and the server must hear of the release first."""
+    whole = [("grant", ""), ("renew", "17"), ("release", "17")]
+    assert run(both, slow=(State.RELEASE, 0.1)) == ("17", whole)
+    assert run(unused, slow=(State.RELEASE, 0.1)) == (None, whole)
+
+
+def test_a_refused_release_is_told_once_and_then_asked_again() -> None:
+    """The machine repeats what a repeat can fix."""
+
+    async def repeated(early: EarlyLease) -> str:
+        with pytest.raises(ControlError):
+            await all_three(early)
+        with pytest.raises(ControlError):
+            await early.released("17")
+        return "asked twice"
+
+    whole = [("grant", ""), ("renew", "17"), ("release", "17"), ("release", "17")]
+    assert run(repeated, fails=State.RELEASE) == ("asked twice", whole)
+
+
+def test_a_renewal_that_is_repeated_is_released_after_that() -> None:
+    """A lease of which the renewal failed is not released ahead."""
+
+    async def again(early: EarlyLease) -> str:
+        lease_id = await early.granted()
+        with pytest.raises(ControlError):
+            await early.renewed(lease_id)
+        return await early.released(lease_id)
+
+    whole = [("grant", ""), ("renew", "17"), ("release", "17")]
+    assert run(again, fails=State.RENEW) == ("", whole)
 
 
 async def unused(early: EarlyLease) -> None:

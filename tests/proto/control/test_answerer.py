@@ -87,3 +87,32 @@ def test_a_request_that_arrives_changed() -> None:
     found = strange(HEALTH, answered(400, b"Invalid HTTP request", x_populi_feature="a"), URL)
     assert found.decided.problem == "request changed"
     assert strange(LIST, answered(400, x_populi_feature="a"), URL).decided.problem is None
+
+
+def test_a_compressed_answer_is_not_quoted() -> None:
+    """Protects readers: bytes of gzip were printed as what the control plane had said."""
+    found = strange(HEALTH, answered(200, b"\x1f\x8b\x08", x_populi_feature="a", content_encoding="gzip"), URL)
+    assert (found.code.slug, found.decided.problem) == ("control.bad-answer", "compressed")
+    assert "compressed (gzip)" in found.message
+    assert "gzip off" in f"{found.remedies}"
+
+
+def test_a_redirect_without_a_place() -> None:
+    """Protects from a remedy without sense: there is no place to point the URL away from."""
+    found = strange(LIST, answered(302, b"moved"), URL)
+    assert "without a Location" in found.message
+    assert "nowhere" not in f"{found.remedies}"
+
+
+def test_who_wants_a_login_is_asked_to_want_none() -> None:
+    """Protects set-ups with a password on everything: nobody gives one to workers."""
+    found = strange(HEALTH, answered(401, server="nginx", www_authenticate='Basic realm="x"'), URL)
+    assert found.code.slug == "control.not-populi"
+    assert "without a login" in f"{found.remedies}"
+
+
+def test_an_answer_that_lacks_only_the_header() -> None:
+    """Protects the truth: a gateway may take the header out of a control plane's own answers."""
+    found = strange(HEALTH, answered(200, b"ok\n", server="nginx"), URL)
+    assert "takes that header out" in found.message
+    assert "takes that header out" not in strange(HEALTH, answered(200, b"OK", server="nginx"), URL).message

@@ -134,3 +134,14 @@ def test_a_strangers_names_are_evidence_and_no_place() -> None:
     assert found.decided.certificate == "other.example"
     assert "and 5 more" in names(many)
     assert not any("other.example" in line for remedy in found.remedies for line in remedy.lines)
+
+
+def test_an_address_among_the_dns_names() -> None:
+    """Protects from a sentence that says nothing: the certificate seems to be for the URL's address, and is not."""
+    url = ControlUrl("https", "10.66.0.3", 8443)
+    leaf = replace(certificate("c", "Root CA", names=("10.66.0.3",)), misplaced=("10.66.0.3",))
+    found = trouble(url, shaken("name", leaf), NOW)
+    assert found.code.slug == "control.tls-name"
+    assert found.decided.problem == "DNS names"
+    assert "DNS names" in found.message
+    assert "subjectAltName=IP:10.66.0.3" in f"{found.remedies}"

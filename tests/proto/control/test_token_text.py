@@ -193,3 +193,14 @@ def test_another_token_of_this_node_is_no_one_time_token() -> None:
     assert found is not None
     assert found.problem == "JWT"
     assert one_time_trouble("one-time", {"mesh token": "of-all"}) is None
+
+
+def test_a_jwt_of_another_algorithm() -> None:
+    """Protects from a green node: control planes accept one algorithm, and the header says which one was used."""
+    _, payload, signature = jwt(role="worker", jti="1", exp=NOW + 3600).split(".")
+    head = base64.urlsafe_b64encode(b'{"alg":"HS512"}').decode().rstrip("=")
+    found = jwt_claims(f"{head}.{payload}.{signature}")
+    assert found is not None
+    trouble = jwt_trouble(found, NOW)
+    assert trouble is not None
+    assert (trouble.problem, "HS512" in trouble.said) == ("HS512", True)

@@ -159,7 +159,9 @@ def test_any_text_is_a_url_or_a_clear_no(raw: str) -> None:
         ("http://h :1", "http://h:1"),
         ("http://fd66::2:9847", "http://[fd66::2]:9847"),
         ("http://fd66::2:1", "http://[fd66::2:1]"),
-        ("ftp://h", None),
+        ("ftp://h", "http://h"),
+        ("tcp://10.66.0.3:9847", "http://10.66.0.3:9847"),
+        ("wss://h/mesh", "https://h/mesh"),
     ],
 )
 def test_what_was_meant(raw: str, meant: str | None) -> None:
