@@ -57,8 +57,6 @@ NEARLY = 1.5
 ENOUGH = 8
 """Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
-NEAR_MS, NEAR_S = 100.0, 3.2
-"""Where a connection takes no longer, segments that are lost are sent again several times in so many seconds."""
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
@@ -104,8 +102,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
     connect_ms = max((each.connect_ms for each in ctx.facts(ControlConnectFacts, CONTROL)), default=0.0)
     enrols = ctx.settings.enrolment is not None and ctx.settings.enrolment.brings_token
-    patience_s = min(NEAR_S, ANSWER_TIMEOUT_S) if 0 < connect_ms <= NEAR_MS else ANSWER_TIMEOUT_S
-    probe = await measure(client, far=connect_ms >= FAR_MS, enrols=enrols, patience_s=patience_s)
+    probe = await measure(client, far=connect_ms >= FAR_MS, enrols=enrols)
     if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
@@ -195,20 +192,17 @@ async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding |
     return None
 
 
-async def measure(
-    client: "ControlClient", *, far: bool = False, enrols: bool = False, patience_s: float | None = None
-) -> Probe:
+async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = False) -> Probe:
     """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses.
 
     far: connections take so long that all is asked at once that is certainly wanted. enrols: also by an enrolment.
-    patience_s: for each answer.
     """
     good: list[HttpAnswer] = []
     attempts, patience, broken, turns, before = 1, PATIENCE_S, 0, 0, 0
     came = await _at_once(client, enrols=enrols) if far else []
     while _wants_more(good):
         began = time.monotonic()
-        outcome = came.pop(0) if came else await _ask(client, patience_s)
+        outcome = came.pop(0) if came else await _ask(client)
         if isinstance(outcome, HttpAnswer) and finding(outcome) is None:
             good.append(outcome)
             continue
@@ -243,9 +237,9 @@ async def _at_once(client: "ControlClient", *, enrols: bool) -> list[HttpAnswer 
     return list(await asyncio.gather(*(_ask(client) for _ in range(FAR_SAMPLES))))
 
 
-async def _ask(client: "ControlClient", patience_s: float | None = None) -> HttpAnswer | ControlError:
+async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
     try:
-        return await client.health(timeout_s=patience_s or ANSWER_TIMEOUT_S)
+        return await client.health(timeout_s=ANSWER_TIMEOUT_S)
     except ControlError as error:
         return error
 
