@@ -13,6 +13,7 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
+    Status,
     beside,
     check,
     codes,
@@ -73,6 +74,8 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
             async with ctx.net.turns.alone_instead():
                 transfers = await measure(ctx, url)
         for result in judge(url, transfers, await _interface(ctx, url)):
+            if result.status is Status.FAIL:
+                ctx.net.segments_vanish.set()
             yield result
 
 

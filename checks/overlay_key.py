@@ -29,7 +29,7 @@ from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_an
 PRODUCTS = ("wireguard", "tailscale", "nebula")
 MOST_PEERS = 6
 EACH_S, PROVOKED_S = 0.25, 1.0
-SHORT_S, LONG_S = 3.4, 10.0
+SHORT_S, LONG_S = 3.3, 10.0
 """How long the endpoint is watched, from the beginning of the run or the first trouble of the peer on: not at all where
 nothing has come from the key in this run; longer where it has changed since the run began, or changes meanwhile. A
 responder's hello comes every three seconds, and the next look after it is at most a quarter of a second later."""

@@ -20,7 +20,7 @@ from preflight.api import (
     by_hand,
     codes,
 )
-from preflight.engine.alike import folded
+from preflight.engine.alike import folded, without_proofs
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
 from preflight.model import event
@@ -205,7 +205,7 @@ class Runner:
                 started_at=result.started_at or started,
                 duration_ms=result.duration_ms or round(duration_ms, 3),
             )
-            for result in folded(self._in_order((*said, *extra)))
+            for result in without_proofs(folded(self._in_order((*said, *extra))))
         )
         self._results[check.id] = stamped
         self._tell_about(check)(monotonic(), "check-ended", results=len(stamped), duration_ms=duration_ms)

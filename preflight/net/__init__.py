@@ -1,5 +1,6 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
+import asyncio
 import os
 from dataclasses import replace
 from functools import cached_property
@@ -68,6 +69,8 @@ class Net:
         self._overlay: OverlayState | None = None
         self._first_overlay: OverlayState | None = None
         self.planned: frozenset[str] = frozenset()
+        self.segments_vanish = asyncio.Event()
+        """Set once it is shown that full segments to the control plane, or from it, are lost for their size."""
 
     @cached_property
     def path(self) -> "PathProbes":
@@ -328,7 +331,7 @@ class Net:
         """A new enrolment of this node; this writes to the cluster."""
         from preflight.net.control.enrolment import EnrolmentSession
 
-        return EnrolmentSession(self._settings, self.control, self.listener)
+        return EnrolmentSession(self._settings, self.control, self.listener, self.segments_vanish)
 
     async def overlay(self) -> "OverlayState | None":
         """Read the overlay's state again."""

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from preflight.api import NODE, Direction, Evidence, Result, Status, codes, passed, skipped
-from preflight.engine.alike import FEW, folded
+from preflight.api import NODE, Direction, Evidence, Result, Status, by_hand, codes, failed, passed, skipped
+from preflight.engine.alike import FEW, folded, without_proofs
+from preflight.engine.alike import MANY as LARGE
 
 MANY = FEW + 1
 
@@ -65,3 +66,12 @@ def test_no_id_is_given_twice() -> None:
         [own, *(idle(f"p{number}") for number in range(MANY)), *(idle(f"q{number}", "no") for number in range(MANY))]
     )
     assert len({each.id for each in found}) == len(found) == 3
+
+
+def test_a_large_mesh_has_no_proofs_of_what_is_good() -> None:
+    """A third of such a report would be histograms at which nobody looks; what is bad keeps its evidence."""
+    proof = (Evidence("seen", "something"),)
+    good = [passed(f"p{number}", Direction.FORWARD, "fine", evidence=proof) for number in range(LARGE)]
+    bad = failed(codes.UDP_LOSS, "odd", Direction.FORWARD, "lost", remedies=by_hand("look"), evidence=proof)
+    assert without_proofs(good) == good
+    assert [each.evidence for each in without_proofs([*good, bad])] == [*[()] * LARGE, proof]

@@ -1,5 +1,6 @@
 """One enrolment on the wire: performs what `proto.control.enroll` asks for, and tidies up whatever happens."""
 
+import asyncio
 import logging
 import time
 from functools import partial
@@ -26,17 +27,26 @@ if TYPE_CHECKING:
     from preflight.settings.load import Settings
 
 _log = logging.getLogger(__name__)
+STALLED_S = 3.0
+"""How long a call may take once it is shown that full segments vanish on the way: what is sent again is lost again."""
 
 
 class EnrolmentSession:
     """`prepare`, `advance` until it gives None, and `end` in a `finally`.
 
-    client: for the control plane, with this node's token; the token that a bootstrap token buys replaces it.
+    client: for the control plane, with this node's token; the token that a bootstrap token buys replaces it. stalls: is
+    set once another check has shown that full segments to the control plane vanish, or those from it.
     """
 
-    def __init__(self, settings: "Settings", client: "ControlClient", listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        settings: "Settings",
+        client: "ControlClient",
+        listener: Listener | None = None,
+        stalls: asyncio.Event | None = None,
+    ) -> None:
         options = settings.enrolment
-        self._settings = settings
+        self._settings, self._stalls = settings, stalls or asyncio.Event()
         self._token = options.bootstrap_token if options else None
         held = options.bootstrap if options else None
         self._trouble = held.trouble.said if held is not None and held.trouble is not None else None
@@ -89,7 +99,7 @@ class EnrolmentSession:
 
     async def advance(self) -> list[Outcome] | None:
         """Do the next thing; returns the steps that ended, or None when all is done."""
-        return self._machine.finished() if await step(self._machine, self._perform) else None
+        return self._machine.finished() if await step(self._machine, self._bounded) else None
 
     async def is_answered_otherwise(self, new_client: "Callable[[], ControlClient]") -> bool:
         """Whether other answers to the same client list this node; before it joined, whether any lists nodes."""
@@ -138,6 +148,30 @@ class EnrolmentSession:
             if self._file is not None:
                 # If the exchange's answer was lost, the key in the pending file gets it again.
                 self._file.release(keep=self._unheard)
+
+    async def _bounded(self, state: State) -> Answer:
+        """One call that may not go on for long on a way on which large packets vanish; leaving has all its time."""
+        if state is State.LEAVE:
+            return await self._perform(state)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(None) as limit:
+                watching = asyncio.create_task(self._shorten(limit))
+                try:
+                    return await self._perform(state)
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            now = time.monotonic()
+            self._machine.hurry(now)
+            words = f"no answer within {now - began:.1f} s, where full segments of TCP vanish (mtu.tcp)"
+            raise ControlError("timeout", None, words) from None
+
+    async def _shorten(self, limit: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._stalls.wait()
+        limit.reschedule(max(loop.time(), began + STALLED_S))
 
     async def _perform(self, state: State) -> Answer:
         began = time.monotonic()

@@ -15,6 +15,7 @@ from preflight.net.way.firewall import Firewall
 from preflight.net.way.routes import KernelState
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.observe import observe_filters
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.observation import Death
 from preflight.proto.way.observers import tunnel_side
 from preflight.proto.way.own_refusal import own_refusal
@@ -43,6 +44,14 @@ def question(address: str, port: int, protocol: Protocol) -> Flow:
     return Flow(source="", destination=address, protocol=protocol, destination_port=port, uid=os.getuid())
 
 
+def _untouched(rules: FilterSnapshot, leaving: Flow) -> bool:
+    """Whether no rule can stop a question or its answer, so that another try would show nothing."""
+    bursts = (Burst(flow=leaving), Burst(flow=leaving.answer(), direction="reverse"))
+    return rules.unreadable is not None or all(
+        each.finding == "clear" for each in observe_filters(rules, rules, bursts)
+    )
+
+
 async def filtered(
     asked: Flow, attempt: Callable[[], Awaitable[bool]], listener: Listener | None = None
 ) -> Death | None:
@@ -58,6 +67,8 @@ async def filtered(
             return None
         leaving = replace(asked, source=lookup.source or "", interface_out=lookup.interface)
         firewall = Firewall(listener)
+        if _untouched(firewall.snapshot([leaving]), leaving):
+            return None
         with Answers(lookup.interface, asked.destination, asked.destination_port, asked.protocol) as heard:
             before = firewall.snapshot()
             refused = await attempt()

@@ -193,9 +193,10 @@ class PacketWays:
             if here:
                 return await self._asked(await self._told_whose(peer, first, verdicts))
             to = endpoints_of(sent) if sent.carrier == "wireguard" else frozenset()
-            known = any(verdict.station is not None for verdict in verdicts)
+            # The peer's own host says that a port is closed: what the tunnel sends arrives, and nobody refuses it.
+            known = sent.stats.port_unreachable or any(verdict.station is not None for verdict in verdicts)
             waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S), known=known)
-            asks = sent.asked is None or shows_its_end(sent)
+            asks = (sent.asked is None and not sent.stats.port_unreachable) or shows_its_end(sent)
             if asks:
                 # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))

@@ -185,6 +185,10 @@ class Enrolment:
             self._not_before = now + wait
             self._current.attempts += 1
 
+    def hurry(self, now: float) -> None:
+        """The present call is not worth another attempt."""
+        self._deadline = min(self._deadline, now)
+
     def leave(self, now: float) -> None:
         """The run ends: only leaving is left to do."""
         self._tell(now, "ended-from-outside", state=self.state)
