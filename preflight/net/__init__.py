@@ -1,6 +1,5 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
-import asyncio
 import os
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
+    from asyncio import Event
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from preflight.model.control import ControlError, HttpAnswer, NodeList
@@ -69,8 +69,13 @@ class Net:
         self._overlay: OverlayState | None = None
         self._first_overlay: OverlayState | None = None
         self.planned: frozenset[str] = frozenset()
-        self.segments_vanish = asyncio.Event()
+
+    @cached_property
+    def segments_vanish(self) -> "Event":
         """Set once it is shown that full segments to the control plane, or from it, are lost for their size."""
+        from asyncio import Event
+
+        return Event()
 
     @cached_property
     def path(self) -> "PathProbes":

@@ -82,13 +82,15 @@ class Quality:
                 return stats
         async with self._sessions.shared():
             running, stats = self._sessions.sharing, await self._first_session(peer)
-            if not stats.answered or clean(stats, self._limits):
-                if stats.answered:
-                    self.pace.went_well()
+            if stats.answered and clean(stats, self._limits):
+                self.pace.went_well()
+                return stats
+            if not stats.answered and self._path.first(peer) is None:
                 return stats
             if stats.lost:
                 self._troubled(peer)
-            if not queued(stats):
+            # Who has answered before may be behind a queue that is longer than all patience.
+            if stats.answered and not queued(stats):
                 return await self._settled(peer, FIRST_PER_S, stats)
         async with self._sessions.alone(), self._turns.alone_instead():
             return await self._alone(peer, stats, running)
@@ -122,7 +124,7 @@ class Quality:
             again = await self._settled(peer, per_s, again)
         elif carried is not None:
             self.pace.slow_to(per_s)
-        return replace(again, quicker=again.quicker or stats)
+        return replace(again, quicker=again.quicker or (stats if stats.answered else None))
 
     async def _settled(self, peer: Peer, per_s: float, stats: StampStats) -> StampStats:
         """What is left of a session's trouble at slower paces, or what more packets show of it at this one.
@@ -197,7 +199,9 @@ class Quality:
 
 
 def _queue_s(stats: StampStats) -> float:
-    """For how long packets may still wait in a queue: as long as they have at most."""
+    """For how long packets may still wait in a queue: as long as they have at most, if any came."""
+    if not stats.answered:
+        return LONGEST_QUEUE_S
     ways = (way for way in (stats.forward, stats.reverse) if way is not None)
     return min(max((max(way.delay_variation_ms, default=0.0) for way in ways), default=0.0) / 1000, LONGEST_QUEUE_S)
 

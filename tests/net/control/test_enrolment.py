@@ -14,8 +14,7 @@ import pytest
 from preflight_checks.enroll_cycle import enroll_cycle
 from pydantic import SecretStr
 
-from preflight.api import Result, Status, codes
-from preflight.net.control import enrolment
+from preflight.api import Result, Status
 from preflight.settings.load import Enrolment, Secrets, Settings
 from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, Request, answer, context
@@ -227,8 +226,10 @@ async def relayed(open_trap: "OpenTrap", server: "ControlPlane", meddle: Meddle)
             yield trap
 
 
-async def collect(made: Settings) -> list[Result]:
+async def collect(made: Settings, *, vanish: bool = False) -> list[Result]:
     ctx = context(made)
+    if vanish:
+        ctx.net.segments_vanish.set()
     try:
         async with aclosing(enroll_cycle.function(ctx)) as results:
             return [result async for result in results]
@@ -260,30 +261,6 @@ def test_one_lost_answer_loses_nothing(
     assert sum(result.attempts for result in results) == len(STEPS) + 1  # a skip counts as one
     assert rows(server) == []
     assert MESH in (tmp_path / "cred").read_text()
-
-
-def test_a_call_on_a_way_that_loses_large_packets_is_not_repeated(
-    open_trap: "OpenTrap", start_control_plane: "StartControlPlane", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where `mtu.tcp` has found a black hole, a join without an answer ends soon and says why; no row stays."""
-    server = start_control_plane()
-    monkeypatch.setattr(enrolment, "STALLED_S", 0.2)
-
-    async def run() -> list[Result]:
-        async with relayed(open_trap, server, lambda path, heard: None if path.endswith("/join") else heard) as trap:
-            ctx = context(settings(trap.url, boot=BOOTSTRAP, out=tmp_path / "cred"))
-            ctx.net.segments_vanish.set()
-            try:
-                async with aclosing(enroll_cycle.function(ctx)) as results:
-                    return [result async for result in results]
-            finally:
-                await ctx.net.control.aclose()
-
-    results = asyncio.run(run())
-    (join,) = (result for result in results if result.aspect == "join")
-    assert (join.code, join.attempts) == (codes.ENROLL_JOIN_FAILED, 1)
-    assert "full segments of TCP vanish" in join.message
-    assert rows(server) == []
 
 
 @pytest.mark.parametrize("route", ["bootstrap/exchange", "nodes", "join", "heartbeat"])

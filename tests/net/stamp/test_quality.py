@@ -125,6 +125,18 @@ def test_at_the_slowest_pace_trouble_has_to_last() -> None:
         assert decided(PEER, stats) == bad
 
 
+def test_a_responder_that_has_answered_before_is_asked_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All packets of a session may be in a queue that is longer than all patience, and not lost."""
+    monkeypatch.setattr("preflight.net.stamp.quality.LONGEST_QUEUE_S", 0.0)
+    nothing = StampStats(sent=20, answered=0)
+    for sessions, answered in (([nothing, CLEAN], True), ([nothing, nothing], False)):
+        path = Path(sessions, before=CLEAN)
+        stats = asyncio.run(quality(path).measure(PEER))
+        assert path.asked == [(FEWEST, FIRST_PER_S), (200, FIRST_PER_S)]
+        assert bool(stats.answered) == answered
+        assert stats.quicker is None
+
+
 def test_a_silent_responder_gets_few_packets() -> None:
     """In case it has started: then these are enough, for waiting costs more than they show."""
     path = Path([session(direction(SILENT_COUNT))], quiet=True)
