@@ -7,7 +7,6 @@ its sender like one that a filter drops, or is counted as dropped by the socket 
 import struct
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
-from socket import AF_INET, AF_INET6
 from typing import Final, Literal
 
 from preflight.codes import HOST_FIREWALL_DROP
@@ -29,6 +28,7 @@ _BODY: Final = 168
 """`xfrm_userpolicy_info`: selector, lifetimes, priority, index, direction, action, flags, share, padding."""
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _TEMPLATE, _MARK, _IF_ID = 5, 21, 31
+_AF_INET, _AF_INET6 = 2, 10
 _DIRECTIONS: Final[tuple[Literal["in", "out", "fwd"], ...]] = ("in", "out", "fwd")
 _PROTOCOLS: Final = {"udp": 17, "tcp": 6}
 BLOCKED: Final = {"out": ("XfrmOutPolBlock",), "in": ("XfrmInPolBlock",)}
@@ -42,7 +42,7 @@ def parse_policy(message: bytes) -> IpsecPolicy | None:
         return None
     to, origin, ports, family, to_bits, origin_bits, protocol, interface, _ = _SELECTOR.unpack_from(message)
     priority, _, direction, action, _, _ = _END.unpack_from(message, _SELECTOR.size + _LIFETIMES)
-    if family not in (AF_INET, AF_INET6) or direction >= len(_DIRECTIONS):
+    if family not in (_AF_INET, _AF_INET6) or direction >= len(_DIRECTIONS):
         return None
     kinds = {kind for kind, value in _attributes(message[_BODY:]) if any(value)}
     destination_port, _, source_port, _ = struct.unpack("!4H", ports)
@@ -71,7 +71,7 @@ def _attributes(data: bytes) -> Iterable[tuple[int, bytes]]:
 
 
 def _network(address: bytes, bits: int, family: int) -> IPNetwork:
-    packed = address[:4] if family == AF_INET else address
+    packed = address[:4] if family == _AF_INET else address
     return ip_network((packed, bits), strict=False)
 
 
