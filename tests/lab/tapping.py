@@ -17,6 +17,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.tapped import Tapped
 from preflight.net.kernel import Kernel
+from preflight.net.way.echo import ask_echo
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.udp_ports import udp_ports
 from preflight.overlay import wireguard
@@ -24,6 +25,7 @@ from preflight.overlay.links import read_links
 from preflight.overlay.read import read_overlay
 from preflight.proto.tunnel.sessions_seen import SETTLED_NS
 from preflight.proto.way.observation import Observation
+from preflight.proto.way.owners import may_lack
 from preflight.proto.way.told import peer_tunnel
 from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import Burst, TunnelView, carrier_of, tunnel_ports
@@ -79,6 +81,8 @@ async def _state(device: str) -> OverlayState:
 async def _looked(device: str, address: str, others: tuple[str, ...], until_killed: bool, wait_s: float) -> Looked:
     links = await read_links()
     view = await _first(device, address, links, others)
+    silent = [each for each in may_lack(view.before, address, others) if await _is_silent(each)]
+    view = replace(view, silent=frozenset(silent))
     key = view.before.public_key
     with _sender(address) as sender:
         flow = replace(view.burst.flow, source_port=sender.getsockname()[1])
@@ -123,6 +127,12 @@ async def _first(device: str, address: str, links: Sequence[Link], others: tuple
         uplink=route.interface if route else None, gateway=route.gateway if route else None,
         own=frozenset(str(each.ip) for link in links for each in link.addresses),
     )  # fmt: skip
+
+
+async def _is_silent(address: str) -> bool:
+    """Whether nobody answers an echo there."""
+    echo = await ask_echo(address)
+    return echo is None or not echo.replies
 
 
 async def _route(state: OverlayState, address: str) -> Route | None:
