@@ -51,7 +51,7 @@ def link_mtu(size: int) -> Part:
 
 def _carrying(plan: Blueprint, size: int) -> Blueprint:
     most = size - OVERHEAD[plan.product]
-    # wireguard-go fills packets up to multiples of sixteen bytes; in a container it does not learn the MTU, their limit.
+    # wireguard-go fills packets up to multiples of sixteen bytes; in a container it does not learn the limit, the MTU.
     return replace(plan, link_mtu=size, tunnel_mtu=most - most % 16 if plan.product == "wireguard" else most)
 
 
