@@ -29,10 +29,14 @@ def of_the_peer(cause: Result, effect: Result) -> bool:
 
 
 def sent_from_its_address(cause: Result, effect: Result) -> bool:
-    """The kernel takes an address that is another node's too as the source of what it sends to others."""
+    """The kernel takes an address that is another node's too as the source of what it sends to others.
+
+    Where no source is known, the other node has this one's address if what is sent here does not come.
+    """
     address = cause.facts.address if isinstance(cause.facts, DeathFacts) else None
-    source = effect.facts.source if isinstance(effect.facts, ControlTunnelFacts) else None
-    return address is not None and source == address
+    if not isinstance(effect.facts, ControlTunnelFacts):
+        return address is not None and cause.direction is Direction.REVERSE
+    return address is not None and effect.facts.source == address
 
 
 def same_lever(cause: Result, effect: Result) -> bool:

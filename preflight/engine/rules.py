@@ -225,7 +225,7 @@ RULES: tuple[Rule, ...] = (
     *(Rule(f"overlay.{how}", ("overlay.*", *_PATH, *_CONTROL_PATH), "node") for how in ("exit-node-lan", "route-leak")),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
-    Rule("overlay.duplicate-address", ("control.timeout",), "all", sent_from_its_address),
+    Rule("overlay.duplicate-address", ("control.timeout", "run.timeout"), "all", sent_from_its_address),
     Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
     *(Rule(cause, ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control") for cause in _NO_SESSION),
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),

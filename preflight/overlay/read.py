@@ -120,12 +120,14 @@ def found_by_route(
     """The states; one whose configuration this user may not read gets the TUN device that leads to the peers, or the
     only one whose network has them where no route does.
 
-    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay.
+    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay; an uplink that is
+    a VXLAN itself, with a router for all addresses, is not.
     """
+    peers = tuple(peers)
     claimed = {state.interface for state in states}
     taken = {route.interface for route in routes.values()} - claimed
     if not states:
-        return [state_of(link, "generic") for link in links if link.kind in TUNNELS and link.name in taken][:1]
+        return [state_of(link, "generic") for link in links if link.kind in TUNNELS and _leads(link, routes, peers)][:1]
     tuns = [link for link in links if link.kind == "tun" and link.name not in claimed]
     near = [link for link in tuns if any(link.holds(peer) for peer in peers)]
     tun = next((link for link in tuns if link.name in taken), near[0] if len(near) == 1 else None)
@@ -135,6 +137,13 @@ def found_by_route(
         state_of(tun, state.product, unreadable=state.unreadable, health=state.health) if _lost(state, links) else state
         for state in states
     ]
+
+
+def _leads(link: Link, routes: Mapping[str, Route], peers: Iterable[str]) -> bool:
+    """Whether a device leads to peers, and not only to a router that has all other addresses behind it."""
+    by = [route for route in routes.values() if route.interface == link.name]
+    beside = any(route.gateway is None for route in by) or any(link.holds(peer) for peer in peers)
+    return bool(by) and (link.kind != "vxlan" or beside)
 
 
 def _lost(state: OverlayState, links: Iterable[Link]) -> bool:

@@ -19,6 +19,15 @@ def test_what_is_sent_from_a_peers_own_address_brings_no_answer(source: str, exp
     assert len(named(at("overlay.route", own), at("control.connect", silent))) == (1 if explained else 2)
 
 
+@pytest.mark.parametrize(("direction", "causes"), [(Direction.REVERSE, 1), (Direction.FORWARD, 2)])
+def test_answers_go_to_the_other_node_that_has_this_ones_address(direction: Direction, causes: int) -> None:
+    """Those of the control plane too; another node with a peer's address takes nothing that is for this node."""
+    facts = DeathFacts(address="fd66::1")
+    twin = failed(codes.OVERLAY_DUPLICATE_ADDRESS, "b", direction, "another has it", facts=facts)
+    silent = failed(codes.CONTROL_TIMEOUT, CONTROL, Direction.ROUND_TRIP, "no TLS answer")
+    assert len(named(at("way.packet", twin), at("control.tls", silent))) == causes
+
+
 @pytest.mark.parametrize("code", [codes.UDP_BLOCKED, codes.RUN_NEEDS_RESPONDER])
 @pytest.mark.parametrize(("tcp", "causes"), [(True, 1), (None, 2)])
 def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | None, causes: int) -> None:

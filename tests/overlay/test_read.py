@@ -78,6 +78,17 @@ def test_a_tunnel_of_an_unknown_product_leads_to_the_peers() -> None:
     assert found_by_route([], [eth0, LINK], {}) == []
 
 
+def test_an_uplink_that_is_a_vxlan_is_not_an_overlay() -> None:
+    """Where the tunnel is gone, what was for its peers goes to the router of all other addresses."""
+    uplink = replace(LINK, name="eth0", kind="vxlan", addresses=(ip_interface("10.201.1.2/24"),))
+    away = replace(into("10.66.0.2", "eth0"), gateway="10.201.1.1")
+    assert found_by_route([], [uplink], {"10.66.0.2": away}, ["10.66.0.2"]) == []
+    mesh = replace(uplink, addresses=(ip_interface("10.66.0.1/24"),))
+    for routes in ({"10.66.0.2": into("10.66.0.2", "eth0")}, {"10.9.0.2": replace(away, address="10.9.0.2")}):
+        (found,) = found_by_route([], [mesh], routes, ["10.66.0.2", *routes])
+        assert found.interface == "eth0"
+
+
 def test_an_interface_that_the_settings_name_is_an_overlay() -> None:
     """What no product claims is read as the kernel reports it; what does not exist is absent."""
     vxlan = replace(LINK, name="vx7", kind="vxlan")

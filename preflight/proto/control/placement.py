@@ -149,8 +149,14 @@ def members(overlay: OverlayState | None) -> Sequence[str]:
 
 
 def of_one_member(urls: Sequence[ControlUrl], overlay: OverlayState | None) -> ControlUrl | None:
-    """The first of some URLs, if one member has all their addresses: a control plane may listen at several."""
-    known = [(url.host, overlay.peer_for(url.host) if overlay is not None else None) for url in urls]
+    """The first of some URLs, if one member has all their addresses: a control plane may listen at several.
+
+    Each name may be of another machine.
+    """
+    known = [
+        (url.host, overlay.peer_for(url.host) if overlay is not None and url.address is not None else None)
+        for url in urls
+    ]
     owners = {peer.key if peer is not None else host for host, peer in known}
     return urls[0] if len(owners) == 1 else None
 

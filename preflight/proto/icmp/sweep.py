@@ -22,6 +22,8 @@ TICK_S: Final = 0.002
 """At a faster pace than one packet in this time, several leave at once: waking for each costs more than sending it."""
 BACK_OFF_S: Final = 0.005
 """How long nothing is sent after the kernel had no room."""
+NO_ROOM_S: Final = 1.0
+"""How long a burst waits for room: a queue that takes nothing for so long is not full, but drops everything."""
 NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
 PACKETS_PER_SECOND: Final = 1000.0
 """All requests of one family together: about 0.7 Mbit/s, gentle on any path that carries an overlay."""
@@ -31,7 +33,8 @@ PACKETS_PER_SECOND: Final = 1000.0
 class Burst:
     """`count` requests to one target, at least `interval_s` apart, and a wait of `timeout_s` after the last one.
 
-    unanswered: numbers of requests under way; rtt_ms: by number. `error` holds why requests did not leave, or what
+    unanswered: numbers of requests under way; rtt_ms: by number. held_at: since when there is no room; None if there
+    was for the last request. `error` holds why requests did not leave, or what
     answered in the target's place. `ended`: nothing more can change.
     """
 
@@ -44,6 +47,7 @@ class Burst:
     sent: int = 0
     duplicates: int = 0
     error: str | None = None
+    held_at: float | None = None
     numbers: list[int] = field(default_factory=list)
     unanswered: set[int] = field(default_factory=set)
     rtt_ms: dict[int, float] = field(default_factory=dict)
@@ -101,6 +105,7 @@ class Sweep:
     def sent(self, number: int, burst: Burst, now: float) -> None:
         """The request has left; `now` as close to that as possible, because round trips are counted from it."""
         burst.sent += 1
+        burst.held_at = None
         burst.numbers.append(number)
         burst.unanswered.add(number)
         self._under_way[number] = (burst, now)
@@ -111,8 +116,16 @@ class Sweep:
         burst.error = error
         self._go_on(burst, now)
 
-    def no_room(self, burst: Burst, now: float) -> None:
-        """The kernel's buffer or the interface's queue is full: pause all requests, then send this one again."""
+    def no_room(self, burst: Burst, error: str, now: float) -> None:
+        """The kernel's buffer or the interface's queue is full: pause all requests, then send this one again.
+
+        `error` in words, for a burst that has waited for too long.
+        """
+        if burst.held_at is None:
+            burst.held_at = now
+        if now - burst.held_at >= NO_ROOM_S:
+            self.refused(burst, error, now)
+            return
         self._open_at = now + BACK_OFF_S
         self._put(self._waiting, burst.next_at, burst)
 
@@ -247,7 +260,7 @@ class EchoSweep(Core[None]):
         assert self._current is not None
         burst = self._current[1]
         if error.errno in NO_ROOM:
-            self.sweep.no_room(burst, now)
+            self.sweep.no_room(burst, str(error.strerror), now)
         else:
             self.sweep.refused(burst, str(error.strerror), now)
 

@@ -236,6 +236,8 @@ def test_where_a_control_plane_may_be_meant(url: str, address: str, places: list
         (["10.66.0.2", "fd66::3"], None),
         (["10.66.0.9"], "10.66.0.9"),
         (["10.66.0.9", "10.66.0.8"], None),
+        (["control.mesh.test"], "control.mesh.test"),
+        (["control.mesh.test", "fd66::3"], None),
         ([], None),
     ],
 )

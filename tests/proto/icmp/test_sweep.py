@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from preflight.model.event import Event, telling
 from preflight.proto.core import ORIGIN_ICMP, Received, Refusal
 from preflight.proto.icmp.echo import EchoCodec
-from preflight.proto.icmp.sweep import BACK_OFF_S, CATCH_UP_S, Burst, EchoSweep, Sweep
+from preflight.proto.icmp.sweep import BACK_OFF_S, CATCH_UP_S, NO_ROOM_S, Burst, EchoSweep, Sweep
 
 Fate = Callable[[str, int], tuple[float, ...]]
 """When answers to the n-th request to an address come, seconds after it: none is a loss, two are a copy."""
@@ -210,7 +210,7 @@ def test_a_full_buffer_holds_everybody_and_loses_nothing() -> None:
     sweep.add("t1", count=1, interval_s=0, timeout_s=1, now=0.0)
     held = []
     for _, burst in sweep.due(0.0):
-        sweep.no_room(burst, 0.0)
+        sweep.no_room(burst, "full", 0.0)
         held.append(burst)
     assert held == [first]
     assert list(sweep.due(BACK_OFF_S / 2)) == []
@@ -219,6 +219,20 @@ def test_a_full_buffer_holds_everybody_and_loses_nothing() -> None:
         sweep.sent(number, burst, BACK_OFF_S + 0.01)
         addresses.append(burst.address)
     assert sorted(addresses) == ["t0", "t1"]
+
+
+def test_a_queue_that_drops_everything_ends_a_burst() -> None:
+    """Protects a run from asking such a queue until its deadline; what found room before counts as sent."""
+    sweep, now = Sweep(1000.0), 0.0
+    burst = sweep.add("t0", count=3, interval_s=0, timeout_s=1, now=now)
+    ((number, _),) = sweep.due(now)
+    sweep.sent(number, burst, now)
+    while burst.tried < 3 and now < 10:
+        now += 0.01
+        for _, each in sweep.due(now):
+            sweep.no_room(each, "No buffer space available", now)
+    assert NO_ROOM_S <= now < NO_ROOM_S + 0.2
+    assert (burst.sent, burst.error) == (1, "No buffer space available")
 
 
 def test_a_burst_that_nobody_waits_for_sends_no_more() -> None:
