@@ -145,7 +145,8 @@ def _forward(asked: AskResult, name: str) -> Iterator[Observation]:
         return
     by = f"{name} by mailbox" if asked.report is not None else f"{name} by hellos"
     seen = asked.sent if way is Way.OPEN else 0
-    reason = f"{name} received {'packets' if seen else f'none of {asked.sent} packets'}"
+    what = "packets" if seen else f"none of {asked.sent} packets" if asked.sent else "nothing: none left this node"
+    reason = f"{name} received {what}"
     yield Observation(
         station=_SOCKET,
         finding="seen" if way is Way.OPEN else "absent",

@@ -208,3 +208,10 @@ def test_one_route_heals_both_directions() -> None:
     deaths = [each.death for each in peer_word(asked, "b") if each.death is not None]
     assert [death.code for death in deaths] == [codes.HOST_RP_FILTER, codes.OVERLAY_ROUTE_LEAK]
     assert {remedy.fix for death in deaths for remedy in death.remedies} == {route}
+
+
+def test_what_never_left_is_not_counted_at_the_peer() -> None:
+    """Protects from a share of no packets in a sentence."""
+    asked = AskResult(sent=0, answered=0, report=PeerReport(received=0, sent=10), local=HERE)
+    said = [each.reason for each in peer_word(asked, "b") if each.finding == "absent" and each.direction == "forward"]
+    assert said == ["b received nothing: none left this node"]
