@@ -24,9 +24,10 @@ from preflight.api import (
     passed,
 )
 from preflight.model.facts import InterfaceFacts
-from preflight.model.fix import LinkAddresses, LinkUp, Route, ServiceRestart, WgQuick
+from preflight.model.fix import LinkAddresses, LinkMtu, LinkUp, Route, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPInterface, IPNetwork, OverlayState
+from preflight.proto.pmtu.minimum import IPV6_MINIMUM
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.peer_status import utc
 
@@ -200,6 +201,8 @@ def _unaddressed(state: OverlayState) -> str:
         return f": the network's controller gives it {given}, and this node does not take that (allowManaged is off)"
     if state.product == "zerotier" and not state.complaints:
         return ": the network's controller has authorised this node and gives it none"
+    if _too_small_for_ipv6(state):
+        return f": its MTU is {state.mtu}, and Linux has no IPv6 on a device with less than {IPV6_MINIMUM}"
     return ""
 
 
@@ -249,7 +252,16 @@ def _addresses_of_the_file(state: OverlayState) -> Remedies:
     if any(each.prefixlen <= WHOLE_BITS for each in lost):
         return heal(lambda: WgQuick(interface=name, again=True))
     addresses = tuple(map(str, file.addresses))
-    return (*heal(lambda: LinkAddresses(interface=name, addresses=addresses)), *_routes(lost, file.addresses, name))
+    room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if _too_small_for_ipv6(state) else ()
+    given = heal(lambda: LinkAddresses(interface=name, addresses=addresses))
+    return (*room, *given, *_routes(lost, file.addresses, name))
+
+
+def _too_small_for_ipv6(state: OverlayState) -> bool:
+    """Whether Linux takes an address of the file off the device, and takes it back at a larger MTU only."""
+    file = state.configured
+    of_ipv6 = file is not None and any(each.version == 6 for each in file.addresses)
+    return of_ipv6 and state.mtu is not None and state.mtu < IPV6_MINIMUM
 
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:

@@ -110,3 +110,13 @@ def test_an_address_that_its_file_tells_is_in_the_line() -> None:
     bare = OverlayState(**{"product": "wireguard", **UP, "addresses": (), "configured": file})
     remedy = "ip address add 10.66.0.1/24 dev wg0\nip address add fd66::1/64 dev wg0"
     assert judge(bare, LINKS, None).remedy == remedy
+
+
+@pytest.mark.parametrize(("mtu", "room"), [(1279, "ip link set dev wg0 mtu 1280\n"), (1280, "")])
+def test_an_address_of_ipv6_needs_room_first(mtu: int, room: str) -> None:
+    """Linux refuses it on a smaller device: the line that adds it does nothing there, and the reason is in hand."""
+    file = ConfiguredTunnel("/etc/wireguard/wg0.conf", addresses=(ip_interface("fd66::1/64"),))
+    bare = OverlayState(**{"product": "wireguard", **UP, "addresses": (), "configured": file, "mtu": mtu})
+    result = judge(bare, LINKS, None)
+    assert result.remedy == f"{room}ip address add fd66::1/64 dev wg0"
+    assert (f"its MTU is {mtu}" in result.message) is bool(room)
