@@ -176,7 +176,7 @@ class Session:
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)
         known = (self.settings, overlay, peers, results)
-        behind = behind_one_end(overlay, peers, results)
+        behind = behind_one_end(*known)
         causes = diagnose(results, control_host(*known), sharing=sharing_its_way(*known), behind=behind)
         tell_causes(timeline, causes)
         return build_report(

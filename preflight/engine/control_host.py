@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
-from preflight.api import Direction, Peer, Result, Status, codes
+from preflight.api import CONTROL, Direction, Peer, Result, Status, codes
 from preflight.model.facts import ControlTunnelFacts, NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
@@ -61,25 +61,32 @@ def sharing_its_way(
     return shared
 
 
-def behind_one_end(overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]) -> Mapping[str, str]:
-    """Peers whose tunnel has one remote end, each with the one that represents it, where none of them answers.
+def behind_one_end(
+    settings: Settings, overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]
+) -> Mapping[str, str]:
+    """Targets whose tunnel has one remote end, each with the peer that represents it, where none of them answers.
 
     That is the first that is in the tunnel's own network, as the remote end itself is, else the first of them. Where
-    one of them answers, what kills packets to the others is behind the remote end.
+    one of them answers, what kills packets to the others is behind the remote end. The control plane is one of them if
+    it accepts no connection either.
     """
     if overlay is None:
         return {}
+    results = tuple(results)
     answering = _answering(results)
     groups: dict[tuple[str | None, str | None], list[Peer]] = {}
     for peer in peers:
         if (end := _end(overlay, peer.address)) is not None:
             groups.setdefault(end, []).append(peer)
+    ends = {_end(overlay, address) for address in control_addresses(settings, results)}
     found: dict[str, str] = {}
-    for group in groups.values():
-        if len(group) > 1 and answering.isdisjoint(each.target for each in group):
+    for end, group in groups.items():
+        if answering.isdisjoint(each.target for each in group):
             near = (each for each in group if _is_near(overlay, each.address))
             first = next(near, group[0]).target
             found |= {each.target: first for each in group if each.target != first}
+            # Whoever has several addresses may be silent at one of them only.
+            found |= {CONTROL: first} if ends == {end} else {}
     return found
 
 

@@ -177,7 +177,14 @@ class _Reach:
 def _silences_all(cause: Candidate, effect: Candidate) -> bool:
     """Whether the silence of one remote end is that of what is behind it too, of which nobody saw more."""
     dies_there = cause.code.slug in _SILENCE and cause.status is Status.FAIL and _dies_before_the_remote_end(cause)
+    if effect.target == CONTROL:
+        return dies_there and _accepts_nothing(effect)
     return dies_there and not effect.proven and effect.code.slug in (_SILENCE[0], cause.code.slug)
+
+
+def _accepts_nothing(effect: Candidate) -> bool:
+    """Whether the control plane is silent already when a connection to it is opened."""
+    return effect.code.slug == "control.timeout" and any(each.check == "control.connect" for each in effect.results)
 
 
 _SILENCE = ("reach.unreachable", "reach.no-forward", "reach.no-reverse")

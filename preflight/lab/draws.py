@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import count as counting
 
-from preflight import codes
 from preflight.lab.axes.axis import Axis
 from preflight.lab.axes.rules import broken_rule
 from preflight.lab.axes.setup import AXES, Setup
@@ -102,7 +101,7 @@ _BEFORE_THE_ANSWER = ("source", "parse", "name", "connect", "proxy", "tls", "ser
 
 
 def _stops_nothing(truth: Truth) -> bool:
-    return truth.warns or truth.code == codes.RUN_NEEDS_RESPONDER.slug
+    return truth.warns or truth.undecided
 
 
 def _stops_requests(fault: Fault, setup: Setup) -> bool:

@@ -110,6 +110,14 @@ HUB = replace(TUNNEL, peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.2/3
 def test_who_represents_a_remote_end(check: str, directions: list[Direction], found: dict[str, str]) -> None:
     """The one in the tunnel's own network; nobody where one of them answers, for then the end itself is alive."""
     results = [replace(passed("lan", each, ""), check=check) for each in directions]
-    assert behind_one_end(HUB, [BEHIND, B], results) == found
-    assert behind_one_end(OVERLAY, [B, C], results) == {}
-    assert behind_one_end(None, [BEHIND, B], results) == {}
+    assert behind_one_end(Settings(), HUB, [BEHIND, B], results) == found
+    assert behind_one_end(Settings(), OVERLAY, [B, C], results) == {}
+    assert behind_one_end(Settings(), None, [BEHIND, B], results) == {}
+
+
+def test_a_control_plane_behind_a_silent_end_is_one_with_it() -> None:
+    """Only where the whole end is silent, and every address of the control plane is behind it."""
+    at = Settings(control=ControlSettings(url="http://192.168.77.2:9847"))
+    assert behind_one_end(at, HUB, [B], []) == {CONTROL: "b"}
+    assert behind_one_end(at, HUB, [B], [replace(passed("b", RT, ""), check="reach.icmp")]) == {}
+    assert behind_one_end(SETTINGS, HUB, [B], []) == {}

@@ -31,6 +31,8 @@ HERE_OUT, HERE_IN = Station("session", "sender"), Station("session", "receiver")
 """This node's own session: where packets leave, and where those of the peer come in."""
 THERE = Station("session", "receiver")
 """The peer's session, on the way to it."""
+THEIRS_OUT = Station("session", "sender")
+"""The same on the way back: what the peer sends enters it there."""
 _SHAKES: Final = ("initiation", "response", "cookie")
 _LEAST_SHARE = 2
 INITIATION_BYTES: Final = 148
@@ -56,6 +58,21 @@ def observe_session(view: TunnelView) -> tuple[Observation, ...]:
     found = (rule(view, peer, wire) for rule in _RULES)
     known = tuple(each for each in found if each is not None and (view.filters_read or not _of_arrivals(each)))
     return known[:1] or tuple(_hears_nothing(view, wire))
+
+
+def observe_its_session(view: TunnelView) -> tuple[Observation, ...]:
+    """That WireGuard at the peer has nothing to encrypt with, so that it sends nothing whatever is asked of it.
+
+    No session is alive, or this node began it and its first data never came there: whoever answers a handshake may use
+    the session only after data of the other side (WireGuard paper, section 5.4.6).
+    """
+    known = view.product == "wireguard" and not view.after.unreadable and not view.burst.answered
+    if not known or view.peer is None or (view.alive and not view.only_handshakes):
+        return ()
+    reason = f"{view.target} has no session to send with"
+    if view.alive:
+        reason = f"{view.target} may not send before something of {view.name} has come there, and has sent no data yet"
+    return (Observation(station=THEIRS_OUT, finding="blind", direction="reverse", reason=reason),)
 
 
 def _of_arrivals(observation: Observation) -> bool:

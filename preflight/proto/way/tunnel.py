@@ -11,7 +11,7 @@ from preflight.proto.way.own_policy import observe_policy
 from preflight.proto.way.owners import observe_owner
 from preflight.proto.way.ports import observe_port
 from preflight.proto.way.refusals import observe_refusals
-from preflight.proto.way.session import observe_session
+from preflight.proto.way.session import observe_its_session, observe_session
 from preflight.proto.way.session_advice import answer_from_endpoint
 from preflight.proto.way.stations import Station
 from preflight.proto.way.told import observe_told
@@ -44,6 +44,7 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
         *observe_policy(view),
         *observe_refusals(view),
         *session,
+        *observe_its_session(view),
         *word,
         *_wrong_end(view),
         *_elsewhere(view),

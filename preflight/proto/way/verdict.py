@@ -41,7 +41,9 @@ _BOTH_WAYS = frozenset(
 """What leaves a tunnel no session: then nothing passes in the other direction either."""
 _FILTER_HERE = Station("rp", "receiver")
 _THEIR_SESSION = Station("session", "receiver")
+_ITS_SESSION = Station("session", "sender")
 _NETWORK = Station("network", "network")
+_OUT_OF_HERE = tuple(map(Station, ("route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def conclude(
         own = tuple(each for each in said if each.direction == direction)
         if own:
             known.append(_verdict(peer, direction, own, is_heard=is_heard, shakes=shakes))
-    together = (_silent(peer, said, known) if silent and not is_heard else None) or _as_one(known)
+    together = (_silent(peer, said, known) if silent and not is_heard else None) or _as_one(known, said)
     return tuple(_only_udp(each, passes) for each in together) if passes else together
 
 
@@ -109,12 +111,15 @@ def _only_udp(each: Verdict, passes: Passing) -> Verdict:
     return replace(each, code=codes.UDP_BLOCKED, message=f"{each.message}; {passes} passes") if silent else each
 
 
-def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
+def _as_one(known: Sequence[Verdict], said: Iterable[Observation]) -> tuple[Verdict, ...]:
     """One verdict where both directions are silent; without a session, silence is not a second fault."""
     silent = [each for each in known if not each.proven and each.code in _SILENT]
     if len(silent) == len(_NOBODY):
         return (_both(silent),)
-    if any(each.proven and _stops_both(each) for each in known):
+    waits = any(
+        each.station == _ITS_SESSION and each.direction == "reverse" and each.finding == "blind" for each in said
+    )
+    if any(each.proven and (_stops_both(each) or (waits and _stops_the_tunnel(each))) for each in known):
         return tuple(_not_another(each) if each in silent else each for each in known)
     if any(each.proven and each.code == codes.OVERLAY_ROUTE_LEAK and each.direction == "forward" for each in known):
         # The strict filter asks the routes of this node: the leaking one is why it refuses what comes from the peer.
@@ -135,6 +140,12 @@ def _stops_both(each: Verdict) -> bool:
     """Whether nothing can pass in the other direction either: without a session, or to an address that is wrong."""
     wrong_source = each.code in (codes.OVERLAY_WRONG_SOURCE, codes.REACH_NO_REVERSE) and each.direction == "forward"
     return wrong_source or each.code in _BOTH_WAYS
+
+
+def _stops_the_tunnel(each: Verdict) -> bool:
+    """Whether none of this node's own packets of the tunnel gets out: then the peer gets no session to answer with."""
+    classes = each.facts.packet_class if each.facts is not None else None
+    return each.direction == "forward" and each.station in _OUT_OF_HERE and classes is None
 
 
 def _both(silent: Sequence[Verdict]) -> Verdict:

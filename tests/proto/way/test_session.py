@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from preflight.model.remedy import as_text
-from preflight.proto.way.session import observe_session
+from preflight.proto.way.session import observe_its_session, observe_session
 from preflight.proto.way.tunnel_view import TunnelView
 from tests.proto.way.seeing import (
     BURST,
@@ -240,3 +240,19 @@ def test_errors_alone_say_nothing_of_the_session() -> None:
     """Who refuses is another module's sentence."""
     assert observe_session(view(*BURST, *ASKED, refusal(THERE), before=NEVER)) == ()
     assert OWN in {each.source for each in BURST}
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ({"last_handshake_unix_s": 0.0, "rx_bytes": 0}, "b has no session to send with"),
+        ({"rx_bytes": 92}, "b may not send before something of wg0 has come there, and has sent no data yet"),
+        ({"rx_bytes": 5000}, None),
+    ],
+    ids=["no session", "begun here and never used", "used"],
+)
+def test_what_the_peer_has_to_send_with(known: dict[str, Any], reason: str | None) -> None:
+    """Protects from a second cause for the way back, where this node's own end keeps the peer from sending."""
+    found = observe_its_session(view(*BURST, before=state(peer(**known))))
+    assert [each.reason for each in found] == ([] if reason is None else [reason])
+    assert all((each.finding, each.direction, each.station.host) == ("blind", "reverse", "sender") for each in found)

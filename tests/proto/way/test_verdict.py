@@ -201,6 +201,22 @@ def test_a_tunnel_that_is_dead_one_way_explains_the_silence_of_the_other() -> No
     assert (forward.code, reverse.code) == (codes.HOST_UPLINK_DOWN, None)
 
 
+def test_a_peer_without_a_session_is_silent_for_the_reason_that_keeps_this_node_silent() -> None:
+    """Protects from two causes for one dead route: whoever gets nothing has no session to send with."""
+    dead = Death(
+        code=codes.REACH_NO_FORWARD, message="its route is a blackhole", facts=DeathFacts(route_type="blackhole")
+    )
+    lost = (said("filter-out", "seen", direction="reverse"), said("socket", "absent", "receiver", direction="reverse"))
+    waits = said("session", "blind", direction="reverse")
+    for station, words, codes_given in (
+        ("route-outer", (waits,), [codes.REACH_NO_FORWARD, None]),
+        ("route-outer", (), [codes.REACH_NO_FORWARD, codes.REACH_NO_REVERSE]),
+        ("filter-out", (waits,), [codes.REACH_NO_FORWARD, codes.REACH_NO_REVERSE]),
+    ):
+        found = conclude("b", (said(station, "killed", death=dead), *lost, *words))
+        assert [each.code for each in found] == codes_given, station
+
+
 def test_a_peer_that_refuses_at_all_is_unreachable_both_ways() -> None:
     """The code says nothing about a direction, so the verdict has none; its place stays."""
     closed = Death(code=codes.REACH_UNREACHABLE, message="its port is closed")
