@@ -294,10 +294,10 @@ RULES: tuple[Rule, ...] = (
             *_OUTSIDE,
         )
     ),
-    # A peer to whom nothing passes does not say what time it is there.
+    # Whoever does not get this node's question, or whose answer dies, does not say what time it is there.
     *(
         Rule(cause, ("run.no-answer",), "all", of_the_clock)
-        for cause in ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "udp.blocked")
+        for cause in ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "udp.blocked", "host.firewall-drop")
     ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),

@@ -8,7 +8,7 @@ from preflight.lab.axes.setup import Setup
 from preflight.lab.network import inside, set_sysctl
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
-from preflight.lab.stations import proofs, words
+from preflight.lab.stations import outside, proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.making import iptables, once, ruleset
 from preflight.lab.truth import Deciding, Place, Truth
@@ -82,7 +82,8 @@ def _smaller(setup: Setup) -> Truth:
 
 
 def _smaller_excluded(setup: Setup) -> str | None:
-    return _only_hub(setup) or ("no packet of this tunnel is that large" if setup.link_mtu == "1280" else None)
+    largest = outside.plan_of(setup).tunnel_mtu
+    return _only_hub(setup) or ("no packet of this tunnel is larger" if largest <= _SMALLER else None)
 
 
 def _is_smaller(network: "Network") -> None:

@@ -5,11 +5,10 @@ from typing import Any, Literal
 from preflight.model.fix import FilterPass, FlowForget, IptablesPass
 from preflight.model.remedy import Remedies, heal, look
 from preflight.proto.way.netfilter.burst import Burst
+from preflight.proto.way.netfilter.keepers import in_firewalld, keeps
 from preflight.proto.way.netfilter.ruleset import Chain, Hook, Rule
 from preflight.proto.way.netfilter.walk import Change, Kill
 
-_KEEPS_IPTABLES = "iptables-legacy-save > /etc/iptables/rules.v4 (ip6tables-legacy-save: rules.v6)"
-_KEEPS_NFT = "the same rule in the file that loads this table, such as /etc/nftables.conf"
 _DEVICES_KNOWN: dict[Hook, tuple[bool, bool]] = {
     "prerouting": (True, False),
     "input": (True, False),
@@ -42,9 +41,12 @@ def _passing(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:
             lambda: IptablesPass(
                 family=family, table=chain.table, chain=chain.name, before=before, **_match(burst, hook, chain)
             ),
-            lasting=_KEEPS_IPTABLES,
+            lasting=keeps(burst, chain),
         )
-    return heal(lambda: _in_nft(chain, rule, _match(burst, hook, chain)), lasting=_KEEPS_NFT)
+    through_firewalld = in_firewalld(burst, chain)
+    return through_firewalld or heal(
+        lambda: _in_nft(chain, rule, _match(burst, hook, chain)), lasting=keeps(burst, chain)
+    )
 
 
 def _in_nft(chain: Chain, rule: Rule | None, match: dict[str, Any]) -> FilterPass:
