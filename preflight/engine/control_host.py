@@ -17,13 +17,15 @@ def control_host(
 
     It is the peer that owns one of its addresses. If no peer does and the address is on the overlay, a fault of the
     tunnels to *all* peers also affects the control plane, and the first of them represents it, unless the tunnel to the
-    control plane has a known session.
+    control plane has a known session, or it has accepted a connection.
     """
     results = tuple(results)
     addresses = control_addresses(settings, results)
     owner = next((peer.target for peer in peers if peer.address in addresses), None)
     if owner is not None or overlay is None or not any(_belongs(overlay, address) for address in addresses):
         return owner
+    if any(each.check == "control.connect" and each.status is Status.PASS for each in results):
+        return None
     ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
     if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
         return None

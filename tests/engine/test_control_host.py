@@ -65,6 +65,8 @@ def test_a_tunnel_without_sessions_is_dead_where_nothing_comes_out_of_it() -> No
     seen = Observation(station=Station("tunnel"), finding="seen")
     assert control_host(SETTINGS, generic, (B,), [silent, connect()]) == "b"
     assert control_host(SETTINGS, unread, (B,), [silent, connect()]) == "b", "an ordinary user reads no session"
+    accepted = replace(passed(CONTROL, RT, "accepts"), check="control.connect")
+    assert control_host(SETTINGS, unread, (B,), [silent, accepted]) is None, "what is answered there has its own way"
     assert control_host(SETTINGS, generic, (B,), [replace(silent, observations=(seen,)), connect()]) is None
     assert control_host(SETTINGS, generic, (B, replace(C, address="10.66.0.4")), [silent, connect()]) is None
     assert control_host(SETTINGS, OVERLAY, (B,), [silent, connect()]) is None
