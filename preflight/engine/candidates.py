@@ -47,13 +47,25 @@ class Candidate:
         return self.code.slug == shared.SILENT and self.status is Status.FAIL and not self.proven
 
     def is_one_with(self, other: "Candidate") -> bool:
-        """Whether packets of both die at one place by one thing, or of things that the same commands heal."""
-        if self.code != other.code or not self.proven or not other.proven:
+        """Whether packets of both die at one place by one thing, or of things that the same commands heal.
+
+        What one rule stops may be the tunnel's packets and a question for a resolver.
+        """
+        if self.code != other.code or not self.proven:
+            return False
+        if self.rule is not None and self.rule == other.rule:
+            return True
+        if not other.proven:
             return False
         healing = shared.commands(self.results)
         return not self.deaths.isdisjoint(other.deaths) or (
             bool(healing) and healing == shared.commands(other.results) and self.stations == other.stations
         )
+
+    @property
+    def rule(self) -> "DeadlyRule":
+        """The rule, or the chain's policy, that stops packets or requests."""
+        return next(filter(None, map(_rule_of, self.results)), None)
 
     @property
     def stations(self) -> frozenset[Station]:

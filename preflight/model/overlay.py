@@ -115,11 +115,27 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredPeer:
-    """A peer in a configuration file; without its endpoint, which may roam."""
+    """A peer in a configuration file. endpoint: `HOST:PORT` as it is written; a peer that roams has another one."""
 
     key: str
     addresses: tuple[IPNetwork, ...] = ()
     keepalive_s: int = 0
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredEnd:
+    """Where a configuration file says that a peer is. addresses: of the host now, which may be a name."""
+
+    file: str
+    host: str
+    port: int
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is no name."""
+        return self.addresses == (self.host,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ def _peer(pairs: list[tuple[str, str]]) -> ConfiguredPeer:
         key=values.get("publickey", ""),
         addresses=tuple(_networks(value for key, value in pairs if key == "allowedips")),
         keepalive_s=0 if keepalive == "off" else _number(keepalive) or 0,
+        endpoint=values.get("endpoint"),
     )
 
 

@@ -169,3 +169,31 @@ def test_a_silent_peer_that_something_explains_does_not_speak_for_the_others() -
         ("overlay.no-handshake", "b"),
         ("reach.unreachable", "c"),
     ]
+
+
+def test_one_rule_that_stops_the_tunnel_and_a_resolver_is_one_cause() -> None:
+    """A kill switch strikes all that does not go through its own tunnel; the fix lets each of them pass."""
+    rule, other = (DeathFacts(chain="inet guard output", rule_handle=handle) for handle in (6, 7))
+    lines = by_hand("let the tunnel pass"), by_hand("let the resolver pass")
+
+    def told(facts: DeathFacts) -> list[Result]:
+        tunnel = failed(
+            codes.HOST_FIREWALL_DROP, "b", F, "", facts=rule, station=Station("filter-outer"), remedies=lines[0]
+        )
+        names = failed(
+            codes.HOST_FIREWALL_DROP, CONTROL, L, "", facts=facts, station=request("name"), remedies=lines[1]
+        )
+        return [at("way.packet", tunnel), at("control.dns", names)]
+
+    (cause,) = diagnose(told(rule))
+    assert cause.target == "b"
+    assert cause.remedies == (*lines[0], *lines[1])
+    assert len(diagnose(told(other))) == 2
+
+
+def test_a_control_plane_behind_a_silent_end_is_not_a_second_cause() -> None:
+    """Where it accepts connections and is slow, or dead behind them, that is its own."""
+    end = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, ""))
+    for check, causes in (("control.connect", 1), ("control.health", 2)):
+        silent = at(check, failed(codes.CONTROL_TIMEOUT, CONTROL, RT, ""))
+        assert len(diagnose([end, silent], behind={CONTROL: "b"})) == causes

@@ -89,7 +89,8 @@ def _hairpin_is(setup: Setup) -> Truth:
     return _narrower(setup, truth, "overlay.endpoint-hairpin")
 
 
-def _endpoint_excluded(setup: Setup) -> str | None:
+def endpoint_excluded(setup: Setup) -> str | None:
+    """Why a's tunnel cannot get another endpoint and begin again on a set-up."""
     if setup.product != "wireguard":
         return "the lab starts the tunnels of WireGuard again, and no others"
     if setup.layout == "hub":
@@ -102,7 +103,7 @@ def _endpoint_excluded(setup: Setup) -> str | None:
 def _hairpin_excluded(setup: Setup) -> str | None:
     if setup.second_vpn != "none":
         return "the router is the remote end of the second VPN, at this port too"
-    return "routers translate IPv4 only" if setup.outer == "ipv6" else _endpoint_excluded(setup)
+    return "routers translate IPv4 only" if setup.outer == "ipv6" else endpoint_excluded(setup)
 
 
 def _points_at(address: str) -> "Proof":
@@ -120,8 +121,8 @@ def _points_at(address: str) -> "Proof":
 # Answers from elsewhere
 
 
-def _other_address(network: "Network") -> str:
-    """The second address of the remote end."""
+def other_address(network: "Network") -> str:
+    """A second address of the remote end, in its own network."""
     family = family_of(network.plan)
     own = underlay_address(remote_end(network.plan), family)
     return str(ip_network(f"{own}/{prefix_length(family)}", strict=False)[_OTHER_UPLINK])
@@ -129,7 +130,7 @@ def _other_address(network: "Network") -> str:
 
 def _answers_elsewhere(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
-        plan, other = network.plan, _other_address(network)
+        plan, other = network.plan, other_address(network)
         end, family = remote_end(plan), family_of(plan)
         ip(network, end, "addr", "add", f"{other}/{prefix_length(family)}", "dev", UNDERLAY)
         word = "ip" if family == 4 else "ip6"
@@ -143,7 +144,7 @@ def _answers_elsewhere(setup: Setup) -> tuple[Part, ...]:
 def _answers_elsewhere_is(setup: Setup) -> Truth:
     if setup.nat != "none":
         return dead(setup, "reverse", where="peer")  # the translation drops them, and a sees nothing
-    origin = Deciding("answered_from", _other_address)
+    origin = Deciding("answered_from", other_address)
     # Which of its rules or routes makes b answer from there only b could see.
     truth = dead(setup, "reverse", place=_OWN_SESSION, deciding=origin, proven=True, heals="nothing", where="peer")
     return _narrower(setup, truth, "overlay.endpoint-answers-elsewhere")
@@ -217,7 +218,7 @@ FAULTS = (
         made=_private,
         expected=_endpoint_is,
         proof=_points_at(" ".join(address for address, _ in _ELSEWHERE.values())),
-        excluded=_endpoint_excluded,
+        excluded=endpoint_excluded,
     ),
     Fault(
         name="route-outer-hairpin",

@@ -24,6 +24,7 @@ from preflight.model.peer import Peer
 from preflight.model.udp_port import UdpPort
 from preflight.net.icmp.traceroute import trace
 from preflight.net.way.ahead import Ahead
+from preflight.net.way.configured_end import with_configured_end
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.endpoints import Endpoints
 from preflight.net.way.events import tell_observations
@@ -285,7 +286,7 @@ class PacketWays:
             heard=known.heard,
             traced=tracing.dropped() if tracing is not None else (),
         )
-        return tap, sent
+        return tap, await with_configured_end(sent, self._listener)
 
     async def burst(self, peer: Peer) -> StampStats:
         """The packets that are followed."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.overlay import ConfiguredEnd, OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
@@ -55,7 +55,7 @@ class Record:
     that refuses. pings: what it answers. answers: of the uplink, None if it was not asked. others: addresses of
     further peers; heard: those that have answered. traces: to its endpoint, where nothing else showed the place; hops:
     to the peer, inside. traced: rules that were traced while the burst passed. uid: of this process. first_sent_ns:
-    when this run first sent to it; begun: the overlay before that.
+    when this run first sent to it; begun: the overlay before that. configured: where the tunnel's file says it is.
     """
 
     peer: Peer
@@ -85,6 +85,7 @@ class Record:
     uid: int = 0
     first_sent_ns: int = 0
     begun: OverlayState | None = None
+    configured: ConfiguredEnd | None = None
 
     @property
     def tunnel(self) -> OverlayState:
@@ -376,6 +377,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         waits=_waits(record),
         first_sent_ns=record.first_sent_ns,
         begun=record.begun.tunnel_for(record.peer.address) if record.begun is not None else None,
+        configured=record.configured,
     )
 
 

@@ -5,6 +5,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.remedy import look
+from preflight.proto.way.configured_end import observe_configured_end
 from preflight.proto.way.empty_packet import observe_empty
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.own_policy import observe_policy
@@ -45,6 +46,7 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
         *observe_refusals(view),
         *session,
         *observe_its_session(view),
+        *observe_configured_end(view),
         *word,
         *_wrong_end(view),
         *_elsewhere(view),

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from preflight.model.flow import Flow
 from preflight.model.host_port import join_host_port
-from preflight.model.overlay import IPNetwork, OverlayPeer, OverlayState, Owners
+from preflight.model.overlay import ConfiguredEnd, IPNetwork, OverlayPeer, OverlayState, Owners
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.tunnel.sessions_seen import SETTLED_NS
@@ -63,7 +63,7 @@ class TunnelView:
     filters_read: whether this node's firewall could be read, which may drop what a tap saw before it. waits: the tunnel
     asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
     first_sent_ns: when this run first sent the peer something through the tunnel; 0 if that is not known. begun: the
-    product's state before that.
+    product's state before that. configured: where the tunnel's file says that the peer is; None if it was not asked.
     """
 
     target: str
@@ -91,6 +91,7 @@ class TunnelView:
     waits: bool = False
     first_sent_ns: int = 0
     begun: OverlayState | None = None
+    configured: ConfiguredEnd | None = None
 
     @property
     def product(self) -> str:
