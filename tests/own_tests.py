@@ -145,6 +145,7 @@ ELSEWHERE = {
     "preflight/lab/stations/network.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/posture.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/network_quality.py": "tests/lab/test_stations.py",
+    "preflight/lab/stations/moved.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/outer_endpoints.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/outer_filters.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/outer_receiver.py": "tests/lab/test_stations.py",

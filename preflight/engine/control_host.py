@@ -87,7 +87,7 @@ def behind_one_end(
             near = (each for each in group if _is_near(overlay, each.address))
             first = next(near, group[0]).target
             found |= {each.target: first for each in group if each.target != first}
-            # Whoever has several addresses may be silent at one of them only.
+            # A host with several addresses may be silent at one of them only.
             found |= {CONTROL: first} if ends == {end} else {}
     return found
 

@@ -294,7 +294,7 @@ RULES: tuple[Rule, ...] = (
             *_OUTSIDE,
         )
     ),
-    # Whoever does not get this node's question, or whose answer dies, does not say what time it is there.
+    # A host that does not get this node's question, or whose answer dies, does not say what time it is there.
     *(
         Rule(cause, ("run.no-answer",), "all", of_the_clock)
         for cause in ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "udp.blocked", "host.firewall-drop")

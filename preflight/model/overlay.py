@@ -134,7 +134,7 @@ class ConfiguredEnd:
 
     @property
     def is_address(self) -> bool:
-        """Whether the host is no name."""
+        """Whether the host is an address, not a name."""
         return self.addresses == (self.host,)
 
 

@@ -202,7 +202,7 @@ def test_a_tunnel_that_is_dead_one_way_explains_the_silence_of_the_other() -> No
 
 
 def test_a_peer_without_a_session_is_silent_for_the_reason_that_keeps_this_node_silent() -> None:
-    """Protects from two causes for one dead route: whoever gets nothing has no session to send with."""
+    """Protects from two causes for one dead route: without our packets it has no session to send with."""
     dead = Death(
         code=codes.REACH_NO_FORWARD, message="its route is a blackhole", facts=DeathFacts(route_type="blackhole")
     )

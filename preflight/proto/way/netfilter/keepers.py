@@ -1,6 +1,6 @@
 """Who writes a firewall's rules, so that what lets packets pass outlives the next time that they are loaded: pure.
 
-A rule that is put between those of ufw or firewalld is gone after their next reload: the change has to be told to them.
+A rule that is put between those of ufw or firewalld is gone after their next reload: the change has to be made by them.
 """
 
 from preflight.model.remedy import Remedies, by_hand

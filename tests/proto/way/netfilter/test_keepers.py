@@ -60,7 +60,7 @@ def test_who_else_keeps_rules() -> None:
 
 
 def test_firewalld_s_table_is_changed_by_firewalld() -> None:
-    """It may own its table, which then takes no rule of anybody else; what it cannot say in one line is left."""
+    """It may own its table, which then takes no rule of anyone else; what it cannot say in one line is left."""
     table = chain("filter_INPUT", table="firewalld", family="inet")
     (inner,), (outer,) = in_firewalld(IN, table), in_firewalld(OUTER_IN, table)
     assert inner.lines == ("firewall-cmd --zone=trusted --add-source=10.9.0.2",)
