@@ -194,7 +194,7 @@ class Inquiry:
 
 
 def _decides(hellos: HelloWatch | None) -> bool:
-    """Whether a hello has shown what becomes of this node's packets."""
+    """Whether a hello has shown whether this node's packets arrive."""
     return hellos is not None and forward_by_hello(hellos.report()) is not Way.UNKNOWN
 
 
