@@ -38,6 +38,7 @@ DELIVER_TIMEOUT_S = 4.0
 DEAD_CONTROL_TIMEOUT_S = 2.5
 """For a control plane that has answered nothing in this run: enough for TCP and TLS at a round trip of 600 ms."""
 CONCURRENT_QUESTIONS = 32
+QUICK_MS = 200.0
 
 
 class PathProbes:
@@ -105,6 +106,11 @@ class PathProbes:
     def rtt_s(self, peer: Peer) -> float | None:
         """The shortest round trip of that session; None if it is not known."""
         return min(first.rtt_ms) / 1000 if (first := self.first(peer)) is not None and first.rtt_ms else None
+
+    @property
+    def quick(self) -> bool:
+        """Whether a peer has answered everything in its first session at once: no queue of this node's line is full."""
+        return any(not each.lost and each.rtt_ms and max(each.rtt_ms) < QUICK_MS for each in self._first.values())
 
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session: many of those may be waited for at one time."""
