@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from preflight.model.peer import Peer
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.tap import Tap
-from preflight.proto.way.empty_packet import confirmed_s, due_ns, may_come
+from preflight.proto.way.empty_packet import confirmed_s, due_ns, worth_waiting
 from preflight.proto.way.observers import Record, view_of
 from preflight.proto.way.patience import error_s, last_data_ns, refused
 from preflight.proto.way.tunnel_view import on_the_wire
@@ -33,11 +33,13 @@ async def confirmed_or_late(tap: Tap, record: Record, verdicts: Sequence[Verdict
     if reported or record.pings or any(each.code is not None for each in verdicts):
         return False
     seen = view_of(record)
-    if not may_come(seen, on_the_wire(seen)):
+    if not worth_waiting(seen, on_the_wire(seen)):
         return False
     while time.time_ns() < due_ns(record.first_sent_ns) and confirmed_s(seen, on_the_wire(seen)) is None:
         await asyncio.sleep(LOOK_S)
         seen = view_of(replace(record, tapped=tap.taken()))
+        if not worth_waiting(seen, on_the_wire(seen)):
+            break
     return True
 
 
