@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,8 @@ from preflight.proto.way.outer_packets import read_error
 PORT_UNREACHABLE = frozenset({(3, 3), (1, 4)})
 """RFC 792, RFC 4443: the only error that a host itself gives for a port that nobody listens on."""
 ENOUGH = 2
+RECENT_S = 1.5
+"""Linux gives one destination an error each second: who has given none for longer may have started its tunnel."""
 MESSAGE_BYTES = 1024
 
 
@@ -26,7 +29,7 @@ class EndpointRefusals:
         self._from_port = tunnel.listen_port if tunnel is not None else None
         self._enough = asyncio.Event()
         self._link: socket.socket | None = None
-        self._count = 0
+        self._count, self._last = 0, 0.0
 
     def __enter__(self) -> Self:
         if self._owner is not None and self._owner.endpoint_address is not None:
@@ -42,9 +45,14 @@ class EndpointRefusals:
             asyncio.get_running_loop().remove_reader(self._link)
             self._link.close()
 
-    async def wait(self) -> None:
-        """Until the host has said so more than once."""
+    async def wait(self, until: float = 0.0) -> None:
+        """Until the host has said so more than once, and goes on. until: no sooner, by the steady clock."""
         await self._enough.wait()
+        await asyncio.sleep(until - monotonic())
+        if monotonic() - self._last > RECENT_S:
+            self._count = 0
+            self._enough.clear()
+            await self._enough.wait()
 
     def _read(self, link: socket.socket, owner: OverlayPeer) -> None:
         while True:
@@ -54,7 +62,7 @@ class EndpointRefusals:
                 return
             error = read_error(message, source[0])
             if error is not None and is_refusal(error, owner, self._from_port):
-                self._count += 1
+                self._count, self._last = self._count + 1, monotonic()
             if self._count >= ENOUGH:
                 self._enough.set()
 

@@ -158,9 +158,8 @@ class Inquiry:
 
     async def _until_refused(self) -> None:
         """Return once it is certain that nothing can come by the tunnel, and the mailbox had its time."""
-        await self._refusals.wait()
+        await self._refusals.wait(self._began + REFUSED_S)
         self._tell(monotonic(), "endpoint-refuses")
-        await asyncio.sleep(self._began + REFUSED_S - monotonic())
 
     async def _until_decided(
         self, mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None

@@ -4,11 +4,13 @@ import asyncio
 import socket
 from dataclasses import replace
 from ipaddress import ip_network
+from time import monotonic
 
 import pytest
 
 from preflight.model.outer_error import OuterError
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.net.stamp import endpoint_refusals
 from preflight.net.stamp.endpoint_refusals import EndpointRefusals, is_refusal
 
 ENDPOINT = "198.51.100.7"
@@ -71,6 +73,31 @@ def test_refusals_are_heard() -> None:
         assert not asyncio.run(heard(port, 3))
     assert asyncio.run(heard(port, 3))
     assert not asyncio.run(heard(port, 1))
+
+
+@pytest.mark.lab
+def test_a_host_that_has_stopped_refusing_may_have_started_its_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is still waited for."""
+    monkeypatch.setattr(endpoint_refusals, "RECENT_S", 0.2)
+
+    async def ended(port: int) -> bool:
+        owner = replace(OWNER, endpoint=f"127.0.0.1:{port}")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tunnels:
+            tunnels.bind(("127.0.0.1", 0))
+            with EndpointRefusals(tunnel(owner, tunnels.getsockname()[1]), "10.66.0.2") as refusals:
+                for _ in range(3):
+                    tunnels.sendto(b"", ("127.0.0.1", port))
+                    await asyncio.sleep(0.01)
+                try:
+                    await asyncio.wait_for(refusals.wait(monotonic() + 0.4), 0.8)
+                except TimeoutError:
+                    return False
+                return True
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    assert not asyncio.run(ended(port))
 
 
 def test_without_a_tunnel_nothing_is_heard() -> None:
