@@ -208,18 +208,6 @@ def test_who_answers_nothing_for_seconds_is_proven_silent(monkeypatch: pytest.Mo
     assert (proven.sent, proven.answered) == (2, 0)
 
 
-@pytest.mark.parametrize(
-    ("answered", "rtt_ms", "quick"), [(3, 1.0, True), (2, 1.0, False), (3, 700.0, False), (0, 0.0, False)]
-)
-def test_a_line_is_quick_where_a_peer_answered_everything_at_once(answered: int, rtt_ms: float, quick: bool) -> None:
-    """A lost or late answer may be a full queue, behind which others have to be waited for longer."""
-    path_probes = probes()
-    assert not path_probes.quick
-    if answered:
-        path_probes._first["10.66.0.2"] = StampStats(sent=3, answered=answered, rtt_ms=(0.5,) * 2 + (rtt_ms,))
-    assert path_probes.quick is quick
-
-
 def test_nobody_listens() -> None:
     """The host's "port unreachable" ends the session at once, is kept, and nobody asks there again in this run."""
     with silent() as port:
