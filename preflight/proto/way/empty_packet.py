@@ -46,7 +46,7 @@ def worth_waiting(view: TunnelView, wire: OnTheWire) -> bool:
 
 
 def _only_empty(received: int) -> bool:
-    """Whether so many bytes are some empty packets, or none."""
+    """Whether these bytes are some empty packets, or none."""
     count, other = divmod(received, EMPTY_BYTES)
     return not other and count <= _MOST
 
