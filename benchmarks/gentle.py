@@ -95,7 +95,7 @@ def measured(cells: tuple[Cell, ...], times: int) -> Iterator[Row]:
     for cell in cells:
         with fresh_lab(SCENARIOS[SCENARIO]) as lab, _on(lab, cell):
             found = [run_in(lab, renew=number > 0, limit_s=LIMIT_S) for number in range(times)]
-        yield (_found_row if cell.loss_percent else _silent_row)(cell, found)
+        yield (_found_row if cell.loss_percent else silent_row)(cell, found)
 
 
 def wrong(run: LabRun) -> tuple[str, ...]:
@@ -110,11 +110,12 @@ def smallest_losses(run: LabRun) -> list[float]:
     return [each["smallest_loss_percent"] for each in measured if each.get("smallest_loss_percent") is not None]
 
 
-def _silent_row(cell: Cell, found: list[LabRun]) -> Row:
+def silent_row(cell: Cell, found: list[LabRun]) -> Row:
+    """How many of the runs on a clean line said something of it, and what loss they could have seen."""
     false = [codes for run in found if (codes := wrong(run))]
     seen = [percent for run in found for percent in smallest_losses(run)]
     notes = [f"{max(run.wall_s for run in found):.0f} s at most"]
-    notes += [f"no loss below {max(seen):g} % would have been seen"] * bool(seen)
+    notes.append(f"no loss below {max(seen):g} % would have been seen" if seen else "no loss was measured")
     notes += sorted({" ".join(codes) for codes in false})
     return Row(
         area="gentle",

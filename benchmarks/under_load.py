@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryFile
 from typing import Any
 
 from benchmarks import measure
@@ -66,7 +67,7 @@ def _line(line: Line) -> Iterator[Row]:
     with fresh_lab(parse_scenario("load", "setup: {control: none}")) as lab:
         _shape(lab, line)
         with _servers(lab):
-            with _pings(lab) as pings:
+            with pinging(lab) as pings:
                 ours = _ours(lab, seconds)
             theirs = {key: value for way in WAYS for key, value in _theirs(lab, way, seconds, ours).items()}
             rrul_ms = _rrul(lab, seconds)
@@ -161,7 +162,7 @@ def _theirs(lab: Lab, way: str, seconds: int, ours: dict[str, float]) -> dict[st
     back = ["-R"] if way == "down" else []
     client = _iperf("-J", "-c", underlay_address("b", 4), *back)
     omit = ["-O", f"{BEGINNING_S:g}"]
-    with _pings(lab) as pings:
+    with pinging(lab) as pings:
         began = time.time()
         tcp = json.loads(_output(lab, [*client, "-t", str(seconds), *omit]))
         ended = time.time()
@@ -182,17 +183,19 @@ def udp_rate(document: dict[str, Any]) -> float:
 
 
 @contextmanager
-def _pings(lab: Lab) -> Iterator[list[str]]:
+def pinging(lab: Lab) -> Iterator[list[str]]:
     """ping to b until the end of the block; its output is then in the list."""
     said: list[str] = []
     words = ["ping", "-n", "-D", "-i", str(PING_S), underlay_address("b", 4)]
-    with subprocess.Popen(lab.command(words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            yield said
-        finally:
-            process.terminate()
-            assert process.stdout is not None
-            said.append(process.stdout.read())
+    # Into a file: a pipe that nobody reads is full after some forty seconds, and ping waits then.
+    with TemporaryFile("w+", encoding="utf-8") as output:
+        with subprocess.Popen(lab.command(words), stdout=output, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield said
+            finally:
+                process.terminate()
+        output.seek(0)
+        said.append(output.read())
 
 
 def round_trip(output: str, began: float, ended: float) -> float:
@@ -204,7 +207,7 @@ def round_trip(output: str, began: float, ended: float) -> float:
 
 def _rrul(lab: Lab, seconds: int) -> float:
     """The round trip next to four uploads and four downloads at once, as flent's test RRUL makes them."""
-    with _pings(lab) as pings:
+    with pinging(lab) as pings:
         began = time.time()
         _output(lab, _iperf("-c", underlay_address("b", 4), "--bidir", "-P", "4", "-t", str(seconds)))
         ended = time.time()

@@ -30,6 +30,26 @@ COMMANDS = {
     "fleet": "preflight.cli.fleet:fleet",
     "lab": "preflight.cli.lab:lab",
 }
+SUMMARIES = {
+    "all": "Every applicable check on this node, then the report.",
+    "run": "The named checks and what they need.",
+    "list": "The catalogue of checks.",
+    "explain": "The page of a finding code, or of a check.",
+    "doctor": "What this machine lacks, what that costs, how to get it.",
+    "init": "Write a commented preflight.yaml from what is found here.",
+    "schema": "JSON Schema of settings, report or timeline.",
+    "report": "Convert, compare or join JSON reports.",
+    "bundle": "A redacted archive of a report with its evidence.",
+    "fix": "Apply a cause's fix here, and undo it unless it heals.",
+    "clean": "Remove what a killed run left: joined nodes, labs.",
+    "watch": "Repeat the checks and print what changed.",
+    "exporter": "A Prometheus endpoint: its targets, measured all the time.",
+    "responder": "Answer the probes of peers until SIGTERM or Ctrl-C.",
+    "control-plane": "Run the bundled Populi control plane, or make a one-time enrolment token for it.",
+    "fleet": "Many nodes at once: measure all ways between them.",
+    "lab": "Make overlays on this machine, break them on request, and see whether preflight names the fault.",
+}
+"""What `--help` says of each, here so that it need not import them all; a test holds it to theirs."""
 
 
 class LazyGroup(NearestGroup):
@@ -46,6 +66,13 @@ class LazyGroup(NearestGroup):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in `--help`, without importing them."""
+        widest = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = [(name, click.Command(name, help=said).get_short_help_str(widest)) for name, said in SUMMARIES.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""

@@ -242,6 +242,8 @@ class ControlPlaneSettings(Model):
 
 MOST_PEERS = 5000
 """Five times the largest mesh that is measured (benchmarks/); beyond it the file alone takes seconds to parse."""
+MOST_MISTAKES = 20
+"""How many are named; one habit makes as many as there are peers."""
 _TOO_MANY = f"a run measures at most {MOST_PEERS} peers, so give each of several runs a part of them"
 
 
@@ -327,9 +329,9 @@ def read_config(path: Path) -> ConfigFile:
 
 
 def _explain(path: Path, root: Any, error: ValidationError) -> str:
-    """One line for each mistake: file, line, key, what is wrong, the nearest valid key."""
+    """One line for each of the first mistakes: file, line, key, what is wrong, the nearest valid key."""
     lines = []
-    for item in error.errors(include_url=False, include_input=False):
+    for item in error.errors(include_url=False, include_input=False)[:MOST_MISTAKES]:
         location = keys_of(item["loc"])
         dotted = ".".join(str(part) for part in location)
         line = _line_of(root, location)
@@ -339,6 +341,8 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
             lines.append(f"{path}:{line}: {dotted}: {complaint(item)}")
+    if (more := error.error_count() - MOST_MISTAKES) > 0:
+        lines.append(f"{path}: and {more} more")
     return "\n".join(dict.fromkeys(lines))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gentle import CLEAN, CLEAN_RUNS, LOSSY, TARGETS, Cell, Line, smallest_losses, wrong
+from benchmarks.gentle import CLEAN, CLEAN_RUNS, LOSSY, TARGETS, Cell, Line, silent_row, smallest_losses, wrong
 from benchmarks.labs import LabRun
 
 
@@ -48,3 +48,11 @@ def test_the_smallest_loss_is_read_from_what_was_measured() -> None:
     """Below it a run says nothing."""
     facts = [{"check": "udp.quality", "measurements": {"smallest_loss_percent": 1.5}}]
     assert smallest_losses(run(*facts, {"check": "reach.udp", "measurements": {}})) == [1.5]
+
+
+def test_runs_that_measured_no_loss_have_their_row() -> None:
+    """Where every session ran out of time the row says so; it took the whole area with it."""
+    gave_up = run({"check": "udp.quality", "code": "run.timeout", "status": "inconclusive", "measurements": {}})
+    row = silent_row(Cell(Line(10_000, 100, 1000), 50), [gave_up])
+    assert (row.ours, row.met) == (1, False)
+    assert "no loss was measured" in row.note

@@ -7,8 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from jsonschema import Draft202012Validator
+
+from preflight.cli.group import COMMANDS, SUMMARIES, group
 
 Preflight = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -86,6 +89,25 @@ def test_version_help_and_list_import_nothing_heavy() -> None:
         )
         assert (done.returncode, done.stderr) == (0, ""), arguments
         assert done.stdout
+
+
+def test_help_imports_no_command() -> None:
+    """It says of each what that command says of itself."""
+    program = (
+        "import sys\n"
+        "from preflight.cli.main import main\n"
+        "sys.argv = ['preflight', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "from preflight.cli.group import COMMANDS\n"
+        "sys.exit(' '.join({place.partition(':')[0] for place in COMMANDS.values()} & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    commands = group()
+    told = {name: commands.get_command(click.Context(commands), name) for name in COMMANDS}
+    assert {name: each.get_short_help_str(1000) for name, each in told.items() if each} == SUMMARIES
+    assert list(SUMMARIES) == list(COMMANDS)
 
 
 def test_list_tells_every_check_in_json(preflight: Preflight) -> None:

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from preflight.model.peer import Peer
 from preflight.settings.reading import SettingsError
-from preflight.settings.schema import MOST_PEERS, ConfigFile, PeerSettings, config_schema, read_config
+from preflight.settings.schema import MOST_MISTAKES, MOST_PEERS, ConfigFile, PeerSettings, config_schema, read_config
 
 WHOLE = """\
 node: {id: node-a, labels: [pool=infer]}
@@ -101,3 +101,14 @@ def test_more_peers_than_a_run_measures_are_refused_before_they_are_parsed(count
     file.write_text(f"peers:\n{peers}")
     with pytest.raises(SettingsError, match=f"has more than .*; a run measures at most {MOST_PEERS} peers"):
         read_config(file)
+
+
+def test_one_habit_in_every_line_is_not_told_for_every_line(tmp_path: Path) -> None:
+    """Thousands of lines about the same would hide what to do, and take many seconds."""
+    file = tmp_path / "preflight.yaml"
+    file.write_text("peers:\n" + "".join(f"- 10.66.0.{number}\n" for number in range(100)))
+    with pytest.raises(SettingsError) as raised:
+        read_config(file)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == f"{file}:2: peers.0: must be `key: value` lines"
+    assert lines[-1] == f"{file}: and {100 - MOST_MISTAKES} more"

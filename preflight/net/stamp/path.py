@@ -1,10 +1,8 @@
 """STAMP sessions with a peer's responder, and all questions to a silent peer that can show the failed direction."""
 
 import asyncio
-import secrets
-import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from time import monotonic
@@ -13,51 +11,34 @@ from typing import TYPE_CHECKING
 from preflight.model.control import ControlError
 from preflight.model.event import Listener, Tell, telling
 from preflight.model.overlay import OverlayState
-from preflight.model.path import AskResult, StampStats, summed
+from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
 from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
 from preflight.net.host_state import clock_estimate
-from preflight.net.responder.hello import HelloWatch, UnheardError
+from preflight.net.responder.hello import HelloWatch
 from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavailable
 from preflight.net.responder.reverse_trace import ask_for_trace
+from preflight.net.stamp.inquiry import ASK_COUNT, ASK_INTERVAL_S, GRACE_S, Inquiry, fresh_ssid
 from preflight.net.stamp.link import prepare, run_session, session_stats
 from preflight.net.stamp.refusals import Refusals
 from preflight.net.stamp.whole import Whole
 from preflight.net.watch import PacketWatch
 from preflight.proto.responder.hello import Ends
 from preflight.proto.responder.inquiry import Sorter
-from preflight.proto.responder.mailbox_probe import (
-    ASKER_INTERVAL_S,
-    NONCE_BYTES,
-    REQUEST_TYPE,
-    ProbeRequest,
-    ProbeResult,
-    encode_request,
-    implausible,
-)
+from preflight.proto.responder.mailbox_probe import REQUEST_TYPE, ProbeRequest, ProbeResult, encode_request
 from preflight.proto.stamp.sender import SessionPlan, SessionSender
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
     from preflight.settings.load import Settings
 
-ASK_COUNT = 10
-ASK_INTERVAL_S = 0.01
 AGAIN_COUNT = 3
-ASK_TIMEOUT_S = 4.5
-"""The peer's responder looks into its mailbox each second, and then sends packets too."""
-HANDSHAKE_TIMEOUT_S = 6.0
-"""A tunnel whose first handshake was lost tries its next one within this time (WireGuard: after 5 s)."""
 DELIVER_TIMEOUT_S = 4.0
 DEAD_CONTROL_TIMEOUT_S = 2.5
 """For a control plane that has answered nothing in this run: enough for TCP and TLS at a round trip of 600 ms."""
-WITHOUT_MAILBOX_S = 1.5
 CONCURRENT_QUESTIONS = 32
-LATE_REPORT_S = 3.0
-"""How much longer a report may take once the peer's probes have come: it comes by two requests to a slow server."""
-GRACE_S = 0.4
-"""How long probes may still be in flight after the peer's report has arrived."""
+QUICK_MS = 200.0
 
 
 class PathProbes:
@@ -101,7 +82,7 @@ class PathProbes:
         except OSError as error:
             return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
         self.begun_ns.setdefault(peer.address, time.time_ns())
-        ssid = _fresh_ssid()
+        ssid = fresh_ssid()
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
         plan = SessionPlan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
         with connected:
@@ -125,6 +106,11 @@ class PathProbes:
     def rtt_s(self, peer: Peer) -> float | None:
         """The shortest round trip of that session; None if it is not known."""
         return min(first.rtt_ms) / 1000 if (first := self.first(peer)) is not None and first.rtt_ms else None
+
+    @property
+    def quick(self) -> bool:
+        """Whether a peer has answered everything in its first session at once: no queue of this node's line is full."""
+        return any(not each.lost and each.rtt_ms and max(each.rtt_ms) < QUICK_MS for each in self._first.values())
 
     def silent(self, peer: Peer) -> bool:
         """Whether the responder answered nothing in the last session: many of those may be waited for at one time."""
@@ -166,7 +152,7 @@ class PathProbes:
         with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
             udp.watch_errors(unconnected)
             async with self._questions if peer.agent_id is not None else nullcontext():
-                result = await _Inquiry(self, peer, unconnected, tunnel).run()
+                result = await Inquiry(self, peer, unconnected, tunnel).run()
             # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
             seen = watch.seen() if watch else None
         if result.answered and result.probes_received:
@@ -228,6 +214,11 @@ class PathProbes:
         except ControlError as error:
             raise unavailable(error, "deliver to mailboxes", "submitter's") from None
 
+    @property
+    def control_silent(self) -> bool:
+        """Whether the control plane has answered nothing in this run so far."""
+        return not self._control.heard
+
     def hellos(self, peer: Peer, local: str) -> HelloWatch:
         """Listen for the peer's hellos from now on. Raises UnheardError."""
         ends = Ends(peer.address, peer.responder_port, local, self._port)
@@ -248,131 +239,12 @@ class PathProbes:
         return telling(self._listener, source, subject)
 
 
-class _Inquiry:
-    """One silent peer, everything at once: a burst, the mailbox, hellos, and packets until one is answered."""
-
-    def __init__(self, probes: PathProbes, peer: Peer, unconnected: socket.socket, tunnel: OverlayState | None) -> None:
-        self._probes = probes
-        self._public_key = tunnel.public_key if tunnel is not None else None
-        # Where the session can be seen, somebody has waited for its handshake.
-        seen = tunnel is not None and tunnel.unreadable is None
-        self._timeout_s = ASK_TIMEOUT_S if seen else HANDSHAKE_TIMEOUT_S
-        self._peer = peer
-        address, port = unconnected.getsockname()[:2]
-        self._local = (address, port)
-        self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._tell = probes.tell("stamp.inquiry", peer.target)
-        self._sorter = Sorter((peer.address, peer.responder_port), self._nonce, ASK_COUNT, self._tell)
-        self._link = unconnected
-        prepare(unconnected)
-
-    async def run(self) -> AskResult:
-        """The whole inquiry; ends early when an answer comes."""
-        try:
-            hellos = self._probes.hellos(self._peer, self._local[0])
-        except UnheardError as reason:
-            return replace(await self._run(None), unheard=str(reason))
-        try:
-            result = await self._run(hellos)
-            report = hellos.report()
-            return replace(result, hello=report, unheard="" if report else hellos.unheard())
-        finally:
-            hellos.close()
-
-    async def _run(self, hellos: HelloWatch | None) -> AskResult:
-        ssid, retry_ssid, sorter = _fresh_ssid(), _fresh_ssid(), self._sorter
-        retries = round(self._timeout_s / ASKER_INTERVAL_S)
-        burst = self._probes.session(self._peer, ssid, ASK_COUNT, ASK_INTERVAL_S, sorter=sorter)
-        retry = self._probes.session(self._peer, retry_ssid, retries, ASKER_INTERVAL_S, sorter=sorter, enough=1)
-        sorter.sessions = [burst, retry]
-        await run_session(burst, self._link, self._tell)
-        reply: ProbeResult | UnavailableError | None = None
-        if not burst.stats().answered and not burst.port_unreachable:
-            reply = await self._hear(ssid, retry, hellos)
-        first, later = burst.stats(), retry.stats()
-        self._probes.refusals.note(self._peer, first, later)
-        result = AskResult(
-            sent=first.sent,
-            answered=first.answered + later.answered,
-            probes_received=sorter.probes,
-            send_errors=first.send_errors,
-            port_unreachable=first.port_unreachable or later.port_unreachable,
-            icmp_from={**first.icmp_from, **later.icmp_from},
-            local=self._local,
-            public_key=self._public_key,
-            rejected=summed((first.rejected, later.rejected)),
-            strays=sorter.strays,
-        )
-        if sorter.others:
-            return replace(result, unavailable="impostor", detail=self._impostor(sorter.others))
-        return _with_reply(result, reply)
-
-    def _impostor(self, others: Sequence[str]) -> str:
-        who = ", ".join(others)
-        return f"{who} reads mailbox {self._peer.agent_id}, not {self._peer.address}: what it reports is about itself"
-
-    async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
-        """The peer's report by mailbox; packets go on until one is answered, a hello decides, or time is up."""
-        mailbox = asyncio.create_task(self._by_mailbox(ssid))
-        decided = asyncio.create_task(self._until_decided(mailbox, hellos))
-        again = asyncio.create_task(run_session(retry, self._link, self._tell))
-        try:
-            done, _ = await asyncio.wait({decided, again}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            for ended in done:
-                ended.result()
-            if not mailbox.done() and self._sorter.probes:
-                await asyncio.wait({mailbox}, timeout=LATE_REPORT_S)
-            if mailbox.done():
-                return mailbox.result()
-            return UnavailableError("silent", f"its responder did not answer by mailbox within {self._timeout_s:g} s")
-        finally:
-            for task in (decided, mailbox, again):
-                task.cancel()
-            await asyncio.gather(decided, mailbox, again, return_exceptions=True)
-
-    async def _until_decided(
-        self, mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None
-    ) -> None:
-        """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
-        heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
-        try:
-            reply = await asyncio.shield(mailbox)
-            if not isinstance(reply, ProbeResult):
-                await heard
-            elif self._sorter.probes < reply.report.sent:
-                await asyncio.sleep(GRACE_S)
-        finally:
-            heard.cancel()
-
-    async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
-        try:
-            result = await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce, self._public_key)
-        except UnavailableError as reason:
-            self._tell(monotonic(), "mailbox-unavailable", because=reason.why)
-            return reason
-        report = result.report
-        self._tell(monotonic(), "mailbox-result", received=report.received, sent=report.sent, refusal=result.refusal)
-        return result
-
-
 def _about_the_tunnel(result: AskResult, tunnel: OverlayState | None) -> AskResult:
     """Without what the peer says of its way back, where this node asked with an address that its tunnel lacks."""
     own = {str(each.ip) for each in tunnel.addresses} if tunnel is not None else set()
     if result.report is None or result.local is None or not own or result.local[0] in own:
         return result
     return replace(result, report=replace(result.report, way=None, observed=()))
-
-
-def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None) -> AskResult:
-    if isinstance(reply, UnavailableError):
-        return replace(result, unavailable=reply.why, detail=reply.detail)
-    if reply is None:
-        return result
-    if reply.refusal:
-        return replace(result, unavailable="refused", detail=reply.refusal)
-    if why := implausible(reply.report, result.sent):
-        return replace(result, unavailable="implausible", detail=why)
-    return replace(result, report=reply.report)
 
 
 @contextmanager
@@ -393,7 +265,3 @@ def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[P
         yield watch, ""
     finally:
         watch.close()
-
-
-def _fresh_ssid() -> int:
-    return secrets.randbelow(0xFFFF) + 1  # never zero (RFC 8972 section 3)

@@ -6,7 +6,8 @@ import os
 import socket
 import ssl
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from preflight.model.event import Listener, telling
@@ -56,8 +57,16 @@ class Tcp:
         """Whether nothing answered the last connection of this run: waiting for it again is useless."""
         return (address, port) in self._silent
 
-    async def connect(self, address: str, port: int, timeout_s: float = 3.0) -> Connection:
-        """Complete a TCP handshake and close again."""
+    async def connect(
+        self,
+        address: str,
+        port: int,
+        timeout_s: float = 3.0,
+        *,
+        sooner_s: float | None = None,
+        enough: Callable[[], bool] = lambda: True,
+    ) -> Connection:
+        """Complete a TCP handshake and close again. sooner_s: after this long already if that is enough then."""
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "connect-started", port=port, timeout_s=timeout_s)
         began = time.perf_counter()
@@ -74,10 +83,12 @@ class Tcp:
             connection.setblocking(False)
             ancillary.queue_errors(connection)
             try:
-                async with asyncio.timeout(timeout_s):
-                    await asyncio.get_running_loop().sock_connect(connection, (address, port))
+                async with asyncio.timeout(timeout_s) as limit:
+                    with _ending(limit, sooner_s, enough):
+                        await asyncio.get_running_loop().sock_connect(connection, (address, port))
             except TimeoutError:
-                return ended("timeout", f"no answer within {timeout_s:g} s")
+                waited_s = sooner_s if sooner_s and time.perf_counter() - began < timeout_s else timeout_s
+                return ended("timeout", f"no answer within {waited_s:g} s")
             except OSError as error:
                 return ended(_outcome(error), _words(error), ancillary.first_offender(connection))
         return ended("open")
@@ -303,6 +314,20 @@ async def _observe(
                     seen.reply += chunk
         finally:
             writer.transport.abort()
+
+
+@contextmanager
+def _ending(limit: asyncio.Timeout, sooner_s: float | None, enough: Callable[[], bool]) -> Iterator[None]:
+    """End a wait sooner, if that is enough by then."""
+    if sooner_s is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    look = loop.call_later(sooner_s, lambda: limit.reschedule(loop.time()) if enough() else None)
+    try:
+        yield
+    finally:
+        look.cancel()
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -13,8 +13,8 @@ from typing import Final
 from preflight.model.event import Listener, telling
 from preflight.model.flow import Flow
 from preflight.model.routing import Neighbour, same_address
+from preflight.net.raw_icmp import open_raw_icmp
 from preflight.net.udp import family_of, waiting
-from preflight.net.way.raw_icmp import open_raw_icmp
 from preflight.proto.way.neighbour_question import IPV4, IPV6, packed_hardware
 from preflight.proto.way.outer_packets import on_the_link, probe, read_error
 

@@ -13,8 +13,8 @@ from preflight.model.event import Listener, Tell, telling
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
 from preflight.net.drive import drive
+from preflight.net.raw_icmp import open_raw_icmp
 from preflight.net.udp import family_of
-from preflight.net.way.raw_icmp import open_raw_icmp
 from preflight.proto.way.flow_trace import MOST_HOPS, FlowTrace
 from preflight.proto.way.trace import Traces, in_doubt, only_echoes
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from preflight.model.peer import Peer
+from preflight.net.way.echo import ask_echo
 from preflight.net.way.tap import Tap
-from preflight.proto.way.empty_packet import confirmed_s, due_ns, may_come
+from preflight.proto.way.empty_packet import confirmed_s, due_ns, worth_waiting
 from preflight.proto.way.observers import Record, view_of
-from preflight.proto.way.patience import DATA_S, last_data_ns, refused
+from preflight.proto.way.patience import error_s, last_data_ns, refused
 from preflight.proto.way.tunnel_view import on_the_wire
 from preflight.proto.way.verdict import Verdict
 
@@ -32,11 +33,13 @@ async def confirmed_or_late(tap: Tap, record: Record, verdicts: Sequence[Verdict
     if reported or record.pings or any(each.code is not None for each in verdicts):
         return False
     seen = view_of(record)
-    if not may_come(seen, on_the_wire(seen)):
+    if not worth_waiting(seen, on_the_wire(seen)):
         return False
     while time.time_ns() < due_ns(record.first_sent_ns) and confirmed_s(seen, on_the_wire(seen)) is None:
         await asyncio.sleep(LOOK_S)
         seen = view_of(replace(record, tapped=tap.taken()))
+        if not worth_waiting(seen, on_the_wire(seen)):
+            break
     return True
 
 
@@ -75,10 +78,21 @@ class Refusals:
         await asyncio.sleep(max(0.0, ERRORS_AGAIN_S - (time.time_ns() - last_ns) / 1e9))
         async with self._one:
             await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))
+            began, echo = time.monotonic(), asyncio.create_task(_round_trip_s(to))
             await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             self._due_s = time.monotonic() + ERRORS_AGAIN_S
-        for _ in range(round(DATA_S / LOOK_S)):
+        while time.monotonic() - began < error_s(echo.result() if echo.done() else None):
             await asyncio.sleep(LOOK_S)
             if refused(tap.taken().packets, to):
                 break
+        echo.cancel()
         return True
+
+
+async def _round_trip_s(to: frozenset[tuple[str, int]]) -> float | None:
+    """How long the only host there takes to answer an echo, if it does: no error on the way to it takes much longer."""
+    hosts, began = {address for address, _ in to}, time.monotonic()
+    if len(hosts) != 1:
+        return None
+    echo = await ask_echo(hosts.pop())
+    return time.monotonic() - began if echo is not None and echo.replies else None

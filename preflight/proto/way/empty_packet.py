@@ -37,6 +37,20 @@ def may_come(view: TunnelView, wire: OnTheWire) -> bool:
     return lives and asked and not view.burst.answered and view.tapped.blind is None
 
 
+def worth_waiting(view: TunnelView, wire: OnTheWire) -> bool:
+    """Whether an empty packet may still come: anything else that the peer's tunnel sends in the run stops its timer.
+
+    That may be an answer to a handshake, or a hello of the responder behind it.
+    """
+    return may_come(view, wire) and (view.received_in_run is None or _only_empty(view.received_in_run))
+
+
+def _only_empty(received: int) -> bool:
+    """Whether these bytes are some empty packets, or none."""
+    count, other = divmod(received, EMPTY_BYTES)
+    return not other and count <= _MOST
+
+
 def confirmed_s(view: TunnelView, wire: OnTheWire) -> float | None:
     """How long after the first packet of the run an empty one came, if that is when WireGuard sends it for data.
 
@@ -67,8 +81,8 @@ def observe_empty(view: TunnelView, wire: OnTheWire) -> tuple[Observation, ...]:
 
 def _word(view: TunnelView, after_s: float | None, whose: str) -> tuple[bool, str]:
     """Whether a tunnel reads packets, and what shows it; no words where nothing is known, or it is too early."""
-    count, other = divmod(view.received_in_run or 0, EMPTY_BYTES)
-    only_empty = view.received_in_run is not None and not other and count <= _MOST
+    count = (view.received_in_run or 0) // EMPTY_BYTES
+    only_empty = view.received_in_run is not None and _only_empty(view.received_in_run)
     if after_s is not None or (only_empty and count > 1):
         how = f"an empty packet after {after_s:.1f} s" if after_s is not None else f"{count} empty packets"
         return True, f"{whose} reads them: it sent {how}, as WireGuard does for data that nothing answers"

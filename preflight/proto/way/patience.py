@@ -12,6 +12,8 @@ DATA_S: Final = 0.9
 """How long answers to the burst may take to be seen on any device, from its first packet on."""
 HANDSHAKE_S: Final = 1.2
 """How long the answer to a handshake may take, and what follows from it."""
+ERROR_S, ERROR_ROUND_TRIPS = 0.2, 4
+"""How long an error may take at least, and by how much more where the host that the packet is for is far away."""
 _ASKING: Final = ("initiation", "data", "control", "neighbours")
 Places = frozenset[tuple[str, int]]
 """Where the peer is; empty: everything that the tunnel sends may be for it."""
@@ -28,6 +30,11 @@ def unanswered_for(with_peer: Iterable[TapPacket], now_ns: int) -> float | None:
     data = [packet for packet in asked if not _is_call(packet)]
     sent, patience_s = (data[0], DATA_S) if data else (asked[0], HANDSHAKE_S)
     return patience_s - (now_ns - sent.received_ns) / 1e9
+
+
+def error_s(round_trip_s: float | None) -> float:
+    """How long an error about a packet may take. round_trip_s: of an echo to the host that it is for, if it answers."""
+    return DATA_S if round_trip_s is None else min(DATA_S, ERROR_S + ERROR_ROUND_TRIPS * round_trip_s)
 
 
 def may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:

@@ -19,8 +19,9 @@ from preflight.net import udp
 from preflight.net.control.client import ControlClient
 from preflight.net.responder import hello as shell
 from preflight.net.responder.hello import HelloWatch, UnheardError
-from preflight.net.stamp import path
+from preflight.net.stamp import inquiry, path
 from preflight.net.stamp.path import PathProbes
+from preflight.proto.control.url import parse_control_url
 from preflight.proto.responder.hello import Ends, Hello, Kind, Message, encode
 from preflight.proto.responder.reach import Way, forward_by_hello, forward_way, reverse_way
 from preflight.proto.stamp import wire as stamp
@@ -184,14 +185,15 @@ def test_two_peers_are_listened_for_at_once(start_responder: StartResponder) -> 
     assert None not in asyncio.run(run())
 
 
-def inquire(at: int, port: int) -> AskResult:
-    """Ask about the peer, without any mailbox."""
-    settings = Settings(secrets=Secrets(responder_key=KEY), responder=ResponderSettings(port=at))
+def inquire(at: int, port: int, url: str | None = None) -> AskResult:
+    """Ask about the peer, without any mailbox, or by that of a control plane."""
+    mine, its = ("1", "2") if url else (None, None)
+    settings = Settings(secrets=Secrets(responder_key=KEY), responder=ResponderSettings(port=at, agent_id=mine))
 
     async def run() -> AskResult:
-        control = ControlClient(None, environment={})
+        control = ControlClient(parse_control_url(url) if url else None, environment={})
         try:
-            return await PathProbes(settings, control).ask(Peer(PEER, "b", port))
+            return await PathProbes(settings, control).ask(Peer(PEER, "b", port, its))
         finally:
             await control.aclose()
 
@@ -209,10 +211,24 @@ def test_an_inquiry_learns_the_direction_from_hellos_alone(start_responder: Star
     assert (forward_way(result), reverse_way(result)) == (Way.DEAD, Way.OPEN)
 
 
+def test_a_silent_control_plane_is_not_waited_for_once_a_hello_decides(
+    start_responder: StartResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mailbox would show more, but nothing of it has come in this run."""
+    monkeypatch.setattr(path, "DEAD_CONTROL_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(inquiry, "HANDSHAKE_TIMEOUT_S", 60.0)
+    at = free_port(NODE, socket.SOCK_DGRAM)
+    start_responder(NODE, PEER, start_responder(PEER, NODE, at), port=at)
+    with udp.open_udp(PEER) as silent, socket.create_server((NODE, 0)) as mute:
+        result = inquire(at, silent.getsockname()[1], f"http://{NODE}:{mute.getsockname()[1]}")
+    assert (forward_way(result), reverse_way(result)) == (Way.DEAD, Way.OPEN)
+    assert (result.unavailable, result.detail) == ("control", "the control plane has answered nothing in this run")
+
+
 def test_silence_of_hellos_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer whose responder is off says nothing: both directions stay unknown, and the reason is kept."""
     monkeypatch.setattr(shell, "WAIT_S", 0.5)
-    monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
+    monkeypatch.setattr(inquiry, "WITHOUT_MAILBOX_S", 0.1)
     with udp.open_udp(PEER) as silent:
         result = inquire(free_port(NODE, socket.SOCK_DGRAM), silent.getsockname()[1])
     assert (forward_way(result), reverse_way(result)) == (Way.UNKNOWN, Way.UNKNOWN)

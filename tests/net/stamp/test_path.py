@@ -21,7 +21,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.net import udp
 from preflight.net.control.client import ControlClient
-from preflight.net.stamp import path
+from preflight.net.stamp import inquiry
 from preflight.net.stamp.path import PathProbes
 from preflight.proto.control.url import parse_control_url
 from preflight.settings.load import Secrets, Settings
@@ -193,7 +193,7 @@ def test_silence_is_remembered_until_there_is_an_answer(run_responder: RunRespon
 
 def test_who_answers_nothing_for_seconds_is_proven_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Later checks take the session that nobody answered for theirs."""
-    monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
+    monkeypatch.setattr(inquiry, "WITHOUT_MAILBOX_S", 0.1)
     path_probes = probes()
 
     async def run(peer: Peer) -> StampStats | None:
@@ -286,7 +286,7 @@ def test_an_answer_to_the_peer_s_probes_opens_no_new_flow(
     async def fresh(self: object, peer: Peer, **values: object) -> StampStats:
         return StampStats(sent=3, answered=again)
 
-    monkeypatch.setattr(path._Inquiry, "run", inquired)
+    monkeypatch.setattr(inquiry.Inquiry, "run", inquired)
     monkeypatch.setattr(PathProbes, "stamp", fresh)
     with silent() as port:
         result = asyncio.run(inquire(probes(), Peer("127.0.0.1", "b", port)))
@@ -363,7 +363,7 @@ def test_another_host_that_reads_the_mailbox_is_found_out(
 )
 def test_without_a_mailbox(agent: str | None, url: str | None, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named, and waiting is cut short."""
-    monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
+    monkeypatch.setattr(inquiry, "WITHOUT_MAILBOX_S", 0.1)
     with silent() as port:
         result = asyncio.run(inquire(probes(url=url), Peer("127.0.0.1", "b", port, agent)))
     assert (result.unavailable, result.report, result.answered) == (why, None, 0)
@@ -374,7 +374,7 @@ def test_a_peer_that_does_not_read_its_mailbox(
     start_control_plane: "StartControlPlane", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting for the peer's report is bounded."""
-    monkeypatch.setattr(path, "HANDSHAKE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(inquiry, "HANDSHAKE_TIMEOUT_S", 1.0)
     with silent() as port:
         result = asyncio.run(inquire(probes(url=start_control_plane().url), Peer("127.0.0.1", "b", port, "2")))
     assert (result.unavailable, result.report) == ("silent", None)
@@ -389,7 +389,7 @@ def test_an_answer_after_all_ends_the_inquiry(run_responder: RunResponder) -> No
 @pytest.mark.lab
 def test_this_nodes_own_eyes(monkeypatch: pytest.MonkeyPatch, run_responder: RunResponder) -> None:
     """Counts what comes in on the interface and what reaches the socket; without an interface it says why."""
-    monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
+    monkeypatch.setattr(inquiry, "WITHOUT_MAILBOX_S", 0.1)
     peer = run_responder(allow="127.0.0.1").peer()
     assert asyncio.run(probes().ask(peer, tunnel("lo"))).on_interface == 10
     missing = asyncio.run(probes().ask(peer, tunnel("preflight-none")))

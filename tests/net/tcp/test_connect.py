@@ -82,6 +82,21 @@ def test_a_full_backlog_is_silence() -> None:
     assert not tcp.silent(host, port)
 
 
+@pytest.mark.parametrize(("enough", "words"), [(True, "no answer within 0.2 s"), (False, "no answer within 0.6 s")])
+def test_a_wait_ends_sooner_where_that_is_enough(enough: bool, words: str) -> None:
+    """What else is known of the line by then decides, and the sentence says how long it was."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        host, port = listener.getsockname()
+        with socket.socket() as first, socket.socket() as second:
+            for waiting in (first, second):
+                waiting.setblocking(False)
+                waiting.connect_ex((host, port))
+            found = asyncio.run(Tcp().connect(host, port, 0.6, sooner_s=0.2, enough=lambda: enough))
+    assert (found.outcome, found.detail) == ("timeout", words)
+
+
 def test_an_address_without_a_way_is_unreachable() -> None:
     """The system's own refusal is not silence: a socket of one family cannot reach a broadcast address."""
     connection = asyncio.run(Tcp().connect("255.255.255.255", 9, timeout_s=1.0))

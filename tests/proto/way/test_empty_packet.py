@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from preflight.proto.way.empty_packet import due_ns, may_come, observe_empty
+from preflight.proto.way.empty_packet import due_ns, may_come, observe_empty, worth_waiting
 from preflight.proto.way.tunnel_view import Burst, TunnelView, on_the_wire
 from tests.proto.way.seeing import BEGAN_NS, BURST, FLOW, grown, outer, peer, state, told, view
 
@@ -98,3 +98,21 @@ def test_it_is_only_waited_for_where_it_would_come(seen: TunnelView) -> None:
     """Without a session, or with anything else on its way, WireGuard's own timers say something else."""
     assert not may_come(seen, on_the_wire(seen))
     assert observed(watched(outer("keepalive", out=False, at_s=10.0))) == []
+
+
+@pytest.mark.parametrize(
+    ("rx_bytes", "worth"),
+    [(1000, True), (1032, True), (1064, True), (1148, False), (1000 + 3 * 32, False)],
+    ids=["nothing came", "a keepalive", "two", "a hello", "more than keepalives"],
+)
+def test_who_sends_anything_else_confirms_nothing_by_an_empty_packet(rx_bytes: int, worth: bool) -> None:
+    """A peer whose responder says hello every three seconds never sends one: nobody waits eleven seconds for it."""
+    seen = watched(*SENT, after=grown(state(), rx_bytes=rx_bytes))
+    assert may_come(seen, on_the_wire(seen))
+    assert worth_waiting(seen, on_the_wire(seen)) is worth
+
+
+def test_where_it_is_not_known_what_came_it_is_waited_for() -> None:
+    """The tap shows it when it comes."""
+    seen = watched(*SENT, begun=None)
+    assert worth_waiting(seen, on_the_wire(seen))

@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.tapped import IcmpError, TapPacket
-from preflight.proto.way.patience import DATA_S, HANDSHAKE_S, last_data_ns, may_ask, refused, unanswered_for
+from preflight.proto.way.patience import DATA_S, HANDSHAKE_S, error_s, last_data_ns, may_ask, refused, unanswered_for
 from tests.proto.way.seeing import BEGAN_NS, HERE, PORT, ROUTER, THERE, THIRD, outer
 
 TO = frozenset(((THERE, PORT),))
@@ -27,6 +27,14 @@ def test_answers_have_time_from_the_first_packet_on() -> None:
     assert unanswered_for([outer("data", out=False), outer("keepalive", out=True)], at(3.0)) is None
     assert unanswered_for([shake], at(1.0)) == pytest.approx(HANDSHAKE_S)
     assert unanswered_for([shake, data, outer("data", out=True, at_s=2.5)], at(3.0)) == pytest.approx(DATA_S - 1.0)
+
+
+def test_an_error_takes_no_longer_than_the_way_to_the_host() -> None:
+    """Its echo shows how long that is; nobody waits longer than where it is not known."""
+    assert error_s(None) == DATA_S
+    assert error_s(0.005) < DATA_S / 3
+    assert error_s(0.3) == DATA_S
+    assert all(error_s(each) >= min(DATA_S, 4 * each) for each in (0.0, 0.05, 0.15, 0.6))
 
 
 def test_a_handshake_of_its_own_is_due_five_seconds_after_the_last() -> None:
