@@ -151,9 +151,9 @@ class OverlayState:
     lists_sessions: False if the product does not show its sessions, so that a peer may have one that is not in peers.
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
     withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
-    own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
-    known. shielded: it lets nothing in that a peer begins. called: members with the one endpoint that its configuration
-    names for them, which they may have left since.
+    own, if it is not its maker's. login_options: what else its log-in wants to be told again. policy: what the product
+    itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
+    called: members with the one endpoint that its configuration names for them, which they may have left since.
     """
 
     product: str
@@ -183,6 +183,7 @@ class OverlayState:
     withheld: tuple[str, ...] = ()
     lists_sessions: bool = True
     control_server: str | None = None
+    login_options: tuple[str, ...] = ()
     policy: OutPolicy | None = None
     shielded: bool = False
     called: tuple[OverlayPeer, ...] = ()

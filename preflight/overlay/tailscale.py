@@ -19,6 +19,7 @@ from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, IPNetwork, OverlayPee
 from preflight.overlay.json_types import count, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
+from preflight.overlay.tailscale_options import options
 from preflight.overlay.tailscale_words import complaints
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
@@ -84,7 +85,12 @@ def with_preferences(state: OverlayState, preferences: Mapping[str, Any], *, lea
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
-    return replace(state, control_server=_own_server(preferences), shielded=preferences.get("ShieldsUp") is True)
+    return replace(
+        state,
+        control_server=_own_server(preferences),
+        login_options=options(preferences),
+        shielded=preferences.get("ShieldsUp") is True,
+    )
 
 
 def _own_server(preferences: Mapping[str, Any]) -> str | None:

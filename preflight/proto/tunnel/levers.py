@@ -36,7 +36,7 @@ def _sets(state: OverlayState) -> bool:
 
 
 def _up(state: OverlayState, option: str) -> str:
-    return f"tailscale up --{option}{_server(state)}"
+    return f"tailscale up --{option}{_server(state)}{_kept(state, option.partition('=')[0])}"
 
 
 def zerotier_takes(network: str, option: ZeroTierOption) -> Remedies:
@@ -48,10 +48,15 @@ def _server(state: OverlayState) -> str:
     return f" --login-server={state.control_server}" if state.control_server else ""
 
 
+def _kept(state: OverlayState, but: str = "") -> str:
+    """The other options of this node: `tailscale up` with one of them refuses to drop the rest. but: one by name."""
+    return "".join(f" {each}" for each in state.login_options if each.partition("=")[0] != f"--{but}")
+
+
 def tailscale(state: OverlayState, slug: str) -> Remedies:
     """Log in where the tailnet really is: without its own server's URL, a login goes to Tailscale's."""
-    server = _server(state)
-    reminder = "" if server else "   # if the control server is not Tailscale's: add --login-server=URL"
+    server = f"{_server(state)}{_kept(state)}"
+    reminder = "" if state.control_server else "   # if the control server is not Tailscale's: add --login-server=URL"
     if slug in ("overlay.logged-out", "overlay.daemon-down") and (reason := of_login(state, server)) is not None:
         return reason
     known = {
