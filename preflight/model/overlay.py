@@ -13,6 +13,7 @@ from preflight.model.host_port import split_host_port
 from preflight.model.kernel import IPInterface as IPInterface
 from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
+from preflight.model.product_fixes import ZeroTierOption
 from preflight.model.product_policy import OutPolicy
 
 Fact = Union[bool, int, float, str, tuple[str, ...]]  # noqa: UP007 - Python 3.9 has no `|` here
@@ -150,7 +151,9 @@ class OverlayState:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
     lists_sessions: False if the product does not show its sessions, so that a peer may have one that is not in peers.
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
-    withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
+    withheld: addresses that the product's controller gives and this node does not take, by the setting withheld_by.
+    untaken: networks to which its controller gives a route that this node does not take, each with the setting. lost:
+    addresses that the product has set, and that are not on its interface. control_server: the product's
     own, if it is not its maker's. login_options: what else its log-in wants to be told again. policy: what the product
     itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
     called: members with the one endpoint that its configuration names for them, which they may have left since.
@@ -181,6 +184,9 @@ class OverlayState:
     complaints: tuple[Complaint, ...] = ()
     network: str | None = None
     withheld: tuple[str, ...] = ()
+    withheld_by: ZeroTierOption = "allowManaged"
+    untaken: tuple[tuple[IPNetwork, ZeroTierOption], ...] = ()
+    lost: tuple[str, ...] = ()
     lists_sessions: bool = True
     control_server: str | None = None
     login_options: tuple[str, ...] = ()

@@ -169,6 +169,11 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
     )
 
 
+def _lost(addresses: Iterable[str], link: Link) -> tuple[str, ...]:
+    on = {str(address.ip) for address in link.addresses}
+    return tuple(address for address in addresses if address not in on)
+
+
 def _condition(backend: str, status: Mapping[str, Any]) -> str | None:
     """What is wrong by the daemon's state; without what it has stored it stays in the one before any login."""
     stateless = any(said.startswith("State store failed") for said in texts(status.get("Health")))
@@ -196,7 +201,7 @@ def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> Over
         if any(str(interface.ip) in wanted for interface in link.addresses):
             return state_of(link, "tailscale", **more)
     if INTERFACE in here:
-        return state_of(here[INTERFACE], "tailscale", **more)
+        return state_of(here[INTERFACE], "tailscale", **{"lost": _lost(wanted, here[INTERFACE]), **more})
     return OverlayState(**{"product": "tailscale", "interface": INTERFACE, "up": False, "mtu": None, **more})
 
 

@@ -62,7 +62,7 @@ def tailscale(state: OverlayState, slug: str) -> Remedies:
     known = {
         "overlay.daemon-down": heal(lambda: ServiceRestart(service="tailscaled")),
         "overlay.down": by_hand("tailscale up", root=True),
-        "overlay.no-address": by_hand("tailscale up", root=True),
+        "overlay.no-address": heal(lambda: ServiceRestart(service="tailscaled")),
         "overlay.logged-out": by_hand(f"tailscale up{server}{reminder}", root=True),
         "overlay.key-expired": by_hand(f"tailscale up --force-reauth{server}", root=True),
         "overlay.not-authorized": by_hand(
@@ -111,7 +111,13 @@ def _addresses(state: OverlayState) -> Remedies:
     """An address that is withheld here needs this node's consent; one that does not exist, the controller's."""
     network = state.network or "NETWORK"
     if state.withheld:
-        return zerotier_takes(state.network or "", "allowManaged")
+        return zerotier_takes(state.network or "", state.withheld_by)
+    if state.lost:
+        settings = f"/var/lib/zerotier-one/networks.d/{network}.local.conf"
+        return (
+            *heal(lambda: ServiceRestart(service="zerotier-one")),
+            *look(f"grep allowManaged {settings}   # a list there takes nothing else", root=True),
+        )
     if state.complaints:
         controller = look(
             f"Does the controller of the network {network} run, and does it reach its roots?", where="product console"

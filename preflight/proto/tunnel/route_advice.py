@@ -6,8 +6,9 @@ from ipaddress import ip_address
 from preflight.model import fix
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.overlay import OverlayState
+from preflight.model.product_fixes import ZeroTierOption
 from preflight.model.remedy import Remedies, heal, look
-from preflight.proto.tunnel.levers import tailscale_takes
+from preflight.proto.tunnel.levers import tailscale_takes, zerotier_takes
 
 OWN_ROUTES = ("tailscale", "zerotier")
 """Products that write the routes: a route of ours would be lost, or in their way."""
@@ -71,4 +72,13 @@ def _by_the_product(state: OverlayState, address: str) -> Remedies:
     told = any(each.code == _NOT_ACCEPTED for each in state.complaints)
     if state.product == "tailscale" and told and prefix is not None and prefix.num_addresses > 1:
         return tailscale_takes(state, "accept-routes")
+    if (option := not_taken(state, address)) is not None:
+        return zerotier_takes(state.network or "", option)
     return look_at_route(address)
+
+
+def not_taken(state: OverlayState, address: str) -> ZeroTierOption | None:
+    """The setting by which this node leaves out the most specific route that its controller gives for an address."""
+    wanted = ip_address(address)
+    having = [each for each in state.untaken if each[0].version == wanted.version and wanted in each[0]]
+    return max(having, key=lambda each: each[0].prefixlen)[1] if having else None
