@@ -39,7 +39,7 @@ class OverlayPeer:
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
     session: the number of the session with it, where the product shows it: each handshake gives another. member: False
-    where this node is not to reach it, although the product lists it.
+    where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
     """
 
     key: str
@@ -61,6 +61,7 @@ class OverlayPeer:
     tried: tuple[str, ...] = ()
     session: int | None = None
     member: bool = True
+    behind: tuple[IPNetwork, ...] | None = None
 
     @property
     def endpoint_address(self) -> str | None:
@@ -157,6 +158,8 @@ class OverlayState:
     own, if it is not its maker's. login_options: what else its log-in wants to be told again. policy: what the product
     itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
     called: members with the one endpoint that its configuration names for them, which they may have left since.
+    unasked: why the product asks nobody where a member is. routed: the networks behind members that its configuration
+    leads to them, each with the member's address.
     """
 
     product: str
@@ -187,6 +190,8 @@ class OverlayState:
     withheld_by: ZeroTierOption = "allowManaged"
     untaken: tuple[tuple[IPNetwork, ZeroTierOption], ...] = ()
     lost: tuple[str, ...] = ()
+    unasked: str | None = None
+    routed: tuple[tuple[IPNetwork, str], ...] = ()
     lists_sessions: bool = True
     control_server: str | None = None
     login_options: tuple[str, ...] = ()

@@ -73,7 +73,8 @@ def test_a_route_that_zerotier_does_not_take(target: str, change: Mapping[str, A
 
 def leaking(state: OverlayState, address: str, links: list[Link]) -> Result:
     """A peer's address that the kernel sends elsewhere."""
-    return overlay_route.judge(Peer(address, "nb"), state, into(address, "eth0"), links)
+    result: Result = overlay_route.judge(Peer(address, "nb"), state, into(address, "eth0"), links)
+    return result
 
 
 def test_tailscale_s_interface_lost_its_address() -> None:

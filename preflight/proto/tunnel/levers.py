@@ -141,6 +141,7 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
         return look("date -u   # the right time? If it is, sign another certificate with `nebula-cert sign`")
     known = {
         "overlay.daemon-down": _nebula_again(state),
+        "overlay.no-address": _nebula_again(state),
         "overlay.down": by_hand("Take tun.disabled out of its configuration, or test from a member with an interface."),
         "overlay.key-expired": by_hand("Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True),
         "overlay.not-authorized": by_hand(
