@@ -13,8 +13,11 @@ from tests.overlay.test_sample_causes import NOW_UNIX_S, device
 
 _MANY = [{"gateway": "10.77.0.9"}]
 SUBNET = ip_network("10.50.0.0/24")
-OLD = {"details": {"name": "nb", "ips": ["10.77.0.20/24"], "subnets": ["10.50.0.0/24"]}}
-NEW = {"details": {"name": "nb", "networks": ["10.77.0.20/24"], "unsafeNetworks": ["10.50.0.0/24"]}, "version": 2}
+OLD: dict[str, Any] = {"details": {"name": "nb", "ips": ["10.77.0.20/24"], "subnets": ["10.50.0.0/24"]}}
+NEW: dict[str, Any] = {
+    "details": {"name": "nb", "networks": ["10.77.0.20/24"], "unsafeNetworks": ["10.50.0.0/24"]},
+    "version": 2,
+}
 HOST: dict[str, Any] = {"vpnIp": "10.77.0.20", "currentRemote": {"ip": "192.0.2.2", "port": 4242}}
 
 
