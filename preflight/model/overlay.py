@@ -40,6 +40,7 @@ class OverlayPeer:
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
     session: the number of the session with it, where the product shows it: each handshake gives another. member: False
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
+    places: the endpoints of one family at which it was heard lately, where they are on several hosts.
     """
 
     key: str
@@ -62,6 +63,7 @@ class OverlayPeer:
     session: int | None = None
     member: bool = True
     behind: tuple[IPNetwork, ...] | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def endpoint_address(self) -> str | None:

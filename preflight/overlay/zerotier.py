@@ -252,7 +252,17 @@ def _peer(
         relayed=pathless or by_tcp,
         relay=TCP_RELAY if by_tcp else None,
         tried=tuple(path.endpoint for path in paths if path.never_heard),
+        places=_places(paths),
     )
+
+
+def _places(paths: Iterable[_Path]) -> tuple[str, ...]:
+    """Where it was heard lately, if that is on several hosts of one family: it has two uplinks, or a copy."""
+    lately = {
+        split_host_port(path.endpoint)[0]: path.endpoint for path in paths if path.silent_ms < PATH_SILENT_S * 1000
+    }
+    families = ([end for host, end in lately.items() if (":" in host) is v6] for v6 in (False, True))
+    return next((tuple(each) for each in families if len(each) > 1), ())
 
 
 def _by_tcp(peer: Mapping[str, Any], path: _Path, *, forced: bool) -> bool:

@@ -6,14 +6,14 @@ from ipaddress import ip_interface
 from typing import Any
 
 import pytest
-from preflight_checks import overlay_interface, overlay_route
+from preflight_checks import overlay_interface, overlay_policy, overlay_route
 
 from preflight.api import Peer, Result
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
 from preflight.overlay import zerotier
 from tests.kernel_says import into
-from tests.overlay.test_further_states import TUN, tailnet
+from tests.overlay.test_further_states import CLOCK_MS, TUN, path, tailnet
 from tests.overlay.test_sample_causes import device, zerotier_sample
 
 NETWORK = "cccccccc03cbed70"
@@ -75,6 +75,24 @@ def leaking(state: OverlayState, address: str, links: list[Link]) -> Result:
     """A peer's address that the kernel sends elsewhere."""
     result: Result = overlay_route.judge(Peer(address, "nb"), state, into(address, "eth0"), links)
     return result
+
+
+@pytest.mark.parametrize(
+    ("second", "copied"),
+    [("10.233.2.1/9993", True), ("10.232.2.1/41234", False), ("fd00::2/9993", False), (None, False)],
+)
+def test_a_member_that_is_heard_at_two_places(second: str | None, copied: bool) -> None:
+    """Two machines with one identity, or two uplinks: a possibility, named with both places, and no accusation."""
+    info, networks, peers = (zerotier_sample(f"live2/healthy.{w}") for w in ("info", "listnetworks", "listpeers"))
+    for each in peers:
+        if each["role"] == "LEAF":
+            each["paths"] = [path("10.232.2.1/9993", 700, 300), *([path(second, 900, 500)] if second else [])]
+    (state,) = zerotier.parse(info, networks, peers, [device("ztnbllj34q", "10.88.0.30/24")])
+    seen = overlay_policy.found(Peer("10.88.0.31", "nb"), state, (), CLOCK_MS / 1000)
+    assert seen is not None
+    assert str(seen.code) == "overlay.policy-drop"
+    assert ("a copy of it answers, for it is heard at 10.232.2.1:9993 and at 10.233.2.1:9993" in seen.message) is copied
+    assert any("second machine" in line for each in seen.remedies for line in each.lines) is copied
 
 
 def test_tailscale_s_interface_lost_its_address() -> None:
