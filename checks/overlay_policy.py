@@ -29,7 +29,8 @@ from preflight.proto.tunnel.silence import only_silence
 PRODUCTS = ("tailscale", "zerotier", "nebula")
 MOST_PEERS = 6
 COPY = look(
-    "zerotier-cli info   # on both hosts: has a second machine the same address? A copy needs another identity", root=True
+    "zerotier-cli info   # on both hosts: has a second machine the same address? A copy needs another identity",
+    root=True,
 )
 SENT_S = 0.2
 """After this long a daemon has sent what was given to its interface."""
