@@ -255,13 +255,14 @@ def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
 def _addresses_of_the_file(state: OverlayState) -> Remedies:
     """This node's addresses, if a configuration file has them, and what went with the last one: the routes.
 
-    Those of a default route take more than a line each: then the interface is built again.
+    Those of a default route take more than a line each, and other tables have rules: then the interface is built again.
+    A file that makes no routes leaves them to its owner.
     """
     file, name = state.configured, state.interface or ""
     if file is None or not file.addresses:
         return ()
-    lost = _outside(state, file.addresses)
-    if any(each.prefixlen <= WHOLE_BITS for each in lost):
+    lost = _outside(state, file.addresses) if file.table != "off" else ()
+    if any(each.prefixlen <= WHOLE_BITS for each in lost) or (lost and file.table is not None):
         return heal(lambda: WgQuick(interface=name, again=True))
     addresses = tuple(map(str, file.addresses))
     room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if _too_small_for_ipv6(state) else ()

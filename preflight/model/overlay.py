@@ -128,7 +128,10 @@ class ConfiguredPeer:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredTunnel:
-    """The set-up in a configuration file. `saves`: the product overwrites the file with the live state."""
+    """The set-up in a configuration file. `saves`: the product overwrites the file with the live state.
+
+    table: the routing table of its routes; `off` if it makes none, None for what wg-quick takes by itself.
+    """
 
     path: str
     mtu: int | None = None
@@ -136,6 +139,7 @@ class ConfiguredTunnel:
     addresses: tuple[IPInterface, ...] = ()
     public_key: str | None = None
     saves: bool = False
+    table: str | None = None
     peers: tuple[ConfiguredPeer, ...] = ()
 
 
