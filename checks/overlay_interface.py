@@ -225,12 +225,14 @@ def _up_again(state: OverlayState, name: str) -> Remedies:
     """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
 
     Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
-    Tailscale has its routes in a table of its own, which it fills when it starts.
+    Tailscale has its routes in a table of its own, and Nebula those behind members: both make them at start.
     """
     if state.product == "wireguard" and state.configured is not None:
         return heal(lambda: WgQuick(interface=name, again=True))
     if state.product == "tailscale":
         return heal(lambda: ServiceRestart(service="tailscaled"))
+    if state.product == "nebula" and state.routed:
+        return levers.nebula(state, "overlay.daemon-down")
     lost = [each for each in _outside(state, state.addresses) if each.prefixlen > WHOLE_BITS]
     return (*heal(lambda: LinkUp(interface=name)), *_routes(lost, state.addresses, name))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -110,6 +110,15 @@ def test_tailscale_s_interface_was_deleted_or_set_down(links: list[Link]) -> Non
     state = replace(tailnet(), up=False, mtu=1280 if links else None)
     result = overlay_interface.judge(state, links, None)
     assert (str(result.code), result.remedy) == ("overlay.down", "systemctl restart tailscaled")
+
+
+def test_nebula_s_interface_was_set_down() -> None:
+    """It makes its routes to networks behind members when it starts; else the interface is all."""
+    alone = OverlayState("nebula", "neb0", up=False, mtu=1300)
+    result = overlay_interface.judge(alone, [device("neb0")], None)
+    assert result.remedy == "ip link set dev neb0 up"
+    behind = replace(alone, routed=((ip_network("10.50.0.0/24"), "10.77.0.20"),))
+    assert overlay_interface.judge(behind, [device("neb0")], None).remedy == "systemctl restart nebula"
 
 
 def test_an_address_on_the_device_is_not_lost() -> None:
