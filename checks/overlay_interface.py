@@ -225,7 +225,7 @@ def _up_again(state: OverlayState, name: str) -> Remedies:
     """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
 
     Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
-    Tailscale has its routes in a table of its own, and Nebula those behind members: both make them at start.
+    Tailscale has its routes in another table, and Nebula those behind members: both make them at start.
     """
     if state.product == "wireguard" and state.configured is not None:
         return heal(lambda: WgQuick(interface=name, again=True))

@@ -40,7 +40,7 @@ class OverlayPeer:
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
     session: the number of the session with it, where the product shows it: each handshake gives another. member: False
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
-    places: the endpoints of one family at which it was heard lately, where they are on several hosts.
+    places: the endpoints of one family at which it was heard recently, where they are on several hosts.
     """
 
     key: str
@@ -161,10 +161,10 @@ class OverlayState:
     withheld: addresses that the product's controller gives and this node does not take, by the setting withheld_by.
     untaken: networks to which its controller gives a route that this node does not take, each with the setting. lost:
     addresses that the product has set, and that are not on its interface. control_server: the product's
-    own, if it is not its maker's. login_options: what else its log-in wants to be told again. policy: what the product
+    own, if it is not its maker's. login_options: what else its log-in asks for again. policy: what the product
     itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
     called: members with the one endpoint that its configuration names for them, which they may have left since.
-    unasked: why the product asks nobody where a member is. routed: the networks behind members that its configuration
+    asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
     leads to them, each with the member's address.
     """
 
@@ -196,7 +196,7 @@ class OverlayState:
     withheld_by: ZeroTierOption = "allowManaged"
     untaken: tuple[tuple[IPNetwork, ZeroTierOption], ...] = ()
     lost: tuple[str, ...] = ()
-    unasked: str | None = None
+    asks_none: str | None = None
     routed: tuple[tuple[IPNetwork, str], ...] = ()
     lists_sessions: bool = True
     control_server: str | None = None

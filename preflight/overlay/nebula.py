@@ -23,7 +23,7 @@ from preflight.overlay.json_types import count, endpoint, endpoint_in, table, te
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
 from preflight.overlay.nebula_policy import out_policy
-from preflight.overlay.nebula_ways import behind, lost, routed, unasked
+from preflight.overlay.nebula_ways import asks_none, behind, lost, routed
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
@@ -106,7 +106,7 @@ def state_from(
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
-    more |= {"unasked": unasked(config), "routed": routed(config)}
+    more |= {"asks_none": asks_none(config), "routed": routed(config)}
     more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost([*networks, *(network for network, _ in more["routed"])])

@@ -8,7 +8,7 @@ from preflight.model.kernel import IPNetwork, Link
 from preflight.overlay.json_types import table, text, texts
 
 
-def unasked(config: Mapping[str, Any]) -> str | None:
+def asks_none(config: Mapping[str, Any]) -> str | None:
     """Why this node asks nobody where a member is; None if it asks a lighthouse."""
     settings = table(config.get("lighthouse"))
     if settings.get("am_lighthouse") is True:

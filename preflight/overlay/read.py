@@ -115,7 +115,7 @@ def choose(
 
 
 def _has_members(state: OverlayState) -> bool:
-    """Whether it has somebody with an address of its own, as far as its product tells."""
+    """Whether it has somebody with a single address, as far as its product shows."""
     ends = (network for peer in state.peers if peer.member for network in peer.addresses)
     return not state.lists_owners or any(network.num_addresses == 1 for network in ends)
 
@@ -148,7 +148,7 @@ def found_by_route(
 
 
 def lone(links: Sequence[Link]) -> list[OverlayState]:
-    """Where nothing else tells: the only tunnel's device that is up with an address of its own, beside an uplink.
+    """Where nothing else shows it: the only tunnel's device that is up with an address, in addition to an uplink.
 
     A device for the containers of a cluster has one address alone, or none.
     """

@@ -1,4 +1,4 @@
-"""What a node was told by `tailscale up`: it wants all of that said again wherever one option is given; pure."""
+"""The options of a node, all of which `tailscale up` wants again wherever one is given; pure."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ def _value(said: str) -> str | None:
 
 
 def _listed(key: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """Values of which all are plain, behind one name."""
+    """Values behind one name, if all are plain."""
 
     def read(preferences: Mapping[str, Any]) -> str | None:
         words = texts(preferences.get(key))

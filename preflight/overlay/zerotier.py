@@ -257,11 +257,11 @@ def _peer(
 
 
 def _places(paths: Iterable[_Path]) -> tuple[str, ...]:
-    """Where it was heard lately, if that is on several hosts of one family: it has two uplinks, or a copy."""
-    lately = {
+    """Where it was heard recently, if that is on several hosts of one family: it has two uplinks, or a copy."""
+    recent = {
         split_host_port(path.endpoint)[0]: path.endpoint for path in paths if path.silent_ms < PATH_SILENT_S * 1000
     }
-    families = ([end for host, end in lately.items() if (":" in host) is v6] for v6 in (False, True))
+    families = ([end for host, end in recent.items() if (":" in host) is v6] for v6 in (False, True))
     return next((tuple(each) for each in families if len(each) > 1), ())
 
 

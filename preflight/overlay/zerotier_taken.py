@@ -25,7 +25,7 @@ _PRIVATE = (
 _EXAMPLES = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
 _UNANNOUNCED = tuple(f"{first}.0.0.0/8" for first in (6, 11, 21, 22, 25, 26, 28, 29, 30, 51, 55, 56))
 _LOCAL = tuple(map(ip_network, (*_PRIVATE, *_EXAMPLES, *_UNANNOUNCED)))
-"""What ZeroTier takes without being told: private addresses, and those of organisations that announce none."""
+"""What ZeroTier takes by itself: private addresses, and those of organisations that announce none."""
 
 
 def untaken(network: Mapping[str, Any]) -> tuple[tuple[IPNetwork, ZeroTierOption], ...]:

@@ -75,7 +75,7 @@ def test_nothing_is_said_about_a_healthy_setup(values: Mapping[str, str]) -> Non
     ids=lambda values: " ".join(values.values()),
 )
 def test_what_init_writes_is_used_without_a_finding(values: Mapping[str, str]) -> None:
-    """Of a healthy node it names the overlay that a run takes, and what the next run lacks is told and no failure."""
+    """Of a healthy node it names the overlay that a run takes, and what that run lacks is a hint and not a failure."""
     with fresh_lab(scenario_of(Draw(Setup.of({"control": "none", **values})))) as lab:
         written, file = lab.names.files("a") / "init.yaml", lab.names.directory / "report.json"
         for words in (("init", "--file", str(written)), ("all", "--config", str(written), "--output", f"json={file}")):

@@ -180,8 +180,7 @@ def test_a_daemon_that_cannot_set_its_rules(said: str) -> None:
 
 def test_a_tailnet_of_one() -> None:
     """A fresh node without any peer, and one that the server has not given addresses yet."""
-    alone = tailnet(Peer=None)
-    assert (alone.peers, alone.complaints, overlay_peers((), alone)) == ((), (), ())
+    assert ((alone := tailnet(Peer=None)).peers, alone.complaints, overlay_peers((), alone)) == ((), (), ())
     assert tailnet(TailscaleIPs=None).product == "tailscale"
 
 

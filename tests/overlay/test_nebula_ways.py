@@ -7,7 +7,7 @@ import pytest
 
 from preflight.model.remedy import as_text
 from preflight.overlay import nebula
-from preflight.overlay.nebula_ways import behind, lost, routed, unasked
+from preflight.overlay.nebula_ways import asks_none, behind, lost, routed
 from preflight.proto.tunnel.route_advice import into_the_overlay
 from tests.overlay.test_sample_causes import NOW_UNIX_S, device
 
@@ -32,7 +32,7 @@ HOST: dict[str, Any] = {"vpnIp": "10.77.0.20", "currentRemote": {"ip": "192.0.2.
 )
 def test_whom_it_asks(lighthouse: Any, why: str | None) -> None:
     """A lighthouse asks nobody, even where its configuration names another one."""
-    said = unasked({"lighthouse": lighthouse})
+    said = asks_none({"lighthouse": lighthouse})
     assert (said is None) if why is None else (why in (said or ""))
 
 

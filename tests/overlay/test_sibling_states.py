@@ -39,7 +39,7 @@ def joined(links: list[Link], **change: Any) -> OverlayState:
     ],
 )
 def test_why_zerotier_has_no_address(change: Mapping[str, Any], words: str, line: str) -> None:
-    """Nobody is told that the controller gives none where it does."""
+    """The controller is not said to give none where it does."""
     result = overlay_interface.judge(joined(BARE, **change), BARE, None)
     assert str(result.code) == "overlay.no-address"
     assert words in result.message
@@ -106,7 +106,7 @@ def test_tailscale_s_interface_lost_its_address() -> None:
 
 @pytest.mark.parametrize("links", [[], [replace(TUN[0], up=False)]])
 def test_tailscale_s_interface_was_deleted_or_set_down(links: list[Link]) -> None:
-    """Its routes are in a table that the daemon fills when it starts; it is no userspace networking."""
+    """Its routes are in a table that the daemon fills when it starts; this is not userspace networking."""
     state = replace(tailnet(), up=False, mtu=1280 if links else None)
     result = overlay_interface.judge(state, links, None)
     assert (str(result.code), result.remedy) == ("overlay.down", "systemctl restart tailscaled")

@@ -1,4 +1,4 @@
-"""What `tailscale up` wants to be told again, from a node's preferences."""
+"""What `tailscale up` asks for again, from a node's preferences."""
 
 import json
 from collections.abc import Mapping

@@ -115,9 +115,11 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
     """Nebula goes on with handshakes that nobody answers, and only its log says why."""
     if state.product != "nebula" or known.last_handshake_unix_s != 0.0:
         return None
-    if not known.tried and state.unasked is not None:
-        words = f"nebula has no address at which to reach {name}: {state.unasked}, and static_host_map has none for it"
-        return Loss(codes.OVERLAY_NO_HANDSHAKE, words, _ITSELF if "itself" in state.unasked else _UNTOLD)
+    if not known.tried and state.asks_none is not None:
+        words = (
+            f"nebula has no address at which to reach {name}: {state.asks_none}, and static_host_map has none for it"
+        )
+        return Loss(codes.OVERLAY_NO_HANDSHAKE, words, _ITSELF if "itself" in state.asks_none else _UNTOLD)
     if not known.tried:
         words = (
             f"no lighthouse has given nebula an address at which to reach {name}: {name} does not run, "

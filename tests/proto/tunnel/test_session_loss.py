@@ -110,8 +110,8 @@ def test_nebula_forgets_a_refused_handshake(missed: int, lists: bool, told: bool
     ],
 )
 def test_a_nebula_that_asks_nobody(unasked: str, line: str) -> None:
-    """No lighthouse is accused of what this node's own configuration leaves out; a real one is not told to be none."""
-    state = OverlayState("nebula", "neb0", up=True, mtu=1300, peers=(replace(PENDING, tried=()),), unasked=unasked)
+    """No lighthouse is accused of what this node's own configuration leaves out; a real one stays one."""
+    state = OverlayState("nebula", "neb0", up=True, mtu=1300, peers=(replace(PENDING, tried=()),), asks_none=unasked)
     found = loss(state, "nb", "10.77.0.20", (), NOW)
     assert found is not None
     assert f"at which to reach nb: {unasked}, and static_host_map has none" in found.words
@@ -131,7 +131,7 @@ MEMBER = OverlayPeer(key="10.77.0.20", addresses=(ip_network("10.77.0.20/32"),),
     ],
 )
 def test_a_network_that_a_certificate_does_not_have(behind: Any, said: str | None) -> None:
-    """Its member is reached and its silence is no filter's; of a certificate that is not shown nothing is said."""
+    """The member is reached, and no filter is blamed; without a certificate nothing is said."""
     routed = ((ip_network("10.50.0.0/24"), "10.77.0.20"),)
     state = OverlayState("nebula", "neb0", up=True, mtu=1300, peers=(replace(MEMBER, behind=behind),), routed=routed)
     found = loss(state, "nb", "10.50.0.7", (), NOW)
