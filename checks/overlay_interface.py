@@ -53,10 +53,17 @@ def _remedies(state: OverlayState, slug: str) -> Remedies:
     return by_product(state, slug) if by_product is not None else known.get((product, slug), ())
 
 
-MISSING: Mapping[str, Remedies] = {
-    "tailscale": by_hand("Run tailscaled without --tun=userspace-networking."),
-    "zerotier": heal(lambda: ServiceRestart(service="zerotier-one")),
-}
+MISSING = ("tailscale", "zerotier")
+"""Products that make their interface again when they start."""
+
+
+def _made_again(state: OverlayState) -> Remedies:
+    """What brings back an interface that its daemon believes in."""
+    if any("userspace networking" in each for each in state.health):
+        return by_hand("Run tailscaled without --tun=userspace-networking.")
+    if state.product == "tailscale":
+        return heal(lambda: ServiceRestart(service="tailscaled"))
+    return heal(lambda: ServiceRestart(service="zerotier-one")) if state.product == "zerotier" else ()
 
 
 @check(
@@ -168,7 +175,7 @@ def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignor
         if missing and state.unreadable == PRIVILEGE:
             return _unknown(state)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
-        remedies = MISSING.get(state.product, ()) if missing else _up_again(state, name)
+        remedies = _made_again(state) if missing else _up_again(state, name)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
         message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
@@ -197,8 +204,10 @@ def _expiry(state: OverlayState) -> str:
 def _unaddressed(state: OverlayState) -> str:
     """Why, where the product itself shows it."""
     if state.withheld:
-        given = ", ".join(state.withheld)
-        return f": the network's controller gives it {given}, and this node does not take that (allowManaged is off)"
+        given, setting = ", ".join(state.withheld), state.withheld_by
+        return f": the network's controller gives it {given}, and this node does not take that ({setting} is off)"
+    if state.lost:
+        return f": {state.product} has given it {', '.join(state.lost)}, and something has taken that off it"
     if state.product == "zerotier" and not state.complaints:
         return ": the network's controller has authorised this node and gives it none"
     if _too_small_for_ipv6(state):
@@ -216,9 +225,14 @@ def _up_again(state: OverlayState, name: str) -> Remedies:
     """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
 
     Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
+    Tailscale has its routes in another table, and Nebula those behind members: both make them at start.
     """
     if state.product == "wireguard" and state.configured is not None:
         return heal(lambda: WgQuick(interface=name, again=True))
+    if state.product == "tailscale":
+        return heal(lambda: ServiceRestart(service="tailscaled"))
+    if state.product == "nebula" and state.routed:
+        return levers.nebula(state, "overlay.daemon-down")
     lost = [each for each in _outside(state, state.addresses) if each.prefixlen > WHOLE_BITS]
     return (*heal(lambda: LinkUp(interface=name)), *_routes(lost, state.addresses, name))
 
@@ -243,13 +257,14 @@ def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
 def _addresses_of_the_file(state: OverlayState) -> Remedies:
     """This node's addresses, if a configuration file has them, and what went with the last one: the routes.
 
-    Those of a default route take more than a line each: then the interface is built again.
+    Those of a default route take more than a line each, and other tables have rules: then the interface is built again.
+    A file that makes no routes leaves them to its owner.
     """
     file, name = state.configured, state.interface or ""
     if file is None or not file.addresses:
         return ()
-    lost = _outside(state, file.addresses)
-    if any(each.prefixlen <= WHOLE_BITS for each in lost):
+    lost = _outside(state, file.addresses) if file.table != "off" else ()
+    if any(each.prefixlen <= WHOLE_BITS for each in lost) or (lost and file.table is not None):
         return heal(lambda: WgQuick(interface=name, again=True))
     addresses = tuple(map(str, file.addresses))
     room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if _too_small_for_ipv6(state) else ()

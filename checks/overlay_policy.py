@@ -28,6 +28,10 @@ from preflight.proto.tunnel.silence import only_silence
 
 PRODUCTS = ("tailscale", "zerotier", "nebula")
 MOST_PEERS = 6
+COPY = look(
+    "zerotier-cli info   # on both hosts: has a second machine the same address? A copy needs another identity",
+    root=True,
+)
 SENT_S = 0.2
 """After this long a daemon has sent what was given to its interface."""
 LOOKS = 5
@@ -144,10 +148,15 @@ def judge(peer: Peer, seen: Life | None, product: str) -> Result | None:
         codes.OVERLAY_POLICY_DROP,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{seen.words}; {what} without any answer: {policy_words(product, peer)}",
-        remedies=policy_levers(product, peer.target, here=seen.here),
+        f"{seen.words}; {what} without any answer: {policy_words(product, peer)}{_copied(seen)}",
+        remedies=(*policy_levers(product, peer.target, here=seen.here), *(COPY if seen.places else ())),
         station=Station("session", "sender" if seen.here else "receiver"),
     )
+
+
+def _copied(seen: Life) -> str:
+    """Two uplinks look the same from here: it is one possibility more."""
+    return f"; or a copy of it answers, for it is heard at {' and at '.join(seen.places)}" if seen.places else ""
 
 
 def policy_words(product: str, peer: Peer) -> str:

@@ -21,7 +21,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.proto.control.url import ControlUrl
-from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route, take_less
+from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route, not_taken, take_less
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
@@ -169,6 +169,8 @@ def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) 
         message = f"the default route applies to {peer.address}, and none into {overlay}: {route}"
     else:
         message = f"the route {route.matched} sends {peer.address} outside {overlay}: {route}"
+    if (option := not_taken(state, peer.address)) is not None:
+        message += f"; the controller gives a route for it, and this node does not take that ({option} is off)"
     tunnel = any(link.name == route.interface and link.kind in TUNNELS for link in links)
     return failed(
         codes.OVERLAY_ROUTE_LEAK,

@@ -388,7 +388,7 @@ def _judge_reported(
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
     shown = (Evidence(state.product, "what it reports about the peer", reported_of(known)),)
     if said is Word.EXPIRED:
-        remedies = log_in_again(name) if state.product == "tailscale" else ()
+        remedies = log_in_again(name, state.control_server) if state.product == "tailscale" else ()
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedies=remedies, evidence=shown)
     if said is Word.RELAYED:
         why, remedies = why_relayed(state.product, peer.target, nat)

@@ -13,6 +13,7 @@ from preflight.model.host_port import split_host_port
 from preflight.model.kernel import IPInterface as IPInterface
 from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
+from preflight.model.product_fixes import ZeroTierOption
 from preflight.model.product_policy import OutPolicy
 
 Fact = Union[bool, int, float, str, tuple[str, ...]]  # noqa: UP007 - Python 3.9 has no `|` here
@@ -38,7 +39,8 @@ class OverlayPeer:
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
     preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
     session: the number of the session with it, where the product shows it: each handshake gives another. member: False
-    where this node is not to reach it, although the product lists it.
+    where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
+    places: the endpoints of one family at which it was heard recently, where they are on several hosts.
     """
 
     key: str
@@ -60,6 +62,8 @@ class OverlayPeer:
     tried: tuple[str, ...] = ()
     session: int | None = None
     member: bool = True
+    behind: tuple[IPNetwork, ...] | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def endpoint_address(self) -> str | None:
@@ -140,7 +144,10 @@ class ConfiguredEnd:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredTunnel:
-    """The set-up in a configuration file. `saves`: the product overwrites the file with the live state."""
+    """The set-up in a configuration file. `saves`: the product overwrites the file with the live state.
+
+    table: the routing table of its routes; `off` if it makes none, None for what wg-quick takes by itself.
+    """
 
     path: str
     mtu: int | None = None
@@ -148,6 +155,7 @@ class ConfiguredTunnel:
     addresses: tuple[IPInterface, ...] = ()
     public_key: str | None = None
     saves: bool = False
+    table: str | None = None
     peers: tuple[ConfiguredPeer, ...] = ()
 
 
@@ -166,10 +174,14 @@ class OverlayState:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
     lists_sessions: False if the product does not show its sessions, so that a peer may have one that is not in peers.
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
-    withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
-    own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
-    known. shielded: it lets nothing in that a peer begins. called: members with the one endpoint that its configuration
-    names for them, which they may have left since.
+    withheld: addresses that the product's controller gives and this node does not take, by the setting withheld_by.
+    untaken: networks to which its controller gives a route that this node does not take, each with the setting. lost:
+    addresses that the product has set, and that are not on its interface. control_server: the product's
+    own, if it is not its maker's. login_options: what else its log-in asks for again. policy: what the product
+    itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
+    called: members with the one endpoint that its configuration names for them, which they may have left since.
+    asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
+    leads to them, each with the member's address.
     """
 
     product: str
@@ -197,8 +209,14 @@ class OverlayState:
     complaints: tuple[Complaint, ...] = ()
     network: str | None = None
     withheld: tuple[str, ...] = ()
+    withheld_by: ZeroTierOption = "allowManaged"
+    untaken: tuple[tuple[IPNetwork, ZeroTierOption], ...] = ()
+    lost: tuple[str, ...] = ()
+    asks_none: str | None = None
+    routed: tuple[tuple[IPNetwork, str], ...] = ()
     lists_sessions: bool = True
     control_server: str | None = None
+    login_options: tuple[str, ...] = ()
     policy: OutPolicy | None = None
     shielded: bool = False
     called: tuple[OverlayPeer, ...] = ()

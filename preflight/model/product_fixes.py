@@ -7,7 +7,7 @@ from preflight.model import parameters
 from preflight.model.change import STRICT, Change, Command
 
 TailscaleOption = Literal["accept-routes", "accept-dns", "exit-node-allow-lan-access"]
-ZeroTierOption = Literal["allowManaged", "allowDNS"]
+ZeroTierOption = Literal["allowManaged", "allowDNS", "allowGlobal", "allowDefault"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

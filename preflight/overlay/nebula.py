@@ -18,11 +18,12 @@ from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
-from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
 from preflight.overlay.nebula_policy import out_policy
+from preflight.overlay.nebula_ways import asks_none, behind, lost, routed
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
@@ -105,16 +106,17 @@ def state_from(
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
+    more |= {"asks_none": asks_none(config), "routed": routed(config)}
     more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
-        more["prefixes"] = outermost([*networks, *_behind_members(config)])
+        more["prefixes"] = outermost([*networks, *(network for network, _ in more["routed"])])
     if details and _foreign(details, authorities):
         more |= {"condition": "overlay.not-authorized", "health": (FOREIGN,)}
     if (invalid := _invalid(details, authorities, now_unix_s)) is not None:
         more |= {"condition": "overlay.key-expired", "health": (invalid, *more.get("health", ()))}
     for link in links:
         if link.name == name:
-            return state_of(link, "nebula", **more)
+            return state_of(link, "nebula", lost=lost(details, link), **more)
     more.setdefault("condition", "overlay.daemon-down")
     more["health"] = (*more.get("health", ()), f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
@@ -148,12 +150,6 @@ def _invalid(details: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]
     if begins and _unix_s(begins) > now_unix_s:
         return f"the certificate is valid from {begins} on, and this node's clock says {_utc(now_unix_s)}"
     return None
-
-
-def _behind_members(config: Mapping[str, Any]) -> list[IPNetwork]:
-    """The networks behind other members into which this node's routes lead."""
-    routes = table(config.get("tun")).get("unsafe_routes") or []
-    return [ip_network(text(table(each).get("route")), strict=False) for each in routes]
 
 
 def _called(config: Mapping[str, Any]) -> Iterator[OverlayPeer]:
@@ -190,11 +186,12 @@ def parse_hostmap(hosts: Sequence[Mapping[str, Any]], pending: Sequence[Mapping[
 def _peer(host: Mapping[str, Any]) -> OverlayPeer:
     own = (text(host.get("vpnIp")),) if host.get("vpnIp") else texts(host["vpnAddrs"])
     remote = host.get("currentRemote")
-    relays = texts(host.get("currentRelaysToMe"))
+    relays, networks = texts(host.get("currentRelaysToMe")), behind(host)
     return OverlayPeer(
         key=own[0],
         endpoint=_endpoint(remote) if remote else None,
-        addresses=tuple(map(ip_network, own)),
+        addresses=(*map(ip_network, own), *(networks or ())),
+        behind=networks,
         relayed=bool(relays) if not remote else False,
         relay=relays[0] if relays and not remote else None,
         session=count(host.get("localIndex")),

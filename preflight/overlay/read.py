@@ -103,15 +103,21 @@ def choose(
     states: Sequence[OverlayState], peers: Sequence[str], routes: Mapping[str, Route] | None = None
 ) -> OverlayState | None:
     """Of several overlays: the one with most of the peers, then the one into which the kernel sends most of them, then
-    a working one, then the first that was found.
+    a working one, then one with members, which a way to the Internet does not have, then the first that was found.
     """
     taken = [route.interface for route in (routes or {}).values()]
 
-    def merit(state: OverlayState) -> tuple[int, int, bool, bool]:
+    def merit(state: OverlayState) -> tuple[int, int, bool, bool, bool]:
         claimed = sum(state.claims(peer) >= 0 for peer in peers)
-        return claimed, taken.count(state.interface), state.condition is None, state.up
+        return claimed, taken.count(state.interface), state.condition is None, state.up, _has_members(state)
 
     return max(states, key=merit, default=None)
+
+
+def _has_members(state: OverlayState) -> bool:
+    """Whether it has somebody with a single address, as far as its product shows."""
+    ends = (network for peer in state.peers if peer.member for network in peer.addresses)
+    return not state.lists_owners or any(network.num_addresses == 1 for network in ends)
 
 
 def found_by_route(
@@ -120,10 +126,12 @@ def found_by_route(
     """The states; one whose configuration this user may not read gets the TUN device that leads to the peers, or the
     only one whose network has them where no route does.
 
-    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay; an uplink that is
-    a VXLAN itself, with a router for all addresses, is not.
+    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay, or, before any
+    peer is known, the only one; an uplink that is a VXLAN itself, with a router for all addresses, is not.
     """
     peers = tuple(peers)
+    if not states and not peers and not routes:
+        return lone(links)
     claimed = {state.interface for state in states}
     taken = {route.interface for route in routes.values()} - claimed
     if not states:
@@ -137,6 +145,23 @@ def found_by_route(
         state_of(tun, state.product, unreadable=state.unreadable, health=state.health) if _lost(state, links) else state
         for state in states
     ]
+
+
+def lone(links: Sequence[Link]) -> list[OverlayState]:
+    """Where nothing else shows it: the only tunnel's device that is up with an address, in addition to an uplink.
+
+    A device for the containers of a cluster has one address alone, or none.
+    """
+    up = [link for link in links if link.up and not link.loopback and _own(link)]
+    tunnels = [link for link in up if link.kind in TUNNELS]
+    beside = any(link not in tunnels for link in up)
+    return [state_of(link, "generic") for link in tunnels] if len(tunnels) == 1 and beside else []
+
+
+def _own(link: Link) -> bool:
+    """Whether it has an address in a network, which for a VXLAN has others too."""
+    own = [each for each in link.addresses if not each.is_link_local]
+    return any(link.kind != "vxlan" or each.network.num_addresses > 1 for each in own)
 
 
 def _leads(link: Link, routes: Mapping[str, Route], peers: Iterable[str]) -> bool:

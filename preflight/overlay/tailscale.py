@@ -19,6 +19,7 @@ from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, IPNetwork, OverlayPee
 from preflight.overlay.json_types import count, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
+from preflight.overlay.tailscale_options import options
 from preflight.overlay.tailscale_words import complaints
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
@@ -84,7 +85,12 @@ def with_preferences(state: OverlayState, preferences: Mapping[str, Any], *, lea
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
-    return replace(state, control_server=_own_server(preferences), shielded=preferences.get("ShieldsUp") is True)
+    return replace(
+        state,
+        control_server=_own_server(preferences),
+        login_options=options(preferences),
+        shielded=preferences.get("ShieldsUp") is True,
+    )
 
 
 def _own_server(preferences: Mapping[str, Any]) -> str | None:
@@ -163,6 +169,11 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
     )
 
 
+def _lost(addresses: Iterable[str], link: Link) -> tuple[str, ...]:
+    on = {str(address.ip) for address in link.addresses}
+    return tuple(address for address in addresses if address not in on)
+
+
 def _condition(backend: str, status: Mapping[str, Any]) -> str | None:
     """What is wrong by the daemon's state; without what it has stored it stays in the one before any login."""
     stateless = any(said.startswith("State store failed") for said in texts(status.get("Health")))
@@ -190,7 +201,7 @@ def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> Over
         if any(str(interface.ip) in wanted for interface in link.addresses):
             return state_of(link, "tailscale", **more)
     if INTERFACE in here:
-        return state_of(here[INTERFACE], "tailscale", **more)
+        return state_of(here[INTERFACE], "tailscale", **{"lost": _lost(wanted, here[INTERFACE]), **more})
     return OverlayState(**{"product": "tailscale", "interface": INTERFACE, "up": False, "mtu": None, **more})
 
 

@@ -21,10 +21,10 @@ class _Kind:
 
 _KNOWN = (
     _Kind(re.compile(r"locked out"), "overlay.not-authorized", cuts=True),
-    _Kind(re.compile(r"packet filter|reporting an issue"), "overlay.unhealthy"),
-    _Kind(re.compile(r"--accept-routes is false"), "overlay.routes-not-accepted"),
+    _Kind(re.compile(r"packet filter|reporting an (health )?issue"), "overlay.unhealthy"),
+    _Kind(re.compile(r"--accept-routes is (false|disabled)"), "overlay.routes-not-accepted"),
     _Kind(re.compile(r"resolv\.conf (was )?overwritten|dns-fight"), "overlay.dns-overwritten", names=True),
-    _Kind(re.compile(r"configured DNS servers|failed to set the DNS|^dns: "), "overlay.unhealthy", names=True),
+    _Kind(re.compile(r"configured DNS servers|failed to (set|fetch) the DNS|^dns: "), "overlay.unhealthy", names=True),
     _Kind(re.compile(r"network is down"), "overlay.offline", cuts=True),
     _Kind(re.compile(r"log in using your web browser|blocking Tailscale traffic"), "overlay.offline", cuts=True),
     _Kind(re.compile(r"encrypted connection with .{,3}derp"), "overlay.relay-unreachable"),
@@ -42,7 +42,8 @@ the first here is the narrowest: a captive portal is why there is no network map
 _UNKNOWN = _Kind(re.compile(""), "overlay.unhealthy")
 _NO_FAULT = re.compile(
     r"^(?!.*security).*(update.* available|new version)|unstable .*version|Please wait|is stopped"
-    r"|Tailscale SSH|local log is misconfigured|stored in-memory|SELinux label|Docker was detected",
+    r"|Tailscale SSH|local log is misconfigured|stored in-memory|SELinux label|Docker was detected"
+    r"|TLS certificate via ACME|posture checking",
     re.IGNORECASE,
 )
 """What does not concern the way to peers: news of the product, and warnings about its further services."""

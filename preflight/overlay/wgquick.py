@@ -58,6 +58,7 @@ def parse_configured(path: str, text: str) -> ConfiguredTunnel:
         addresses=tuple(_interfaces(value for pairs in every for key, value in pairs if key == "address")),
         public_key=_public_key(own.get("privatekey")),
         saves=own.get("saveconfig", "").lower() == "true",
+        table=_table(own.get("table", "auto")),
         peers=tuple(_peer(pairs) for name, pairs in sections if name == "peer"),
     )
 
@@ -96,6 +97,10 @@ def _networks(values: Iterable[str]) -> list[IPNetwork]:
 
 def _number(text: str | None) -> int | None:
     return int(text, 0) if text else None
+
+
+def _table(text: str) -> str | None:
+    return None if text.lower() in ("auto", "main", "254") else text.lower()
 
 
 def _public_key(private: str | None) -> str | None:

@@ -16,9 +16,10 @@ from preflight.model.event import Tell, silent
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
-from preflight.overlay.json_types import count, endpoint, endpoint_in, number, table, text, texts
+from preflight.overlay.json_types import count, endpoint, endpoint_in, number, table, text
 from preflight.overlay.links import outermost, read_neighbours, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
+from preflight.overlay.zerotier_taken import lost, untaken, withheld
 
 HOME = Path("/var/lib/zerotier-one")
 DEFAULT_PORT = 9993
@@ -185,10 +186,12 @@ def _network(
     said = COMPLAINTS.get(status, f"the network's status is {status}").format(controller=number_of[:10])
     condition = CONDITIONS.get(status)
     refused = [Complaint("overlay.offline", said)] if status != "OK" and condition is None else []
-    given = texts(network.get("assignedAddresses"))
+    kept, option = withheld(network)
+    left = untaken(network)
+    behind = [target for target, _ in left if target.prefixlen]
     more: dict[str, Any] = {
         "peers": peers,
-        "prefixes": outermost(routes),
+        "prefixes": outermost(dict.fromkeys([*routes, *behind])),
         "version": version or None,
         "condition": condition,
         "health": (said,) if status != "OK" else (),
@@ -196,7 +199,10 @@ def _network(
         "datagram_bytes": DATAGRAM_BYTES,
         "lists_members": False,
         "network": number_of,
-        "withheld": given if network.get("allowManaged") is False else (),
+        "withheld": kept,
+        "withheld_by": option or "allowManaged",
+        "untaken": left,
+        "lost": lost(network, link) if link is not None and condition is None else (),
     }
     if link is not None:
         return state_of(link, "zerotier", **more)
@@ -246,7 +252,17 @@ def _peer(
         relayed=pathless or by_tcp,
         relay=TCP_RELAY if by_tcp else None,
         tried=tuple(path.endpoint for path in paths if path.never_heard),
+        places=_places(paths),
     )
+
+
+def _places(paths: Iterable[_Path]) -> tuple[str, ...]:
+    """Where it was heard recently, if that is on several hosts of one family: it has two uplinks, or a copy."""
+    recent = {
+        split_host_port(path.endpoint)[0]: path.endpoint for path in paths if path.silent_ms < PATH_SILENT_S * 1000
+    }
+    families = ([end for host, end in recent.items() if (":" in host) is v6] for v6 in (False, True))
+    return next((tuple(each) for each in families if len(each) > 1), ())
 
 
 def _by_tcp(peer: Mapping[str, Any], path: _Path, *, forced: bool) -> bool:

@@ -112,6 +112,27 @@ def test_an_address_that_its_file_tells_is_in_the_line() -> None:
     assert judge(bare, LINKS, None).remedy == remedy
 
 
+@pytest.mark.parametrize(
+    ("table", "lines"),
+    [
+        (None, ["ip address add 10.66.0.1/24 dev wg0", "ip route replace 192.168.7.0/24 dev wg0"]),
+        ("off", ["ip address add 10.66.0.1/24 dev wg0"]),
+        ("1234", ["wg-quick down wg0", "wg-quick up wg0"]),
+    ],
+)
+def test_routes_go_where_its_file_has_them(table: str | None, lines: list[str]) -> None:
+    """A route of ours in the main table could take what its owner leads elsewhere."""
+    networks = tuple(map(ip_network, ("10.66.0.2/32", "192.168.7.0/24")))
+    file = ConfiguredTunnel("/etc/wireguard/wg0.conf", addresses=(ip_interface("10.66.0.1/24"),), table=table)
+    state = OverlayState(
+        product="wireguard",
+        **UP | {"addresses": ()},
+        configured=file,
+        peers=(OverlayPeer("k", addresses=networks),),
+    )
+    assert [line for remedy in judge(state, LINKS, None).remedies for line in remedy.lines] == lines
+
+
 @pytest.mark.parametrize(("mtu", "room"), [(1279, "ip link set dev wg0 mtu 1280\n"), (1280, "")])
 def test_an_address_of_ipv6_needs_room_first(mtu: int, room: str) -> None:
     """Linux refuses it on a smaller device: the line that adds it does nothing there, and the reason is in hand."""

@@ -181,3 +181,10 @@ def test_without_counters_to_watch(state: OverlayState | None, status: Status, c
     """An interface that vanished, a daemon that hangs or is not understood, another product: each has its result."""
     result = judge_unwatched(PEER, state, "wg0")
     assert (result.status, str(result.code) if result.code else None) == (status, code)
+
+
+def test_a_peer_whose_key_is_out_logs_in_at_the_tailnet_s_own_server() -> None:
+    """Without its URL the command at the peer only prints an error."""
+    state = replace(STATE, product="tailscale", peers=(replace(B, expired=True),), control_server="https://hs.example")
+    result = judge_unwatched(PEER, state, "wg0")
+    assert "tailscale up --force-reauth --login-server=https://hs.example" in (result.remedy or "")

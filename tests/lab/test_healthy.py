@@ -64,6 +64,34 @@ def test_nothing_is_said_about_a_healthy_setup(values: Mapping[str, str]) -> Non
     assert truth.judge((), report, silent=setup.silent()).right, bad(report)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"product": "nebula", "families": "ipv4"},
+        {"product": "openvpn"},
+        {"product": "vxlan"},
+        {"second_vpn": "other"},
+    ],
+    ids=lambda values: " ".join(values.values()),
+)
+def test_what_init_writes_is_used_without_a_finding(values: Mapping[str, str]) -> None:
+    """Of a healthy node it names the overlay that a run takes, and what that run lacks is a hint and not a failure."""
+    with fresh_lab(scenario_of(Draw(Setup.of({"control": "none", **values})))) as lab:
+        written, file = lab.names.files("a") / "init.yaml", lab.names.directory / "report.json"
+        for words in (("init", "--file", str(written)), ("all", "--config", str(written), "--output", f"json={file}")):
+            argv = lab.users_command(python_module("preflight", *words))
+            subprocess.run(argv, env=lab.environment(), capture_output=True, check=False)
+        assert f"interface: {lab.names.tunnel('a')}" in written.read_text(encoding="utf-8")
+        report = json.loads(file.read_text(encoding="utf-8"))
+    failed = [each for each in bad(report) if not each.startswith("host.clock/")]
+    assert {each["status"] for each in report["results"]} <= {"pass", "skip", "warn", "inconclusive"}, failed
+    assert {each["code"] for each in report["results"] if each["status"] == "inconclusive"} <= LACKING, failed
+
+
+LACKING = {"run.needs-peers", "run.needs-responder"}
+"""What a file without peers, or without the responders' key, leaves open."""
+
+
 @pytest.mark.parametrize("options", [(), ("--skip", "control.*")], ids=["all", "without control"])
 def test_an_overlay_without_control_plane(options: tuple[str, ...]) -> None:
     """Its checks, those of enrolment and those of posture do not apply, and the run is good."""

@@ -141,7 +141,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "tailscale.take": {"option": st.sampled_from(("accept-routes", "accept-dns"))},
     "zerotier.take": {
         "network": st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
-        "option": st.sampled_from(("allowManaged", "allowDNS")),
+        "option": st.sampled_from(("allowManaged", "allowDNS", "allowGlobal", "allowDefault")),
     },
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip

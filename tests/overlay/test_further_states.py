@@ -99,6 +99,8 @@ def test_a_warning_that_accounts_for_silence(name: str) -> None:
         "Tailnet Lock state is only being stored in-memory. Set --statedir to store state on disk.",
         "Stateful filtering is enabled and Docker was detected; this may prevent Docker containers from resolving DNS",
         "Tailscale is starting. Please wait.",
+        "Fetching TLS certificate via ACME for: na.tail1234.ts.net",
+        "Could not collect device serial numbers for posture checking. (exit status 1)",
     ],
 )
 def test_what_concerns_no_peer_is_no_finding(said: str) -> None:
@@ -178,8 +180,7 @@ def test_a_daemon_that_cannot_set_its_rules(said: str) -> None:
 
 def test_a_tailnet_of_one() -> None:
     """A fresh node without any peer, and one that the server has not given addresses yet."""
-    alone = tailnet(Peer=None)
-    assert (alone.peers, alone.complaints, overlay_peers((), alone)) == ((), (), ())
+    assert ((alone := tailnet(Peer=None)).peers, alone.complaints, overlay_peers((), alone)) == ((), (), ())
     assert tailnet(TailscaleIPs=None).product == "tailscale"
 
 

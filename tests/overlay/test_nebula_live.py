@@ -63,8 +63,8 @@ class Network:
         signer = ["-ca-crt", self._file(f"{authority}.crt"), "-ca-key", self._file(f"{authority}.key"), *more]
         sh("nebula-cert", "sign", "-name", name, "-ip", f"{node.overlay}/24", *signer, *self._pair(name))
 
-    def start(self, node: Node, authorities: str = "ca.crt") -> None:
-        """A daemon of a node, once it serves; b is the lighthouse of both."""
+    def start(self, node: Node, authorities: str = "ca.crt", **more: Any) -> None:
+        """A daemon of a node, once it serves; b is the lighthouse of both. more: other parts of its configuration."""
         own = node is self.wire.a
         name = "a" if own else "b"
         user = (self.folder / "user.pub").read_text().strip()
@@ -81,6 +81,7 @@ class Network:
                 "host_key": self._file("host"),
                 "authorized_users": [{"user": "preflight", "keys": [user]}],
             },
+            **more,
         }
         self._start(node, name, config, "SSH server is listening")
 
@@ -145,15 +146,17 @@ class Network:
 
         return self._run(overlay_session)
 
-    def policy(self) -> Result:
-        """What overlay.policy says on a of b, if b has answered nothing in the run."""
-        return self._run(overlay_policy, EchoFacts(sent=4, received=0), AnswerFacts(sent=3, answered=0))
+    def policy(self, settings: Settings = SETTINGS) -> Result:
+        """What overlay.policy says on a of the peer, if it has answered nothing in the run."""
+        facts = (EchoFacts(sent=4, received=0), AnswerFacts(sent=3, answered=0))
+        return self._run(overlay_policy, *facts, settings=settings)
 
-    def _run(self, check: Check, *facts: Facts) -> Result:
+    def _run(self, check: Check, *facts: Facts, settings: Settings = SETTINGS) -> Result:
         async def run() -> Result:
-            net = Net(SETTINGS)
+            net = Net(settings)
             try:
-                context = Context(SETTINGS, SETTINGS.peers, await net.overlay(), net, {"b": facts})
+                said = {peer.target: facts for peer in settings.peers}
+                context = Context(settings, settings.peers, await net.overlay(), net, said)
                 results: list[Result] = [result async for result in check.function(context)]
                 return results[0]
             finally:
@@ -294,6 +297,33 @@ def test_a_peer_that_does_not_run(network: Network) -> None:
     result = network.policy()
     assert (result.status, str(result.code)) == (Status.FAIL, "overlay.no-handshake")
     assert "nebula sends handshakes to b at 10.203.1.2:4242 and completes none" in result.message
+
+
+@pytest.mark.parametrize(("itself", "why"), [(False, "lighthouse.hosts names no"), (True, "this node is a lighthouse")])
+def test_a_node_that_asks_no_lighthouse(network: Network, itself: bool, why: str) -> None:
+    """The peer runs, and no lighthouse is at fault: this node's configuration names nobody who knows where it is."""
+    network.start(network.wire.b)
+    network.start(network.wire.a, static_host_map={}, lighthouse={"am_lighthouse": itself, "hosts": []})
+    result = network.policy()
+    assert (result.status, str(result.code)) == (Status.FAIL, "overlay.no-handshake")
+    assert f"nebula has no address at which to reach b: {why}" in result.message
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_network_behind_a_member_whose_certificate_lacks_it(network: Network, signed: bool) -> None:
+    """The route is right on both machines, and nebula drops all of it: its host map shows the certificate."""
+    if signed:
+        network.sign_again("b", "ca", "-subnets", "10.97.0.0/24")
+    network.start(network.wire.b)
+    route = {"route": "10.97.0.0/24", "via": "10.99.0.2"}
+    network.start(network.wire.a, tun={"dev": "neb0", "unsafe_routes": [route]})
+    settings = Settings(peers=(Peer("10.97.0.7", "far"),), overlay=SETTINGS.overlay)
+    until = time.monotonic() + 20
+    while not (state := network.read()).peers or state.peers[0].endpoint is None:
+        assert time.monotonic() < until, state
+    result = network.policy(settings)
+    said = "lead 10.97.0.7 to 10.99.0.2, whose certificate has no network behind it" in result.message
+    assert (result.target, said) == ("far", not signed), result.message
 
 
 def _valid(certificate: Path, authority: Path) -> bool:

@@ -75,7 +75,7 @@ def test_a_tunnel_of_an_unknown_product_leads_to_the_peers() -> None:
     (found,) = found_by_route([], [eth0, LINK], {"10.66.0.2": into("10.66.0.2", "wg0")})
     assert (found.product, found.interface, found.up) == ("generic", "wg0", True)
     assert found_by_route([], [eth0, LINK], {"10.66.0.2": into("10.66.0.2", "eth0")}) == []
-    assert found_by_route([], [eth0, LINK], {}) == []
+    assert found_by_route([], [eth0, LINK], {}, ["10.66.0.2"]) == []
 
 
 def test_an_uplink_that_is_a_vxlan_is_not_an_overlay() -> None:
@@ -192,3 +192,34 @@ def test_each_product_is_reported_with_its_time_and_the_choice() -> None:
         "generic",
         "lo",
     )
+
+
+UPLINK = Link(2, "eth0", 1500, up=True, carrier=True, addresses=(ip_interface("192.0.2.10/24"),))
+VXLAN = replace(LINK, name="mesh0", kind="vxlan")
+
+
+@pytest.mark.parametrize(
+    ("links", "found"),
+    [
+        ([UPLINK, LINK], ["wg0"]),
+        ([UPLINK, VXLAN], ["mesh0"]),
+        # Which of two is meant nobody knows; one without an address carries nothing of this node.
+        ([UPLINK, LINK, VXLAN], []),
+        ([UPLINK, LINK, replace(VXLAN, up=False)], ["wg0"]),
+        ([UPLINK, replace(LINK, addresses=(ip_interface("fe80::1/64"),))], []),
+        # A cluster's device for its containers, and a node whose uplink is a VXLAN.
+        ([UPLINK, replace(VXLAN, addresses=(ip_interface("10.244.0.0/32"),))], []),
+        ([VXLAN], []),
+    ],
+)
+def test_the_only_tunnel_of_a_node_before_a_peer_is_known(links: list[Link], found: list[str]) -> None:
+    """What `init` finds of OpenVPN, of VXLAN, and of products that are not known here."""
+    assert [state.interface for state in found_by_route([], links, {})] == found
+
+
+def test_a_way_to_the_internet_is_not_the_overlay_that_is_meant() -> None:
+    """A second VPN has one peer for all addresses; the overlay has members."""
+    exits = replace(WG0, interface="vpn0", peers=(OverlayPeer("k", addresses=(ip_network("0.0.0.0/0"),)),))
+    mesh = replace(WG0, peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.2/32"),)),))
+    assert choose([exits, mesh], []) is mesh
+    assert choose([exits], []) is exits

@@ -53,6 +53,12 @@ def test_words_of_a_later_version_are_kept() -> None:
         ("Unable to connect to the Tailscale coordination server to synchronize the state", "overlay.offline"),
         ("not connected to home DERP region 900", "overlay.relay-unreachable"),
         ("A security update from version 1.78.1 to 1.80.3 is available.", "overlay.unhealthy"),
+        # The server answers, and has something to say: this node is not cut off.
+        ("The coordination server is reporting an health issue: billing is overdue", "overlay.unhealthy"),
+        (
+            "Some peers are advertising routes but --accept-routes is disabled (legacy default)",
+            "overlay.routes-not-accepted",
+        ),
     ],
 )
 def test_words_of_other_versions(words: str, code: str) -> None:

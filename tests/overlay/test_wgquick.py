@@ -90,3 +90,11 @@ def test_which_tunnels_are_not_started(tmp_path: Path, monkeypatch: pytest.Monke
     assert wgquick.stopped(["eth0"], []) == ("wg0", "wg1")
     assert wgquick.stopped(["eth0"], ["10.9.0.2"]) == (), "nobody asked for another one"
     assert wgquick.stopped(["eth0", "wg0"], ["10.66.0.2"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "table"), [("", None), ("Table = auto", None), ("Table = Off", "off"), ("Table = 1234", "1234")]
+)
+def test_where_its_routes_go(line: str, table: str | None) -> None:
+    """None where it is the usual table."""
+    assert parse_configured("wg0.conf", f"[Interface]\n{line}\n").table == table

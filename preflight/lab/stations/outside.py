@@ -42,7 +42,7 @@ def remote_end(plan: Blueprint, node: str = "a") -> str:
 
 def family_of(plan: Blueprint) -> Family:
     """The family of the tunnel's own packets."""
-    return 4 if plan.product in ("nebula", "openvpn") else plan.underlay
+    return plan.underlay
 
 
 def port_of(plan: Blueprint) -> int:

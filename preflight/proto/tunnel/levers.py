@@ -36,7 +36,7 @@ def _sets(state: OverlayState) -> bool:
 
 
 def _up(state: OverlayState, option: str) -> str:
-    return f"tailscale up --{option}{_server(state)}"
+    return f"tailscale up --{option}{_server(state)}{_kept(state, option.partition('=')[0])}"
 
 
 def zerotier_takes(network: str, option: ZeroTierOption) -> Remedies:
@@ -48,16 +48,21 @@ def _server(state: OverlayState) -> str:
     return f" --login-server={state.control_server}" if state.control_server else ""
 
 
+def _kept(state: OverlayState, but: str = "") -> str:
+    """The other options of this node: `tailscale up` with one of them refuses to drop the rest. but: one by name."""
+    return "".join(f" {each}" for each in state.login_options if each.partition("=")[0] != f"--{but}")
+
+
 def tailscale(state: OverlayState, slug: str) -> Remedies:
     """Log in where the tailnet really is: without its own server's URL, a login goes to Tailscale's."""
-    server = _server(state)
-    reminder = "" if server else "   # if the control server is not Tailscale's: add --login-server=URL"
+    server = f"{_server(state)}{_kept(state)}"
+    reminder = "" if state.control_server else "   # if the control server is not Tailscale's: add --login-server=URL"
     if slug in ("overlay.logged-out", "overlay.daemon-down") and (reason := of_login(state, server)) is not None:
         return reason
     known = {
         "overlay.daemon-down": heal(lambda: ServiceRestart(service="tailscaled")),
         "overlay.down": by_hand("tailscale up", root=True),
-        "overlay.no-address": by_hand("tailscale up", root=True),
+        "overlay.no-address": heal(lambda: ServiceRestart(service="tailscaled")),
         "overlay.logged-out": by_hand(f"tailscale up{server}{reminder}", root=True),
         "overlay.key-expired": by_hand(f"tailscale up --force-reauth{server}", root=True),
         "overlay.not-authorized": by_hand(
@@ -106,7 +111,13 @@ def _addresses(state: OverlayState) -> Remedies:
     """An address that is withheld here needs this node's consent; one that does not exist, the controller's."""
     network = state.network or "NETWORK"
     if state.withheld:
-        return zerotier_takes(state.network or "", "allowManaged")
+        return zerotier_takes(state.network or "", state.withheld_by)
+    if state.lost:
+        settings = f"/var/lib/zerotier-one/networks.d/{network}.local.conf"
+        return (
+            *heal(lambda: ServiceRestart(service="zerotier-one")),
+            *look(f"grep allowManaged {settings}   # a list there takes nothing else", root=True),
+        )
     if state.complaints:
         controller = look(
             f"Does the controller of the network {network} run, and does it reach its roots?", where="product console"
@@ -130,6 +141,7 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
         return look("date -u   # the right time? If it is, sign another certificate with `nebula-cert sign`")
     known = {
         "overlay.daemon-down": _nebula_again(state),
+        "overlay.no-address": _nebula_again(state),
         "overlay.down": by_hand("Take tun.disabled out of its configuration, or test from a member with an interface."),
         "overlay.key-expired": by_hand("Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True),
         "overlay.not-authorized": by_hand(

@@ -81,9 +81,10 @@ def open_port(product: str) -> Remedies:
     return look(sentence, where="router") if port else ()
 
 
-def log_in_again(name: str) -> Remedies:
-    """A new key for a member of a tailnet, which only that machine can ask for."""
-    return by_hand("tailscale up --force-reauth", where="peer", host=name, root=True)
+def log_in_again(name: str, control_server: str | None) -> Remedies:
+    """A new key for a member of a tailnet, which only that machine can ask for, at the tailnet's own server."""
+    server = f" --login-server={control_server}" if control_server else ""
+    return by_hand(f"tailscale up --force-reauth{server}", where="peer", host=name, root=True)
 
 
 def utc(unix_s: float) -> str:

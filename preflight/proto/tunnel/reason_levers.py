@@ -92,6 +92,12 @@ _WARNINGS: tuple[tuple[str, Lever], ...] = (
         "IP forwarding is disabled",
         _line("sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1   # to persist: in /etc/sysctl.d"),
     ),
+    (
+        r"strict reverse-path filtering|set rp_filter",
+        _line("sysctl -w net.ipv4.conf.all.rp_filter=2   # to persist: in /etc/sysctl.d"),
+    ),
+    ("snat-subnet-routes is disabled", _line("tailscale set --snat-subnet-routes")),
+    ("MagicSock function", _shown("journalctl -u tailscaled -n 50   # why it no longer reads; then restart it")),
     ("network is down", _shown("ip -brief address; ip route show default   # is an uplink up, with a default route?")),
     ("log in using your web browser", _line("Log in to this network: open any http:// page in a browser here.")),
     (
@@ -100,7 +106,7 @@ _WARNINGS: tuple[tuple[str, Lever], ...] = (
     ),
     ("encrypted connection with", _server_s_certificate),
     ("configured DNS servers", _shown("tailscale dns status   # the tailnet's resolvers: each must answer from here")),
-    ("failed to set the DNS", _shown("ls -l /etc/resolv.conf; journalctl -u tailscaled -n 50 | grep -i dns")),
+    ("failed to (set|fetch) the DNS", _shown("ls -l /etc/resolv.conf; journalctl -u tailscaled -n 50 | grep -i dns")),
     (
         "iptables",
         _shown(

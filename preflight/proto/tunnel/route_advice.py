@@ -6,8 +6,9 @@ from ipaddress import ip_address
 from preflight.model import fix
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.overlay import OverlayState
-from preflight.model.remedy import Remedies, heal, look
-from preflight.proto.tunnel.levers import tailscale_takes
+from preflight.model.product_fixes import ZeroTierOption
+from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.proto.tunnel.levers import tailscale_takes, zerotier_takes
 
 OWN_ROUTES = ("tailscale", "zerotier")
 """Products that write the routes: a route of ours would be lost, or in their way."""
@@ -18,6 +19,8 @@ def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str
     """A route for this address alone, so that no other host loses its way. state: the tunnel that has it."""
     if state.product in OWN_ROUTES:
         return _by_the_product(state, address)
+    if state.product == "nebula" and not any(ip_address(address) in own.network for own in state.addresses):
+        return _through_a_member(state, address)
     if state.peers and state.lists_owners and state.peer_for(address) is None:
         return look_at_route(address)
     host = f"{address}/{128 if ':' in address else 32}"
@@ -30,6 +33,16 @@ def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str
         ),
         lasting=lasting,
     )
+
+
+def _through_a_member(state: OverlayState, address: str) -> Remedies:
+    """Nebula drops what its own configuration leads nowhere, whatever route the kernel has."""
+    member, network = state.peer_for(address), state.owners.prefix(address)
+    if member is None or network is None:
+        return look_at_route(address)
+    file = state.policy.file if state.policy is not None else "its configuration"
+    line = f"unsafe_routes: [{{route: {network}, via: {member.key}}}]"
+    return by_hand(f"{line}   # under tun in {file}; then restart nebula", root=True)
 
 
 def give_up(link: Link, address: str, *, tunnels: Collection[str]) -> Remedies:
@@ -71,4 +84,13 @@ def _by_the_product(state: OverlayState, address: str) -> Remedies:
     told = any(each.code == _NOT_ACCEPTED for each in state.complaints)
     if state.product == "tailscale" and told and prefix is not None and prefix.num_addresses > 1:
         return tailscale_takes(state, "accept-routes")
+    if (option := not_taken(state, address)) is not None:
+        return zerotier_takes(state.network or "", option)
     return look_at_route(address)
+
+
+def not_taken(state: OverlayState, address: str) -> ZeroTierOption | None:
+    """The setting by which this node leaves out the most specific route that its controller gives for an address."""
+    wanted = ip_address(address)
+    having = [each for each in state.untaken if each[0].version == wanted.version and wanted in each[0]]
+    return max(having, key=lambda each: each[0].prefixlen)[1] if having else None

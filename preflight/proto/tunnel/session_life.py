@@ -20,13 +20,14 @@ class Life:
     """What shows that a session lives, as the beginning of a sentence.
 
     here: packets do not even leave this node. unkeyed: there is a path, and the session's keys fit nobody there.
-    partly: something of what this node sends gets an answer.
+    partly: something of what this node sends gets an answer. places: where a member was heard, if in several places.
     """
 
     words: str
     here: bool = False
     unkeyed: bool = False
     partly: bool = False
+    places: tuple[str, ...] = ()
 
 
 def life(state: OverlayState, address: str, pings: Sequence[ProductPing], now_unix_s: float) -> Life | None:
@@ -93,7 +94,8 @@ def _by_paths(members: Sequence[OverlayPeer], now_unix_s: float) -> Life | None:
     heard_s = max(now_unix_s - (member.last_seen_unix_s or 0.0) for member in members)
     unsent_s = min(now_unix_s - (member.last_sent_unix_s or 0.0) for member in members)
     if heard_s <= HEARD_S:
-        return Life(f"zerotier heard {names} {max(heard_s, 0.0):.1f} s ago")
+        places = next((member.places for member in members if member.places), ())
+        return Life(f"zerotier heard {names} {max(heard_s, 0.0):.1f} s ago", places=places)
     if unsent_s > UNSENT_S:
         return Life(f"zerotier has sent nothing to {names} for {unsent_s:.0f} s, while this run sent to it", here=True)
     return None

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.product_ping import ProductPing
-from preflight.model.remedy import Remedies, look
+from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.tunnel.peer_status import utc
 from preflight.proto.tunnel.session_life import HEARD_S, candidates
 
@@ -16,6 +17,14 @@ UNANSWERED_S = 3.0
 
 LEAST_MISSED = 4
 _LOG = look("journalctl -u nebula -n 50 | grep -iE 'handshake|certificate'   # why", root=True)
+_UNTOLD = by_hand(
+    "Name the lighthouse in lighthouse.hosts and static_host_map of its configuration here, or the member itself in "
+    "static_host_map; then restart nebula."
+)
+_ITSELF = (
+    *look("Is this node to be a lighthouse? If not: lighthouse.am_lighthouse: false, and hosts, in its configuration."),
+    *_LOG,
+)
 _CERTIFICATE = "nebula-cert print -path /etc/nebula/host.crt   # notAfter, issuer"
 RENEWED_S = 125.0
 """WireGuard renews a session that is sent to and older than 120 s."""
@@ -40,6 +49,8 @@ def loss(
     if state.product == "zerotier":
         return _unheard(state, name, address, now_unix_s)
     known = state.peer_for(address)
+    if (uncertified := _uncertified(state, address)) is not None:
+        return uncertified
     if state.product == "nebula" and known is None and state.lists_sessions and missed >= LEAST_MISSED:
         return _refused(name, missed)
     if known is None or known.endpoint is not None or known.expired:
@@ -104,6 +115,11 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
     """Nebula goes on with handshakes that nobody answers, and only its log says why."""
     if state.product != "nebula" or known.last_handshake_unix_s != 0.0:
         return None
+    if not known.tried and state.asks_none is not None:
+        words = (
+            f"nebula has no address at which to reach {name}: {state.asks_none}, and static_host_map has none for it"
+        )
+        return Loss(codes.OVERLAY_NO_HANDSHAKE, words, _ITSELF if "itself" in state.asks_none else _UNTOLD)
     if not known.tried:
         words = (
             f"no lighthouse has given nebula an address at which to reach {name}: {name} does not run, "
@@ -117,6 +133,26 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
     )
     valid = look(_CERTIFICATE, where="peer", host=name, root=True)
     return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid))
+
+
+def _uncertified(state: OverlayState, address: str) -> Loss | None:
+    """What nebula leads to a member whose certificate does not have the network: both sides drop it."""
+    wanted = ip_address(address)
+    having = [each for each in state.routed if each[0].version == wanted.version and wanted in each[0]]
+    if not having:
+        return None
+    network, via = max(having, key=lambda each: each[0].prefixlen)
+    member = state.peer_for(via)
+    if member is None or member.behind is None or any(wanted in each for each in member.behind):
+        return None
+    has = f"has only {' and '.join(map(str, member.behind))}" if member.behind else "has no network"
+    words = (
+        f"unsafe_routes of nebula here lead {address} to {via}, whose certificate {has} behind it: nebula drops what "
+        "is for another one"
+    )
+    sign = f"Sign the certificate of {via} again with `-subnets {network}` (`-unsafe-networks` from version 1.10 on), "
+    remedies = by_hand(f"{sign}and restart nebula there.", where="product console")
+    return Loss(codes.OVERLAY_POLICY_DROP, words, remedies)
 
 
 def _refused(name: str, missed: int) -> Loss:

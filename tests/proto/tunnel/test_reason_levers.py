@@ -21,6 +21,13 @@ TAILNET = OverlayState("tailscale", "tailscale0", up=False, mtu=None)
         ("encrypted connection with '\"hs.example\"': x509: certificate has expired or is not yet valid", "date -u"),
         ("encrypted connection with '\"hs.example\"': x509: unknown authority", "-connect hs.example:443"),
         ("A security update from version 1.78.1 to 1.80.3 is available.", "tailscale update"),
+        (
+            "Exit node misconfiguration: The following issues on your machine will likely make usage of exit nodes "
+            'impossible: [interface "eth0" has strict reverse-path filtering enabled], please set rp_filter=2 instead',
+            "net.ipv4.conf.all.rp_filter=2",
+        ),
+        ("snat-subnet-routes is disabled while advertising as an exit node", "tailscale set --snat-subnet-routes"),
+        ("The MagicSock function ReceiveIPv4 is not running.", "journalctl -u tailscaled"),
         ("Something new is wrong", None),
     ],
 )

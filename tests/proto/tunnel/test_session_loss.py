@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,44 @@ def test_nebula_forgets_a_refused_handshake(missed: int, lists: bool, told: bool
     found = loss(state, "nb", "10.77.0.20", (), NOW, missed=missed)
     assert (found is not None) is told
     assert found is None or "each of 5 handshakes with nb within moments" in found.words
+
+
+@pytest.mark.parametrize(
+    ("unasked", "line"),
+    [
+        ("lighthouse.hosts names no lighthouse to ask", "Name the lighthouse in lighthouse.hosts"),
+        (
+            "this node is a lighthouse itself (lighthouse.am_lighthouse), so it asks none",
+            "Is this node to be a lighthouse?",
+        ),
+    ],
+)
+def test_a_nebula_that_asks_nobody(unasked: str, line: str) -> None:
+    """No lighthouse is accused of what this node's own configuration leaves out; a real one stays one."""
+    state = OverlayState("nebula", "neb0", up=True, mtu=1300, peers=(replace(PENDING, tried=()),), asks_none=unasked)
+    found = loss(state, "nb", "10.77.0.20", (), NOW)
+    assert found is not None
+    assert f"at which to reach nb: {unasked}, and static_host_map has none" in found.words
+    assert found.remedies[0].lines[0].startswith(line)
+
+
+MEMBER = OverlayPeer(key="10.77.0.20", addresses=(ip_network("10.77.0.20/32"),), endpoint="192.0.2.2:4242")
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        ((), "whose certificate has no network behind it"),
+        ((ip_network("10.60.0.0/24"),), "whose certificate has only 10.60.0.0/24 behind it"),
+        ((ip_network("10.50.0.0/16"),), None),
+        (None, None),
+    ],
+)
+def test_a_network_that_a_certificate_does_not_have(behind: Any, said: str | None) -> None:
+    """The member is reached, and no filter is blamed; without a certificate nothing is said."""
+    routed = ((ip_network("10.50.0.0/24"), "10.77.0.20"),)
+    state = OverlayState("nebula", "neb0", up=True, mtu=1300, peers=(replace(MEMBER, behind=behind),), routed=routed)
+    found = loss(state, "nb", "10.50.0.7", (), NOW)
+    assert (found is None) is (said is None)
+    assert found is None or ((said or "") in found.words and "-subnets 10.50.0.0/24" in found.remedies[0].lines[0])
+    assert loss(state, "nb", "10.77.0.20", (), NOW) is None
