@@ -25,10 +25,9 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleToken
-from preflight.proto.control.answerer import strange
+from preflight.proto.control.answerer import asked_to_wait, says_too_many, strange
 from preflight.proto.control.answers import FORBIDDEN, SERVER_ERROR, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
-from preflight.proto.control.http import retry_after_s
 from preflight.proto.control.populi import is_populi
 from preflight.proto.control.url import ControlUrl
 
@@ -139,15 +138,10 @@ async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken
             most_bytes=BODY_BYTES,
             recall="any" if attempt == 1 else "nothing",
         )
-        if answer.status != THROTTLED or attempt == ATTEMPTS:
+        if not says_too_many(answer) or attempt == ATTEMPTS:
             break
-        await asyncio.sleep(min(MOST_WAITED_S, _asked_to_wait(answer)))
+        await asyncio.sleep(min(MOST_WAITED_S, asked_to_wait(answer) or 1.0))
     return answer
-
-
-def _asked_to_wait(answer: HttpAnswer) -> float:
-    headers = answer.headers
-    return retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s) or 1.0
 
 
 def _opened(method: str, path: str, answer: HttpAnswer) -> bool | None:

@@ -85,6 +85,11 @@ def asked_to_wait(answer: HttpAnswer) -> float | None:
     return retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
 
 
+def says_too_many(answer: HttpAnswer) -> bool:
+    """429, and what nginx says by default to more requests than it allows."""
+    return answer.status == THROTTLED or (answer.status == UNAVAILABLE and not is_populi(answer))
+
+
 def strange(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     """What is wrong with an answer that is not the expected one. asked: method and path, without the URL's own path."""
     status = answer.status
