@@ -181,6 +181,8 @@ def judge(
     lost = next((right.turned_away for right in rights if right.turned_away is not None), None)
     if lost is not None:
         return [_lost(lost, rights, url)]
+    if (swapped := _swapped(rights)) is not None:
+        return [_exchanged(*swapped, rights)]
     doubled = {token.source for pair in pairs for token in pair}
     strong = [right for right in rights if right.token.source not in doubled and _too_strong(right)]
     found = [
@@ -202,6 +204,31 @@ def _lost(answer: HttpAnswer, rights: Sequence[Rights], url: ControlUrl | None) 
         measurements=found.decided.measurements(),
         evidence=(_evidence(rights),),
         station=request(found.station),
+    )
+
+
+def _swapped(rights: Sequence[Rights]) -> tuple[RoleToken, RoleToken] | None:
+    """The bearer of this node may not work, and the token that only sends work may."""
+    own = next((each for each in rights if each.token.role == "node" and each.known and each.work is False), None)
+    other = next((each for each in rights if each.token.role == "submitter" and each.work is True), None)
+    return (own.token, other.token) if own is not None and other is not None else None
+
+
+def _exchanged(own: RoleToken, other: RoleToken, rights: Sequence[Rights]) -> Result:
+    message = (
+        f"the token of {own.source} is refused GET nodes, which workers need, and that of {other.source} (submitter's) "
+        "opens it: the two are swapped"
+    )
+    return failed(
+        codes.ENROLL_FORBIDDEN,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        message,
+        aspect="forbidden",
+        station=request("bearer"),
+        remedies=by_hand(f"Exchange the values of {own.source} and {other.source} where they are set."),
+        measurements={"variable": other.source},
+        evidence=(_evidence(rights),),
     )
 
 

@@ -166,3 +166,15 @@ def test_a_gateway_that_hands_no_join_on() -> None:
     assert (result.code.slug, result.status) == ("control.not-populi", Status.FAIL)
     assert "403" in result.message
     assert "nginx" in result.message
+
+
+def test_two_tokens_that_are_swapped() -> None:
+    """One cause and one remedy: neither token is too strong or too weak, and both are in each other's place."""
+    own = Rights(token("node", source="VOX_MESH_TOKEN"), work=False, administer=False, known=True)
+    (result,) = judge([own, submitter(work=True)], [])
+    assert result.code is not None
+    assert result.code.slug == "enroll.forbidden"
+    assert "the two are swapped" in result.message
+    assert "Exchange the values of VOX_MESH_TOKEN and the-submitter" in (result.remedy or "")
+    codes = {each.code.slug for each in judge([own, submitter()], []) if each.code}
+    assert "posture.role-too-strong" not in codes

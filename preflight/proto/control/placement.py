@@ -1,6 +1,7 @@
 """Where an address leads: to this node, into the overlay, or off it."""
 
 import json
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import PurePosixPath
@@ -26,6 +27,8 @@ PRIVATE: tuple[Placement, ...] = ("loopback", "overlay")
 """What is sent there reaches nobody else."""
 
 _PREFIXES_SHOWN = 4
+_IN_FILE = re.compile(r"([\w.]+) in (.+)")
+"""A value of a file of the workers, by its name there."""
 _MOST_TRIED = 8
 
 
@@ -174,10 +177,14 @@ VARIABLE = "VOX_ORCHESTRATOR_MESH_CONTROL_URL"
 def set_url(url: str, source: str | None) -> Remedies:
     """Another control URL, where it comes from now: a stronger source would hide it anywhere else.
 
-    source: an option, a variable, or the settings file, as the settings name it; None: it is set nowhere yet.
+    source: an option, a variable, the settings file, or a value in a file of the workers, as the settings name it;
+    None: it is set nowhere yet.
     """
     if source is not None and source.startswith("-"):
         return by_hand(f"preflight all {source} {quote(url)}")
+    if source is not None and (value := _IN_FILE.fullmatch(source)):
+        text = url if value[1].isupper() else f" {json.dumps(url)}"
+        return by_hand(f"{value[1]}{' =' if value[1].islower() else '='}{text}   # in {value[2]}")
     if source is not None and not source.replace("_", "").isupper():
         file = str(PurePosixPath(source))
         remedies = heal(lambda: Setting(file=file, key="control.url", value=url))
