@@ -230,7 +230,7 @@ def _by_file(resolution: Resolution) -> bool:
 
 
 def _late(resolution: Resolution) -> Result | None:
-    """The first resolver is dead, or in part, and an answer comes all the same: each look-up takes seconds."""
+    """The first resolver is dead, or in part, and an answer comes anyway: each look-up takes seconds."""
     first, *others = resolution.resolvers or (resolution.system,)
     answering = next((each for each in others if each.outcome == "answer"), None)
     took_ms = resolution.system.rtt_ms or 0.0

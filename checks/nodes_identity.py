@@ -51,7 +51,7 @@ class Seen:
 async def nodes_identity(ctx: Context) -> AsyncGenerator[Result, None]:
     """Compare the list of nodes with what this node would send; it changes nothing.
 
-    A join replaces the row of its id without a word, so two machines with one id take it from each other.
+    A join replaces the row of its id silently, so two machines with one id take it from each other.
     """
     settings = ctx.settings
     if settings.secrets.once is not None:
@@ -95,7 +95,7 @@ def judge(seen: Seen, scope_id: str | None = None) -> Result:
 def _taken(seen: Seen, row: OwnRow) -> Result:
     who = "which is the address of another member" if seen.elsewhere else "and no worker (vox) runs on this machine"
     message = (
-        f"{since(row)}, {who}: a join from here replaces that row without a word, and two machines with one id take it "
+        f"{since(row)}, {who}: a join from here replaces that row silently, and two machines with one id take it "
         "from each other at each heartbeat"
     )
     if not seen.elsewhere:

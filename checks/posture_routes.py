@@ -26,7 +26,18 @@ from preflight.proto.control.answers import CACHED, FORBIDDEN, KEEP_NOTHING, THR
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.gateways import passed_through
 from preflight.proto.control.http import http_date, retry_after_s
-from preflight.proto.control.route_probe import API, LIST, NEWER_ROUTES, ROUTES, RUNS, SIGNED, TELLING, Answers, Probe
+from preflight.proto.control.route_probe import (
+    API,
+    LIST,
+    NEWER_ROUTES,
+    ROUTES,
+    RUNS,
+    SIGNED,
+    TELLING,
+    Answers,
+    Probe,
+    shows_enough,
+)
 from preflight.proto.control.signed import KEY, Signer
 
 if TYPE_CHECKING:
@@ -35,7 +46,9 @@ if TYPE_CHECKING:
 PACE_S = 0.015
 """Between the starts of two requests, until anyone on the way says that these are too many."""
 LIMITED_S = 12.0
-"""How long to go on asking where there is a limit of requests: the most telling questions come first."""
+"""How long to go on asking where there is a limit of requests: what shows most is asked first."""
+LOOKED_S, HOPEFUL = 4.0, 2.0
+"""After this time it is given up where not even twice as many answers as so far would be enough."""
 LATER = (THROTTLED, 503)
 """429, and what nginx says by default to more requests than it allows."""
 CONNECTIONS, FEW = 22, 2
@@ -94,14 +107,15 @@ async def measure(ctx: Context) -> Answers:
         *((*route, unknown) for route in TELLING),
     ]
     rest: list[Question] = [(*LIST, Signer()), *(each for each in every if each not in telling)]
-    asking, questions = _Asking(ctx, frozenset(rest)), [*telling, *rest]
+    asking, questions = _Asking(ctx, frozenset(telling)), [*telling, *rest]
     for attempt in range(ATTEMPTS):
         if not await asking.all(questions) or attempt == ATTEMPTS - 1:
             break
         questions = [question for question in questions if asking.is_open(question)]
         if not questions:
             break
-        await asyncio.sleep(min(MOST_WAITED_S, max(asking.asked[each].wait_s for each in questions)))
+        if not asking.limited():
+            await asyncio.sleep(min(MOST_WAITED_S, max(asking.asked[each].wait_s for each in questions)))
     unanswered = [question for question, probe in asking.asked.items() if probe.status is None]
     if 0 < len(unanswered) < len(asking.asked):
         async with ctx.net.turns.alone_instead():
@@ -110,12 +124,12 @@ async def measure(ctx: Context) -> Answers:
 
 
 class _Asking:
-    """One round of questions. spare: those that are left out where there is a limit of requests."""
+    """All questions. wanted: those that are asked also where there is a limit of requests."""
 
-    def __init__(self, ctx: Context, spare: frozenset[Question]) -> None:
+    def __init__(self, ctx: Context, wanted: frozenset[Question]) -> None:
         self.asked: dict[Question, Probe] = {}
         self._ctx = ctx
-        self._spare = spare
+        self._wanted = wanted
         self._pace = asyncio.Lock()
         self._limited_s: float | None = None
         self._passed = 0
@@ -123,13 +137,13 @@ class _Asking:
     def is_open(self, question: Question) -> bool:
         """Whether a refusal for their number is all that is known of it, and asking it again is worth its time."""
         probe = self.asked.get(question)
-        return probe is not None and probe.status in LATER and not (self._limited() and question in self._spare)
+        return probe is not None and probe.status in LATER and (question in self._wanted or not self.limited())
 
     def answers(self) -> Answers:
         """What is known now, without questions that a limit left open although others need no answer to them."""
         if self._limited_s is None:
             return Answers(tuple(self.asked.values()))
-        probes = [each for asked, each in self.asked.items() if each.status not in LATER or asked not in self._spare]
+        probes = [each for asked, each in self.asked.items() if each.status not in LATER or asked in self._wanted]
         seconds = max(1.0, time.monotonic() - self._limited_s)
         return Answers(tuple(probes), max(self._passed, 1) / seconds)
 
@@ -141,12 +155,12 @@ class _Asking:
             nonlocal silences
             for question in left:
                 async with self._pace:
-                    if self._limited():
+                    if self.limited():
                         probe = await self._one(question)
                     else:
                         await asyncio.sleep(PACE_S)
                         probe = None
-                if probe is None and not self._limited():
+                if probe is None and not self.limited():
                     probe = await self._one(question)
                 silences = silences + 1 if probe is not None and probe.status is None else 0
                 if silences >= MOST_SILENCES:
@@ -159,15 +173,22 @@ class _Asking:
 
     async def _one(self, question: Question) -> Probe | None:
         """The answer; None for what is not worth its time under a limit."""
-        now = time.monotonic()
-        if self._limited_s is not None and (question in self._spare or now - self._limited_s > LIMITED_S):
+        if self._limited_s is not None and (question not in self._wanted or not self._worth_it()):
             return None
         probe = self.asked[question] = await _ask(self._ctx, *question)
         if self._limited_s is not None:
             self._passed += probe.status not in (None, *LATER)
         return probe
 
-    def _limited(self) -> bool:
+    def _worth_it(self) -> bool:
+        """Whether what is left can be asked in time, at the pace at which answers came so far."""
+        assert self._limited_s is not None
+        spent_s = time.monotonic() - self._limited_s
+        left = sum(each not in self.asked or self.asked[each].status in LATER for each in self._wanted)
+        enough = spent_s < LOOKED_S or self._passed * HOPEFUL / spent_s * (LIMITED_S - spent_s) >= left
+        return spent_s <= LIMITED_S and enough
+
+    def limited(self) -> bool:
         """Whether there is a limit; from the first moment on time is short."""
         if self._limited_s is None and self._ctx.net.control.pace.limited:
             self._limited_s = time.monotonic()
@@ -230,7 +251,7 @@ def judge(probes: Iterable[Probe], rate: float | None = None) -> Result:
     if by_gate[Gate.KEPT]:
         return _from_cache(by_gate[Gate.KEPT], probes)
     denied, untold = by_gate[Gate.DENIED], by_gate[Gate.UNTOLD]
-    within = _within(rate, asked) if not untold and _all_telling(asked) else None
+    within = _within(rate, asked) if not untold and shows_enough(asked) else None
     if untold or (known < 2 * len(ROUTES) and within is None):
         missing = max(0, 2 * len(ROUTES) - known)
         return _undecided(untold, len(untold) + missing, probes, rate)
@@ -243,13 +264,6 @@ def judge(probes: Iterable[Probe], rate: float | None = None) -> Result:
     routes = len({(probe.method, probe.path) for probe in refused})
     message = f"{routes} routes refuse a request without a bearer{unknown}{turned_away}{_signature(probes)}"
     return passed(CONTROL, Direction.ROUND_TRIP, message, **_more(probes))
-
-
-def _all_telling(asked: tuple[Probe, ...]) -> bool:
-    """Whether each route was asked without a bearer, and some with an unknown one."""
-    plain = {(probe.method, probe.path) for probe in asked if probe.bearer == "none"}
-    unknown = {(probe.method, probe.path) for probe in asked if probe.bearer == "unknown"}
-    return plain.issuperset((*ROUTES, RUNS)) and unknown.issuperset(TELLING)
 
 
 def _within(rate: float | None, asked: tuple[Probe, ...]) -> str | None:

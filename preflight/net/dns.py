@@ -242,6 +242,6 @@ def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
 
 
 def _unanswered(answers: Sequence[Lookup]) -> str:
-    """The type of record that is asked for in vain, where the other one is answered."""
+    """The type of record that gets no answer, where the other one does."""
     silent = [each.outcome == "timeout" for each in answers]
     return dns.rdatatype.to_text(_RDTYPES[silent.index(True)]) if sum(silent) == 1 and len(silent) > 1 else ""

@@ -26,7 +26,7 @@ _Value = tuple[str, str, str]
 class WorkerFile:
     """One such file: its values by the names of the same variables. `repr` shows none of them.
 
-    keys: what the file itself calls a value, where that is no variable's name.
+    keys: what the file itself calls a value, where that is not a variable's name.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class WorkerFile:
     keys: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, name: str) -> str:
-        """Where a value stands, for a message."""
+        """Where a value is, for a message."""
         return f"{self.keys.get(name, name)} in {self.path}"
 
 

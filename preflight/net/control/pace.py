@@ -7,7 +7,7 @@ from collections.abc import Callable
 from preflight.model.control import HttpAnswer
 from preflight.proto.control.answerer import asked_to_wait, says_too_many
 
-FIRST_GAP_S, WIDEST_GAP_S, WIDER = 0.25, 1.0, 1.4
+FIRST_GAP_S, WIDEST_GAP_S, WIDER = 0.25, 1.0, 1.25
 """Between the starts of two requests: four a second pass most limits; after each refusal fewer, and at least one."""
 MOST_WAITED_S = 5.0
 

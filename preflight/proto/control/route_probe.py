@@ -1,5 +1,6 @@
 """The routes of a control plane that must refuse strangers, and one request to one of them; pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from preflight.proto.control.gate import Gate
@@ -75,3 +76,11 @@ class Answers:
 
     probes: tuple[Probe, ...]
     rate: float | None = None
+
+
+def shows_enough(asked: Iterable[Probe]) -> bool:
+    """Whether each route was asked without a bearer, and some with an unknown one."""
+    asked = tuple(asked)
+    plain = {(probe.method, probe.path) for probe in asked if probe.bearer == "none"}
+    unknown = {(probe.method, probe.path) for probe in asked if probe.bearer == "unknown"}
+    return plain.issuperset((*ROUTES, RUNS)) and unknown.issuperset(TELLING)

@@ -26,7 +26,7 @@ class OwnRow:
 def own_row(
     nodes: Sequence[NodeRecord], now_ms: float, stale_ms: float, own_id: str | None, url: ControlUrl | None
 ) -> OwnRow | None:
-    """The row of this node's id, if somebody has refreshed it lately."""
+    """The row of this node's id, if somebody has refreshed it recently."""
     node = next((each for each in nodes if each.id == own_id), None)
     if node is None or own_id is None or _is_ours(node):
         return None
