@@ -61,7 +61,6 @@ ANSWER_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
-
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
@@ -180,10 +179,11 @@ async def _nobody_there(ctx: Context, found: Finding, url: ControlUrl) -> Findin
 
 async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:
     """A service of another kind, such as SSH, gRPC or a database, or a gateway that waits for a gateway."""
-    if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
+    reset = bad.decided.problem == answers.RESET
+    if url.scheme != "http" or not (reset or (bad.kind == "protocol" and bad.decided.problem is None)):
         return None
     addresses, plain = await ctx.net.dns.addresses(url), asks_plainly(url)
-    for asked in (b"", plain, BEHIND_PROXY_LINE):
+    for asked in (BEHIND_PROXY_LINE,) if reset else (b"", plain, BEHIND_PROXY_LINE):
         heard = await asyncio.gather(
             *(ctx.net.tcp.greeting(address, url.port, GREETING_S, say=asked) for address in addresses)
         )

@@ -25,7 +25,7 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleToken
-from preflight.proto.control.answerer import asked_to_wait, says_too_many, strange
+from preflight.proto.control.answerer import BACKEND, UNAVAILABLE, asked_to_wait, says_too_many, strange
 from preflight.proto.control.answers import FORBIDDEN, SERVER_ERROR, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.populi import is_populi
@@ -45,6 +45,7 @@ BODY_BYTES = 65536
 OLDER_SERVER = (404, 405)
 """It may lack the list of leases: then nothing shows the rights of a token, now or later."""
 MULTIPLE_CHOICES, REQUEST_TIMEOUT = 300, 408
+AGAIN_S = 1.0
 FULL = ("mesh", "admin")
 SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
 """The node's own bearer has one of these roles."""
@@ -99,6 +100,7 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
         )
     except ControlError as error:
         return Rights(token, detail=error.message, silent=error.kind == "timeout")
+    join = await _join_again(client, token, join)
     asked = (work, administer, deliver)
     if any(answer.kept for answer in (*asked, join)):
         return Rights(token, detail="something in front of the control plane answers with what it has cached")
@@ -118,9 +120,23 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
     )
 
 
+async def _join_again(client: "ControlClient", token: RoleToken, join: HttpAnswer) -> HttpAnswer:
+    """The answer to a join, once more where a gateway says that no server behind it answers: that may pass."""
+    if is_populi(join) or join.status not in BACKEND:
+        return join
+    await asyncio.sleep(AGAIN_S)
+    try:
+        again = await _ask(client, *JOIN, token)
+    except ControlError:
+        return join
+    return again
+
+
 def _turned_away(work: HttpAnswer, join: HttpAnswer) -> HttpAnswer | None:
     """The answer of a gateway that hands `GET nodes` on, and no join."""
-    passing = join.status in (THROTTLED, REQUEST_TIMEOUT) or not MULTIPLE_CHOICES <= join.status < SERVER_ERROR
+    dead = join.status in BACKEND and join.status != UNAVAILABLE
+    answered = MULTIPLE_CHOICES <= join.status < SERVER_ERROR or dead
+    passing = join.status in (THROTTLED, REQUEST_TIMEOUT) or not answered
     return None if is_populi(join) or not is_populi(work) or passing else join
 
 

@@ -36,6 +36,7 @@ from preflight.proto.control.route_probe import (
     TELLING,
     Answers,
     Probe,
+    named,
     shows_enough,
 )
 from preflight.proto.control.signed import KEY, Signer
@@ -332,7 +333,7 @@ def _open_in_places(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         codes.POSTURE_ROUTE_OPEN,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"answered without a known bearer: {', '.join(_named(through))}",
+        f"answered without a known bearer: {', '.join(named(through))}",
         remedies=by_hand(
             "Remove the exception for these routes from the proxy or server in front of the control plane.",
             where="control host",
@@ -359,7 +360,7 @@ def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Resu
 
 def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
     """A cache shows nothing of the bearer check, and hands the list that one client got to every other."""
-    more, routes = _more(probes), ", ".join(_named(kept))
+    more, routes = _more(probes), ", ".join(named(kept))
     return failed(
         codes.CONTROL_BAD_ANSWER,
         CONTROL,
@@ -395,15 +396,3 @@ def _more(probes: tuple[Probe, ...]) -> dict[str, Any]:
         "measurements": {"routes_asked": len(probes), "routes_let_through": through},
         "evidence": (Evidence("http", "the answer to each request, by route and bearer", statuses),),
     }
-
-
-def _named(through: list[Probe]) -> list[str]:
-    """Each route once, with its status; the kind of bearer only if one kind alone was accepted."""
-    by_route: dict[tuple[str, str], list[Probe]] = {}
-    for probe in through:
-        by_route.setdefault((probe.method, probe.path), []).append(probe)
-    return [f"{method} {path} ({probes[0].status}){_which(probes)}" for (method, path), probes in by_route.items()]
-
-
-def _which(probes: list[Probe]) -> str:
-    return " with an unknown bearer" if [probe.bearer for probe in probes] == ["unknown"] else ""

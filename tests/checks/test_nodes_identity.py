@@ -37,7 +37,7 @@ def row(place: str | None = "10.66.0.7") -> OwnRow:
     ],
 )
 def test_the_living_row_of_this_nodes_id(listed: list[NodeRecord], found: tuple[float, str | None] | None) -> None:
-    """Not a stale one, and not the one that this run has just made; the control plane's own URL is no address of it."""
+    """Not a stale one, and not the one that this run has just made; the control plane's own URL is not its address."""
     seen = own_row(listed, NOW_MS, STALE_MS, "a", URL)
     assert ((seen.age_s, seen.address) if seen else None) == found
     assert own_row(listed, NOW_MS, STALE_MS, None, URL) is None
@@ -73,7 +73,7 @@ def test_the_scope_of_all_the_others(listed: list[NodeRecord], own: str | None, 
     ],
 )
 def test_judge(seen: Seen, code: str | None, words: str) -> None:
-    """A worker of this node keeps its own row alive, which is no finding; another machine's is."""
+    """A worker of this node keeps its own row alive, which is right; another machine's is."""
     result = judge(seen, "y")
     assert (result.code.slug if result.code else None) == code
     assert words in result.message

@@ -84,3 +84,15 @@ def shows_enough(asked: Iterable[Probe]) -> bool:
     plain = {(probe.method, probe.path) for probe in asked if probe.bearer == "none"}
     unknown = {(probe.method, probe.path) for probe in asked if probe.bearer == "unknown"}
     return plain.issuperset((*ROUTES, RUNS)) and unknown.issuperset(TELLING)
+
+
+def named(through: list[Probe]) -> list[str]:
+    """Each route once, with its status; the kind of bearer only if one kind alone was accepted."""
+    by_route: dict[tuple[str, str], list[Probe]] = {}
+    for probe in through:
+        by_route.setdefault((probe.method, probe.path), []).append(probe)
+    return [f"{method} {path} ({probes[0].status}){_which(probes)}" for (method, path), probes in by_route.items()]
+
+
+def _which(probes: list[Probe]) -> str:
+    return " with an unknown bearer" if [probe.bearer for probe in probes] == ["unknown"] else ""

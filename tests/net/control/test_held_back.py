@@ -1,4 +1,4 @@
-"""A limit that delays requests in quick succession is told apart from a slow server."""
+"""A limit that delays requests in quick succession is separated from a slow server."""
 
 import asyncio
 

@@ -8,7 +8,7 @@ from preflight.proto.control.populi import FEATURE_HEADER
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only when a test says so."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -59,7 +59,7 @@ def test_it_widens_once_for_what_was_sent_together() -> None:
 
 
 @pytest.mark.parametrize(("asked", "waits"), [("3", 3.0), ("86400", MOST_WAITED_S)])
-def test_it_waits_as_long_as_it_is_told_to(asked: str, waits: float) -> None:
+def test_it_waits_as_long_as_it_is_asked_to(asked: str, waits: float) -> None:
     """Up to a limit: a run must end."""
     clock = Clock()
     pace = Pace(clock)
@@ -68,7 +68,7 @@ def test_it_waits_as_long_as_it_is_told_to(asked: str, waits: float) -> None:
 
 
 def test_a_known_limit_is_kept_from_the_start() -> None:
-    """Who holds requests back says nothing, so whoever measured it tells."""
+    """Who holds requests back says nothing, so it is measured."""
     clock = Clock()
     pace = Pace(clock)
     pace.limit(0.5)

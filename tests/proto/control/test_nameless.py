@@ -93,7 +93,7 @@ def test_a_list_without_resolvers() -> None:
 
 
 def test_a_resolver_that_drops_one_kind_of_question() -> None:
-    """Programs ask for both kinds of address and wait for both: half an answer is no resolver that they never ask."""
+    """Programs ask for both kinds of address and wait for both: it is not a resolver that they never ask."""
     half = Lookup("r1", "answer", (INSIDE,), unanswered="AAAA")
     found = nameless(asked("timeout", half), URL, OVERLAY)
     assert (found.code.slug, found.decided.problem) == ("control.dns-timeout", "AAAA")
@@ -104,7 +104,7 @@ def test_a_resolver_that_drops_one_kind_of_question() -> None:
 
 
 def test_a_short_name_that_nothing_completes() -> None:
-    """The resolver is right to know no such name."""
+    """The resolver is right: there is not any such name."""
     resolution = replace(asked("nxdomain", no("r1", "nxdomain")), name="control")
     bare = replace(resolution, files=replace(FILES, completes=False))
     assert "no search list" in nameless(bare, URL, OVERLAY).message
