@@ -10,6 +10,7 @@ from typing import Literal
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Setting
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
@@ -143,6 +144,19 @@ def meant_places(url: ControlUrl, address: str, overlay: OverlayState | None) ->
     if ip_address(address).is_loopback:
         return [url.at(host) for host in members(overlay)]
     return [url.at(url.host, SERVER_PORT)] if url.port != SERVER_PORT else []
+
+
+def outside_of(url: ControlUrl, address: str, overlay: OverlayState | None) -> ControlUrl | None:
+    """The same server at its host's address outside the overlay, as the tunnel to it knows that."""
+    tunnel = overlay.tunnel_for(address) if overlay is not None and url.scheme == "http" else None
+    peer = tunnel.peer_for(address) if tunnel is not None else None
+    if peer is None or not peer.endpoint:
+        return None
+    try:
+        host, _ = split_host_port(peer.endpoint)
+        return None if ip_address(host).is_loopback else url.at(host)
+    except ValueError:
+        return None
 
 
 def members(overlay: OverlayState | None) -> Sequence[str]:
