@@ -62,6 +62,7 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
         codes.ENROLL_UNAUTHORIZED,
         codes.CONTROL_NOT_POPULI,
         codes.CONTROL_REDIRECTED,
+        codes.CONTROL_UNHEALTHY,
     ),
     needs=("control.api",),
     timeout=45,

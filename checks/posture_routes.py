@@ -48,8 +48,8 @@ PACE_S = 0.015
 """Between the starts of two requests, until anyone on the way says that these are too many."""
 LIMITED_S = 12.0
 """How long to go on asking where there is a limit of requests: what shows most is asked first."""
-LOOKED_S, HOPEFUL = 4.0, 2.0
-"""After this time it is given up where not even twice as many answers as so far would be enough."""
+LOOKED_S, HOPEFUL = 5.0, 1.5
+"""After this time it is given up where not even half as many again as so far would be enough."""
 LATER = (THROTTLED, 503)
 """429, and what nginx says by default to more requests than it allows."""
 CONNECTIONS, FEW = 22, 2
@@ -133,7 +133,6 @@ class _Asking:
         self._wanted = wanted
         self._pace = asyncio.Lock()
         self._limited_s: float | None = None
-        self._passed = 0
 
     def is_open(self, question: Question) -> bool:
         """Whether a refusal for their number is all that is known of it, and asking it again is worth its time."""
@@ -145,8 +144,7 @@ class _Asking:
         if self._limited_s is None:
             return Answers(tuple(self.asked.values()))
         probes = [each for asked, each in self.asked.items() if each.status not in LATER or asked in self._wanted]
-        seconds = max(1.0, time.monotonic() - self._limited_s)
-        return Answers(tuple(probes), max(self._passed, 1) / seconds)
+        return Answers(tuple(probes), self._ctx.net.control.pace.rate)
 
     async def all(self, questions: Sequence[Question], at_once: int = CONNECTIONS) -> bool:
         """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
@@ -177,8 +175,6 @@ class _Asking:
         if self._limited_s is not None and (question not in self._wanted or not self._worth_it()):
             return None
         probe = self.asked[question] = await _ask(self._ctx, *question)
-        if self._limited_s is not None:
-            self._passed += probe.status not in (None, *LATER)
         return probe
 
     def _worth_it(self) -> bool:
@@ -186,7 +182,7 @@ class _Asking:
         assert self._limited_s is not None
         spent_s = time.monotonic() - self._limited_s
         left = sum(each not in self.asked or self.asked[each].status in LATER for each in self._wanted)
-        enough = spent_s < LOOKED_S or self._passed * HOPEFUL / spent_s * (LIMITED_S - spent_s) >= left
+        enough = spent_s < LOOKED_S or self._ctx.net.control.pace.rate * HOPEFUL * (LIMITED_S - spent_s) >= left
         return spent_s <= LIMITED_S and enough
 
     def limited(self) -> bool:

@@ -17,15 +17,22 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._gap_s = self._next_s = self._widened_s = 0.0
+        self._gap_s = self._next_s = self._widened_s = self._since_s = 0.0
+        self._passed = 0
 
     @property
     def limited(self) -> bool:
         """Whether anything has said that these are too many requests, or holds them back."""
         return self._gap_s > 0
 
+    @property
+    def rate(self) -> float:
+        """How many requests a second have passed since then, of all checks together."""
+        return max(1, self._passed) / max(1.0, self._clock() - self._since_s)
+
     def limit(self, gap_s: float) -> None:
         """Ask no faster than this from now on."""
+        self._since_s = self._since_s or self._clock()
         self._gap_s = min(WIDEST_GAP_S, max(self._gap_s, gap_s))
 
     def turn_s(self) -> float:
@@ -43,8 +50,10 @@ class Pace:
     def hear(self, answer: HttpAnswer, started_s: float) -> None:
         """Go slower after a refusal of what was asked at this pace, and wait as long as it asks for."""
         if not says_too_many(answer):
+            self._passed += self.limited
             return
         now = self._clock()
+        self._since_s = self._since_s or now
         if started_s >= self._widened_s:
             self._gap_s = min(WIDEST_GAP_S, self._gap_s * WIDER) or FIRST_GAP_S
             self._widened_s = now

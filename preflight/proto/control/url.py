@@ -111,7 +111,8 @@ def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
             return ControlUrlError(
                 meant_without(meant, error.problem), str(error), error.fault, hosts, error.problem, meant
             )
-        written = without_secrets(text[:_LONGEST_SHOWN])
+        shown = f"{error.meant} #…" if error.problem == "comment" else text
+        written = without_secrets(shown[:_LONGEST_SHOWN])
         return ControlUrlError(written, str(error), error.fault, _hosts_in(text), error.problem, meant)
 
 

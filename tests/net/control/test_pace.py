@@ -73,3 +73,16 @@ def test_a_known_limit_is_kept_from_the_start() -> None:
     pace = Pace(clock)
     pace.limit(0.5)
     assert [pace.turn_s() for _ in range(3)] == pytest.approx([0.0, 0.5, 1.0])
+
+
+def test_how_much_a_limit_lets_through() -> None:
+    """What passed since the first refusal, by any check; before it, nothing is known of a limit."""
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(30):
+        pace.hear(answer(401), clock.now)
+    pace.hear(answer(429), clock.now)
+    for _ in range(8):
+        clock.now += 0.5
+        pace.hear(answer(401), clock.now)
+    assert pace.rate == pytest.approx(2.0)
