@@ -205,9 +205,15 @@ def judge(
     found = [
         *([_judge_strong(strong, rights)] if strong else []),
         *([_judge_shared(pairs, rights)] if pairs else _judge_full(rights)),
-        *_judge_weak([right for right in rights if right not in strong]),
+        *_judge_weak([right for right in rights if right not in strong and not _second(right, pairs)]),
     ]
     return found or [_judge_rest(rights)]
+
+
+def _second(right: Rights, pairs: Sequence[tuple[RoleToken, RoleToken]]) -> bool:
+    """Whether a token is one of another role too, and taken as that: that it is shared says it all."""
+    roles = ("admin", "mesh", "submitter")
+    return right.token.role in roles and any(right.token.source in (one.source, other.source) for one, other in pairs)
 
 
 def _lost(answer: HttpAnswer, rights: Sequence[Rights], url: ControlUrl | None) -> Result:

@@ -206,3 +206,12 @@ def test_a_gateway_whose_join_leads_to_a_dead_server(
     results = judge(rights, [])
     assert any("no node can join through it" in result.message for result in results) is lost
     assert any(result.code is not None and result.code.slug == "control.unhealthy" for result in results) is lost
+
+
+def test_a_shared_token_is_one_cause() -> None:
+    """The control plane takes it as the worker's, so that it opens nothing of the other role is no second cause."""
+    one, other = token("worker", "the-same-secret"), token("admin", "the-same-secret")
+    rights = [Rights(each, work=True, administer=False, known=True) for each in (one, other)]
+    (result,) = judge(rights, shared([one, other]))
+    assert result.code is not None
+    assert result.code.slug == "posture.shared-token"

@@ -101,12 +101,15 @@ class EnrolmentSession:
         """Do the next thing; returns the steps that ended, or None when all is done."""
         return self._machine.finished() if await step(self._machine, self._bounded) else None
 
-    async def is_answered_otherwise(self, new_client: "Callable[[], ControlClient]") -> bool:
-        """Whether other answers to the same client list this node; before it joined, whether any lists nodes."""
+    async def is_answered_otherwise(self, new_client: "Callable[[], ControlClient]", *, lists: bool = True) -> bool:
+        """Whether other answers to the same client list this node; before it joined, whether any lists nodes.
+
+        lists: False: whether any other answer does not list it, although it has joined.
+        """
         token = self._credential.mesh_token if self._credential else self._settings.secrets.token
         joined, identity = self._row.may_be_listed, self._row.identity
         return await says_otherwise(
-            new_client, token, lambda listed: not joined or any(node.id == identity for node in listed.nodes)
+            new_client, token, lambda listed: not joined or lists is any(node.id == identity for node in listed.nodes)
         )
 
     def facts(self) -> EnrolmentFacts:
