@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 PACE_S = 0.015
 """Between the starts of two requests, until anyone on the way says that these are too many."""
-LIMITED_S = 12.0
+LIMITED_S = 15.0
 """How long to go on asking where there is a limit of requests: what shows most is asked first."""
 LOOKED_S, HOPEFUL = 5.0, 1.5
 """After this time it is given up where not even half as many again as so far would be enough."""
@@ -104,8 +104,8 @@ async def measure(ctx: Context) -> Answers:
     unknown = SecretStr(f"preflight-unknown-{secrets.token_hex(16)}")
     every = [(*route, bearer) for bearer in (None, unknown) for route in (*ROUTES, *NEWER_ROUTES)]
     telling: list[Question] = [
-        *((*route, None) for route in (*ROUTES, RUNS)),
         *((*route, unknown) for route in TELLING),
+        *((*route, None) for route in (*ROUTES, RUNS)),
     ]
     rest: list[Question] = [(*LIST, Signer()), *(each for each in every if each not in telling)]
     asking, questions = _Asking(ctx, frozenset(telling)), [*telling, *rest]
