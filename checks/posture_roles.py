@@ -28,6 +28,7 @@ from preflight.model.roles import Rights, RoleToken
 from preflight.proto.control.answerer import BACKEND, UNAVAILABLE, asked_to_wait, says_too_many, strange
 from preflight.proto.control.answers import FORBIDDEN, SERVER_ERROR, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
+from preflight.proto.control.gateways import server_name
 from preflight.proto.control.populi import is_populi
 from preflight.proto.control.url import ControlUrl
 
@@ -218,11 +219,19 @@ def _second(right: Rights, pairs: Sequence[tuple[RoleToken, RoleToken]]) -> bool
 
 def _lost(answer: HttpAnswer, rights: Sequence[Rights], url: ControlUrl | None) -> Result:
     found = strange(f"POST {API}/join", answer, url)
+    handed = f"hands GET {API}/nodes on to the control plane"
+    message = f"{found.message}, which {handed}: no node can join through it"
+    if answer.status in BACKEND:
+        gateway = server_name(answer) or "something in front of the control plane"
+        message = (
+            f"POST {API}/join was answered {answer.status} by {gateway}, which {handed}: the server to which it sends "
+            "joins does not answer it, so no node can join through it"
+        )
     return failed(
         found.code,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{found.message}, which hands GET {API}/nodes on to the control plane: no node can join through it",
+        message,
         remedies=found.remedies,
         measurements=found.decided.measurements(),
         evidence=(_evidence(rights),),
