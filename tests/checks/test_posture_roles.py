@@ -209,7 +209,7 @@ def test_a_gateway_whose_join_leads_to_a_dead_server(
 
 
 def test_a_shared_token_is_one_cause() -> None:
-    """The control plane takes it as the worker's, so that it opens nothing of the other role is no second cause."""
+    """The control plane takes it as the worker's, so that it opens nothing of the other role is not a second cause."""
     one, other = token("worker", "the-same-secret"), token("admin", "the-same-secret")
     rights = [Rights(each, work=True, administer=False, known=True) for each in (one, other)]
     (result,) = judge(rights, shared([one, other]))

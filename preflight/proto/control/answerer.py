@@ -157,7 +157,7 @@ def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Findi
 
 
 def _adds_a_slash(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> bool:
-    """Whether a redirect leads back to the same place, but for a slash: the URL is right, and the gateway is not."""
+    """Whether a redirect leads back to the same place, except for a slash: the URL is right, and the gateway is not."""
     if url is None:
         return False
     own = f"{url}{asked.partition(' ')[2]}"

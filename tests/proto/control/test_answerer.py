@@ -107,7 +107,7 @@ def test_a_compressed_answer_is_not_quoted() -> None:
     ],
 )
 def test_a_redirect_that_only_adds_a_slash(location: str, adds: bool) -> None:
-    """The control URL is right then, and to change it would not help: the gateway is what is mended."""
+    """The control URL is right then, and to change it would not help: the gateway is what is wrong."""
     found = strange(LIST, answered(301, location=location), URL)
     assert ("with a slash behind it" in found.message) is adds
     assert ([remedy.where for remedy in found.remedies] == ["control host"]) is adds
