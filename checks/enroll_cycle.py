@@ -101,10 +101,11 @@ async def _with_more(ctx: Context, outcome: Outcome, session: "EnrolmentSession"
     """The facts, with what more requests show where the bearer is refused, or the node is not listed."""
     facts = session.facts()
     refused = outcome.error is not None and outcome.error.status == 401 and outcome.step is not Step.BOOTSTRAP
-    forgotten = row_is_unknown(outcome)
-    if not refused and not forgotten and outcome.problem != "not-listed":
+    if row_is_unknown(outcome):
+        return replace(facts, several=await session.has_several_rows(ctx.net.new_control))
+    if not refused and outcome.problem != "not-listed":
         return facts
-    if await session.is_answered_otherwise(ctx.net.new_control, lists=not forgotten):
+    if await session.is_answered_otherwise(ctx.net.new_control):
         return replace(facts, several=True)
     better = await ctx.net.other_bearer.accepted() if refused and facts.bearer_place and not facts.bought else None
     return replace(facts, hidden=better_bearer(better)) if better is not None else facts

@@ -252,8 +252,8 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
         lacks = f"{facts.identity} joined and sent heartbeats, but the list of {facts.node_count} lacks it"
         return f"{lacks}; in another answer it has it, so {SEVERAL} answer at this URL" if facts.several else lacks
     if facts.several and row_is_unknown(outcome):
-        lacks = f"in another answer the list lacks {facts.identity}, which has joined, so {SEVERAL} answer at this URL"
-        return f"{outcome.step} failed{again}: {said}; {lacks}"
+        differ = f"answers at one moment have different rows of {facts.identity}, so {SEVERAL} answer at this URL"
+        return f"{outcome.step} failed{again}: {said}; {differ}"
     if outcome.step is Step.BOOTSTRAP:
         return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
     cached = outcome.error is not None and outcome.error.decided.problem == CACHED
