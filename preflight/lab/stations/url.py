@@ -219,8 +219,8 @@ FAULTS = (
     _written(
         "parse-variable",
         "a's control URL has a variable in it that nothing has replaced",
-        at_host("${CONTROL_HOST}"),
-        r"\$\{CONTROL_HOST\}",
+        at_host("$CONTROL_HOST"),
+        r"\$CONTROL_HOST",
         _problem("variable", heals=False),
     ),
     _written(

@@ -50,10 +50,12 @@ def authorities(ca_file: Path) -> tuple[Certificate, ...]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    try:
-        found = x509.load_pem_x509_certificates(_content(ca_file) or b"")
-    except ValueError:
-        return ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old authorities of the system's store violate RFC 5280 too
+        try:
+            found = x509.load_pem_x509_certificates(_content(ca_file) or b"")
+        except ValueError:
+            return ()
     return tuple(filter(None, (read_certificate(each.public_bytes(Encoding.DER)) for each in found)))
 
 
