@@ -143,6 +143,9 @@ class _Asking:
         """What is known now, without questions that a limit left open although others need no answer to them."""
         if self._limited_s is None:
             return Answers(tuple(self.asked.values()))
+        later = {each.path for each in self.asked.values() if each.status in LATER}
+        if len(later) == 1 and all(each.status != THROTTLED for each in self.asked.values()):
+            return Answers(tuple(self.asked.values()))  # a route that does not work is not a limit
         probes = [each for asked, each in self.asked.items() if each.status not in LATER or asked in self._wanted]
         return Answers(tuple(probes), self._ctx.net.control.pace.rate)
 

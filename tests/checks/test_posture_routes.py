@@ -179,6 +179,7 @@ def test_a_limit_is_not_a_missing_answer(
     monkeypatch.setattr(preflight_checks.posture_routes, "LIMITED_S", limited_s)
     control = Limited(gap_s, refusal)
     turns = Turns()
+    control.pace.hear(HttpAnswer(200, {FEATURE_HEADER: "x"}, b"", 1.0, 0.0, 0.0, connected=False), 0.0)
     answers = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=turns))))
     result = judge(answers.probes, answers.rate)
     assert result.status is status
@@ -227,3 +228,28 @@ def test_what_is_undecided_says_why(rate: float | None, word: str) -> None:
     result = judge([*untold, *UNKNOWN], rate)
     assert result.status is Status.INCONCLUSIVE
     assert word in result.message
+
+
+class Broken(Limited):
+    """nginx that answers 503 to one route, always, and hands all others on."""
+
+    async def send(self, *asked: object, **more: object) -> HttpAnswer:
+        """The gateway's own answer, or the control plane's."""
+        await self.pace.turn()
+        broken = str(asked[1]).endswith("/join")
+        headers = {"server": "nginx"} if broken else {FEATURE_HEADER: "exec-lease-v1"}
+        answer = HttpAnswer(503 if broken else 401, headers, b"", 1.0, 0.0, 0.0, connected=False)
+        self.pace.hear(answer, time.monotonic())
+        return answer
+
+
+def test_a_route_that_does_not_work_is_not_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same status, and nothing else is refused: no sentence about a limit."""
+    monkeypatch.setattr(pace, "FIRST_GAP_S", 0.01)
+    monkeypatch.setattr(preflight_checks.posture_routes, "MOST_WAITED_S", 0.0)
+    control = Broken(0.0, 503)
+    answers = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=Turns()))))
+    result = judge(answers.probes, answers.rate)
+    assert result.status is Status.INCONCLUSIVE
+    assert "limit" not in result.message
+    assert "POST /join" in result.message

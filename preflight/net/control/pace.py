@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from preflight.model.control import HttpAnswer
 from preflight.proto.control.answerer import asked_to_wait, says_too_many
+from preflight.proto.control.answers import THROTTLED
+from preflight.proto.control.populi import is_populi
 
 FIRST_GAP_S, WIDEST_GAP_S, WIDER = 0.25, 1.0, 1.25
 """Between the starts of two requests: four a second pass most limits; after each refusal fewer, and at least one."""
@@ -19,6 +21,7 @@ class Pace:
         self._clock = clock
         self._gap_s = self._next_s = self._widened_s = self._since_s = 0.0
         self._passed = 0
+        self._lives = False
 
     @property
     def limited(self) -> bool:
@@ -49,7 +52,9 @@ class Pace:
 
     def hear(self, answer: HttpAnswer, started_s: float) -> None:
         """Go slower after a refusal of what was asked at this pace, and wait as long as it asks for."""
-        if not says_too_many(answer):
+        self._lives = self._lives or is_populi(answer)
+        # A 503 before any answer of a control plane is a route, or a server, that does not work.
+        if not says_too_many(answer) or not (self._lives or answer.status == THROTTLED):
             self._passed += self.limited
             return
         now = self._clock()

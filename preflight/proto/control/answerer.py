@@ -86,8 +86,9 @@ def asked_to_wait(answer: HttpAnswer) -> float | None:
 
 
 def says_too_many(answer: HttpAnswer) -> bool:
-    """429, and what nginx says by default to more requests than it allows."""
-    return answer.status == THROTTLED or (answer.status == UNAVAILABLE and not is_populi(answer))
+    """429, and what nginx says by default to more requests than it allows; others say 503 without a server behind."""
+    without = answer.status != UNAVAILABLE or is_populi(answer) or server_name(answer) in _WITHOUT_BACKEND
+    return answer.status == THROTTLED or not without
 
 
 def strange(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:

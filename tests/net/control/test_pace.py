@@ -30,6 +30,7 @@ def answer(status: int, **headers: str) -> HttpAnswer:
         (answer(502), False),
         (answer(429), True),
         (answer(503, server="nginx"), True),
+        (answer(503, server="Caddy"), False),
         (HttpAnswer(503, {FEATURE_HEADER: "exec-lease-v1"}, b"", 1.0, 0.0, 0.0, connected=False), False),
     ],
 )
@@ -38,6 +39,10 @@ def test_only_a_refusal_for_their_number_slows_down(said: HttpAnswer, limited: b
     clock = Clock()
     pace = Pace(clock)
     assert [pace.turn_s() for _ in range(5)] == [0.0] * 5
+    if said.status == 503:
+        pace.hear(said, clock.now)
+        assert not pace.limited
+    pace.hear(HttpAnswer(200, {FEATURE_HEADER: "exec-lease-v1"}, b"", 1.0, 0.0, 0.0, connected=False), clock.now)
     pace.hear(said, clock.now)
     assert pace.limited is limited
     assert (pace.turn_s() > 0) is limited
