@@ -157,12 +157,11 @@ class _Asking:
             nonlocal silences
             for question in left:
                 async with self._pace:
-                    if self.limited():
+                    if limited := self.limited():
                         probe = await self._one(question)
                     else:
                         await asyncio.sleep(PACE_S)
-                        probe = None
-                if probe is None and not self.limited():
+                if not limited:
                     probe = await self._one(question)
                 silences = silences + 1 if probe is not None and probe.status is None else 0
                 if silences >= MOST_SILENCES:
