@@ -297,9 +297,9 @@ class ControlClient:
         limit = self._timeout_s if timeout_s is None else timeout_s
         moments = Moments(self.tell, f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
-        await self.pace.turn()
-        started_s = time.monotonic()
-        self.tell(started_s, "request-started", request=moments.request, to=place, timeout_s=limit)
+        self.tell(
+            started_s := await self.pace.turn(), "request-started", request=moments.request, to=place, timeout_s=limit
+        )
         try:
             async with asyncio.timeout(limit):
                 await self._line.destination.find(url, self.proxy, limit)

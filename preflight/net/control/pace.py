@@ -45,10 +45,11 @@ class Pace:
         self._next_s = turn + self._gap_s
         return turn - now
 
-    async def turn(self) -> None:
-        """Wait for a turn."""
+    async def turn(self) -> float:
+        """Wait for a turn; when it came, by the clock."""
         if (wait_s := self.turn_s()) > 0:
             await asyncio.sleep(wait_s)
+        return self._clock()
 
     def hear(self, answer: HttpAnswer, started_s: float) -> None:
         """Go slower after a refusal of what was asked at this pace, and wait as long as it asks for."""

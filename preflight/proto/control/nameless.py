@@ -161,14 +161,7 @@ def _no_system_answer(resolution: Resolution, known: Lookup, overlay: OverlaySta
             "name",
         )
     if known.unanswered and resolution.system.outcome == "timeout":
-        message = f"programs on this node get no answer in time about {name}: {half_silent(known)}"
-        return Finding(
-            codes.CONTROL_DNS_TIMEOUT,
-            message,
-            _named_or_asked(resolution, known, overlay),
-            DeathFacts(resolver=address_of(known), problem=known.unanswered),
-            "name",
-        )
+        return _half_answered(resolution, known, overlay)
     first = resolution.resolvers[0]
     if first.outcome in ("nxdomain", "no-address"):
         return _never_asked(resolution, first, known, overlay)
@@ -203,6 +196,13 @@ def half_silent(lookup: Lookup) -> str:
         f"{lookup.source} answers about its {other} records, {listed(lookup.addresses)}, and leaves questions for "
         f"{lookup.unanswered} records without an answer, for which programs wait"
     )
+
+
+def _half_answered(resolution: Resolution, known: Lookup, overlay: OverlayState | None) -> Finding:
+    message = f"programs on this node get no answer in time about {resolution.name}: {half_silent(known)}"
+    decided = DeathFacts(resolver=address_of(known), problem=known.unanswered)
+    remedies = _named_or_asked(resolution, known, overlay)
+    return Finding(codes.CONTROL_DNS_TIMEOUT, message, remedies, decided, "name")
 
 
 def _named_or_asked(resolution: Resolution, known: Lookup, overlay: OverlayState | None) -> Remedies:
