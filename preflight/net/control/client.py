@@ -297,9 +297,8 @@ class ControlClient:
         limit = self._timeout_s if timeout_s is None else timeout_s
         moments = Moments(self.tell, f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
-        self.tell(
-            started_s := await self.pace.turn(), "request-started", request=moments.request, to=place, timeout_s=limit
-        )
+        started_s = await self.pace.turn()
+        self.tell(started_s, "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
                 await self._line.destination.find(url, self.proxy, limit)
@@ -309,8 +308,7 @@ class ControlClient:
                 named = self._named or (url if self._line.destination.pinned else None)
                 through = self.proxy if asks_itself(url, self.proxy) else None
                 tls_name = named.host if named else None
-                own = secrets.token_hex(8)
-                headers = {**headers_of(named, bearer), **(more_headers or {}), REQUEST_NAME: own}
+                headers = {**headers_of(named, bearer), **(more_headers or {}), REQUEST_NAME: secrets.token_hex(8)}
                 asked = Request(method, where, body, most_bytes, headers, tls_name, through)
                 answer = await exchange(self._line.open(url, self.proxy, self._ca_file), asked, moments)
         except TimeoutError:
@@ -319,16 +317,16 @@ class ControlClient:
         except (httpx.HTTPError, ssl.SSLError) as error:
             trouble = failure(error, place, moments)
         else:
-            self._tell_answer(moments.request, answer)
-            self.pace.hear(answer, started_s)
-            kept, renamed = self._line.names.judge(own, path, answer.headers)
+            self._hear(moments.request, answer, started_s)
+            kept, renamed = self._line.names.judge(headers[REQUEST_NAME], path, answer.headers)
             return replace(answer, kept=kept, renamed=renamed)
         self._line.destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
-    def _tell_answer(self, request: str, answer: HttpAnswer) -> None:
+    def _hear(self, request: str, answer: HttpAnswer, started_s: float) -> None:
         self.heard = True
+        self.pace.hear(answer, started_s)
         self.tell(
             time.monotonic(),
             "answer-received",
