@@ -24,6 +24,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.facts import ControlConnectFacts, ControlTunnelFacts, DeathFacts
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import Route
 from preflight.model.measurement import Measurement
 from preflight.model.name_fixes import HOSTS_FILE
@@ -33,11 +34,12 @@ from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
 from preflight.proto.control.half_dead import half_dead
 from preflight.proto.control.naming import named_here
-from preflight.proto.control.placement import OUTSIDE, placeholder, placement, set_url, way_text
+from preflight.proto.control.placement import OUTSIDE, outside_of, placeholder, placement, set_url, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.proto.way.observation import Death
 
+Meant = tuple[str, Remedies]
 CONNECT_TIMEOUT_S = 2.5  # a lost SYN is sent again after 1 s, and then after 3 s
 QUICK_S = 2.0
 """Where packets wait in no queue of this node's line: the second SYN has a second."""
@@ -96,8 +98,18 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         refused = all(connection.outcome == "refused" for connection in connections)
         better = await ctx.net.better_url(url, connections[0].address, overlay) if refused else None
         meant = (str(better), _led_to(ctx, url, better)) if better is not None else None
+        meant = meant or (await _outside(ctx, url, connections[0].address, overlay) if refused else None)
         result = judge(connections, url, overlay, tunnel, by_file, refusal, meant)
         yield _noted(result, ctx.net.proxy_passed_over(url))
+
+
+async def _outside(ctx: Context, url: ControlUrl, address: str, overlay: OverlayState | None) -> Meant | None:
+    """A control plane that listens at its host's other address only, and what to do there."""
+    outer = outside_of(url, address, overlay)
+    if outer is None or not await ctx.net.control_lives(outer, CONNECT_TIMEOUT_S):
+        return None
+    line = by_hand(f"Let the control plane listen at {join_host_port(address, url.port)}.", where="control host")
+    return f"{outer}, outside the overlay,", line
 
 
 def _led_to(ctx: Context, url: ControlUrl, better: ControlUrl) -> Remedies:
@@ -140,10 +152,8 @@ async def _refusal(
 
 def _unresolved(url: ControlUrl) -> Result:
     message = f"programs on this node get no address for {url.host}, so there is nothing to connect to"
-    remedies = look(f"getent ahosts {url.host}")
-    return failed(
-        codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedies=remedies, station=request("name")
-    )
+    about = {"remedies": look(f"getent ahosts {url.host}"), "station": request("name")}
+    return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, **about)
 
 
 def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
@@ -163,7 +173,7 @@ def judge(
     tunnel: Tunnel | None = None,
     by_file: Sequence[str] = (),
     refusal: Death | None = None,
-    meant: tuple[str, Remedies] | None = None,
+    meant: Meant | None = None,
 ) -> Result:
     """Nothing open: the most informative failure. Some open: is another one dead, is an open one off the overlay?
 
@@ -200,7 +210,7 @@ def _dead(
     url: ControlUrl,
     overlay: OverlayState | None,
     tunnel: Tunnel | None,
-    meant: tuple[str, Remedies] | None,
+    meant: Meant | None,
     by_file: Sequence[str],
 ) -> Result:
     # A refusal proves that the host is up; silence says more than a missing route of the other family.
@@ -257,9 +267,7 @@ def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
     )
 
 
-def _here(
-    connections: Sequence[Connection], url: ControlUrl, meant: tuple[str, Remedies] | None, *, by_file: bool
-) -> Result:
+def _here(connections: Sequence[Connection], url: ControlUrl, meant: Meant | None, *, by_file: bool) -> Result:
     """A URL, or a line of the hosts file, that was copied from the control host: it names each node itself."""
     answers = f"; at {meant[0]} a control plane answers" if meant is not None else ""
     what = f"{HOSTS_FILE} gives {url.host}" if by_file else f"the control URL {url} has"

@@ -25,7 +25,7 @@ from preflight.model.dns import Lookup, Resolution
 from preflight.model.facts import DeathFacts, NameFacts
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE
 from preflight.model.overlay import OverlayState
-from preflight.proto.control.nameless import address_of, nameless
+from preflight.proto.control.nameless import address_of, half_silent, nameless
 from preflight.proto.control.naming import listed, named_here, said, without_resolver
 from preflight.proto.control.placement import OUTSIDE, leak, placement, way_text
 from preflight.proto.control.url import ControlUrl
@@ -230,21 +230,32 @@ def _by_file(resolution: Resolution) -> bool:
 
 
 def _late(resolution: Resolution) -> Result | None:
-    """The first resolver is dead, and the next one answers: each look-up takes seconds."""
+    """The first resolver is dead, or in part, and an answer comes anyway: each look-up takes seconds."""
     first, *others = resolution.resolvers or (resolution.system,)
     answering = next((each for each in others if each.outcome == "answer"), None)
     took_ms = resolution.system.rtt_ms or 0.0
-    if first.outcome != "timeout" or answering is None or took_ms < SLOW_MS:
+    if took_ms < SLOW_MS:
+        return None
+    takes = f"each look-up of {resolution.name} takes {took_ms / 1000:.1f} s"
+    if first.outcome == "timeout" and answering is not None:
+        before = resolution.resolvers[: resolution.resolvers.index(answering)]
+        silent = list(dict.fromkeys(each.source for each in before if each.outcome == "timeout"))
+        dead = f"resolver, {first.source}, does" if len(silent) == 1 else f"resolvers, {listed(silent)}, do"
+        message = f"the first {dead} not answer; {answering.source} does, so {takes}"
+        remedies = tuple(each for address in silent for each in without_resolver(address, resolution.files))
+    elif first.unanswered:
+        message = f"{half_silent(first)}, so {takes}"
+        remedies = named_here(resolution.name, resolution.system.addresses[0], resolution.files)
+    else:
         return None
     return warned(
         codes.CONTROL_SLOW,
         CONTROL,
         Direction.LOCAL,
-        f"the first resolver, {first.source}, does not answer; {answering.source} does, so each look-up of "
-        f"{resolution.name} takes {took_ms / 1000:.1f} s",
-        remedies=without_resolver(first.source, resolution.files),
+        message,
+        remedies=remedies,
         facts=_facts(resolution),
-        measurements=DeathFacts(resolver=first.source).measurements(),
+        measurements=DeathFacts(resolver=first.source, problem=first.unanswered or None).measurements(),
         evidence=(_evidence(resolution),),
         station=request("name"),
     )

@@ -34,6 +34,7 @@ from preflight.proto.control import answers, populi
 from preflight.proto.control.answerer import HEALTH, answered_for, asked_to_wait, keeping_a_slash, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
+from preflight.proto.control.gateways import holds_back
 from preflight.proto.control.greeting import BEHIND_PROXY_LINE, asks_plainly, may_be_tls, said_instead
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
@@ -60,14 +61,11 @@ ANSWER_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
-
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
-MOST_RESETS = 3
-TLS_S = 3.0
-UNAVAILABLE = 503
-GREETING_S = 1.5
+MOST_RESETS, UNAVAILABLE = 3, 503
+TLS_S, GREETING_S = 3.0, 1.5
 
 _LATER = (429, UNAVAILABLE)
 
@@ -102,10 +100,13 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     client, slow_ms = ctx.net.control, ctx.settings.thresholds.control_rtt_ms
     connect_ms = max((each.connect_ms for each in ctx.facts(ControlConnectFacts, CONTROL)), default=0.0)
     enrols = ctx.settings.enrolment is not None and ctx.settings.enrolment.brings_token
-    probe = await measure(client, far=connect_ms >= FAR_MS, enrols=enrols)
+    probe, elsewhere = await measure(client, far=connect_ms >= FAR_MS, enrols=enrols), ""
     if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
+            usual_ms = statistics.median(_round_trips(probe) or [0.0])
+            if probe.bad is None and is_slow(probe, slow_ms) and (rested := await ctx.net.held_back(usual_ms)):
+                probe, elsewhere = replace(probe, good=(rested,)), holds_back(usual_ms)
     past_proxy = None
     if client.proxy is not None and probe.bad is not None:
         direct = client.direct()
@@ -113,7 +114,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
             past_proxy = await measure(direct)
         finally:
             await direct.aclose()
-    url, elsewhere = ctx.settings.control.usable_url, ""
+    url = ctx.settings.control.usable_url
     if client.proxy is None and isinstance(bad := probe.bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
         probe, elsewhere = replace(probe, good=api, bad=None), answered_for(bad)
     better = await look_further(ctx, url, probe.bad) if url is not None and client.proxy is None else None
@@ -178,10 +179,11 @@ async def _nobody_there(ctx: Context, found: Finding, url: ControlUrl) -> Findin
 
 async def _greets(ctx: Context, url: ControlUrl, bad: ControlError) -> Finding | None:
     """A service of another kind, such as SSH, gRPC or a database, or a gateway that waits for a gateway."""
-    if url.scheme != "http" or bad.kind != "protocol" or bad.decided.problem is not None:
+    reset = bad.decided.problem == answers.RESET
+    if url.scheme != "http" or not (reset or (bad.kind == "protocol" and bad.decided.problem is None)):
         return None
     addresses, plain = await ctx.net.dns.addresses(url), asks_plainly(url)
-    for asked in (b"", plain, BEHIND_PROXY_LINE):
+    for asked in (BEHIND_PROXY_LINE,) if reset else (b"", plain, BEHIND_PROXY_LINE):
         heard = await asyncio.gather(
             *(ctx.net.tcp.greeting(address, url.port, GREETING_S, say=asked) for address in addresses)
         )

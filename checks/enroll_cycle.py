@@ -33,6 +33,7 @@ from preflight.proto.control.enrol_finding import (
     complaint,
     fields_of,
     remedies_of,
+    row_is_unknown,
     station_of,
     status_of,
 )
@@ -100,6 +101,8 @@ async def _with_more(ctx: Context, outcome: Outcome, session: "EnrolmentSession"
     """The facts, with what more requests show where the bearer is refused, or the node is not listed."""
     facts = session.facts()
     refused = outcome.error is not None and outcome.error.status == 401 and outcome.step is not Step.BOOTSTRAP
+    if row_is_unknown(outcome):
+        return replace(facts, several=await session.has_several_rows(ctx.net.new_control))
     if not refused and outcome.problem != "not-listed":
         return facts
     if await session.is_answered_otherwise(ctx.net.new_control):

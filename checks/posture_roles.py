@@ -25,10 +25,10 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleToken
-from preflight.proto.control.answerer import strange
+from preflight.proto.control.answerer import BACKEND, UNAVAILABLE, asked_to_wait, says_too_many, strange
 from preflight.proto.control.answers import FORBIDDEN, SERVER_ERROR, THROTTLED, UNAUTHORIZED
 from preflight.proto.control.gate import Gate, gate
-from preflight.proto.control.http import retry_after_s
+from preflight.proto.control.gateways import server_name
 from preflight.proto.control.populi import is_populi
 from preflight.proto.control.url import ControlUrl
 
@@ -46,6 +46,7 @@ BODY_BYTES = 65536
 OLDER_SERVER = (404, 405)
 """It may lack the list of leases: then nothing shows the rights of a token, now or later."""
 MULTIPLE_CHOICES, REQUEST_TIMEOUT = 300, 408
+AGAIN_S = 1.0
 FULL = ("mesh", "admin")
 SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
 """The node's own bearer has one of these roles."""
@@ -62,6 +63,7 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
         codes.ENROLL_UNAUTHORIZED,
         codes.CONTROL_NOT_POPULI,
         codes.CONTROL_REDIRECTED,
+        codes.CONTROL_UNHEALTHY,
     ),
     needs=("control.api",),
     timeout=45,
@@ -100,6 +102,7 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
         )
     except ControlError as error:
         return Rights(token, detail=error.message, silent=error.kind == "timeout")
+    join = await _join_again(client, token, join)
     asked = (work, administer, deliver)
     if any(answer.kept for answer in (*asked, join)):
         return Rights(token, detail="something in front of the control plane answers with what it has cached")
@@ -119,9 +122,23 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
     )
 
 
+async def _join_again(client: "ControlClient", token: RoleToken, join: HttpAnswer) -> HttpAnswer:
+    """The answer to a join, once more where a gateway says that no server behind it answers: that may pass."""
+    if is_populi(join) or join.status not in BACKEND:
+        return join
+    await asyncio.sleep(AGAIN_S)
+    try:
+        again = await _ask(client, *JOIN, token)
+    except ControlError:
+        return join
+    return again
+
+
 def _turned_away(work: HttpAnswer, join: HttpAnswer) -> HttpAnswer | None:
     """The answer of a gateway that hands `GET nodes` on, and no join."""
-    passing = join.status in (THROTTLED, REQUEST_TIMEOUT) or not MULTIPLE_CHOICES <= join.status < SERVER_ERROR
+    dead = join.status in BACKEND and join.status != UNAVAILABLE
+    answered = MULTIPLE_CHOICES <= join.status < SERVER_ERROR or dead
+    passing = join.status in (THROTTLED, REQUEST_TIMEOUT) or not answered
     return None if is_populi(join) or not is_populi(work) or passing else join
 
 
@@ -139,15 +156,10 @@ async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken
             most_bytes=BODY_BYTES,
             recall="any" if attempt == 1 else "nothing",
         )
-        if answer.status != THROTTLED or attempt == ATTEMPTS:
+        if not says_too_many(answer) or attempt == ATTEMPTS:
             break
-        await asyncio.sleep(min(MOST_WAITED_S, _asked_to_wait(answer)))
+        await asyncio.sleep(min(MOST_WAITED_S, asked_to_wait(answer) or 1.0))
     return answer
-
-
-def _asked_to_wait(answer: HttpAnswer) -> float:
-    headers = answer.headers
-    return retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s) or 1.0
 
 
 def _opened(method: str, path: str, answer: HttpAnswer) -> bool | None:
@@ -187,27 +199,68 @@ def judge(
     lost = next((right.turned_away for right in rights if right.turned_away is not None), None)
     if lost is not None:
         return [_lost(lost, rights, url)]
+    if (swapped := _swapped(rights)) is not None:
+        return [_exchanged(*swapped, rights)]
     doubled = {token.source for pair in pairs for token in pair}
     strong = [right for right in rights if right.token.source not in doubled and _too_strong(right)]
     found = [
         *([_judge_strong(strong, rights)] if strong else []),
         *([_judge_shared(pairs, rights)] if pairs else _judge_full(rights)),
-        *_judge_weak([right for right in rights if right not in strong]),
+        *_judge_weak([right for right in rights if right not in strong and not _second(right, pairs)]),
     ]
     return found or [_judge_rest(rights)]
 
 
+def _second(right: Rights, pairs: Sequence[tuple[RoleToken, RoleToken]]) -> bool:
+    """Whether a token is one of another role too, and taken as that: that it is shared says it all."""
+    roles = ("admin", "mesh", "submitter")
+    return right.token.role in roles and any(right.token.source in (one.source, other.source) for one, other in pairs)
+
+
 def _lost(answer: HttpAnswer, rights: Sequence[Rights], url: ControlUrl | None) -> Result:
     found = strange(f"POST {API}/join", answer, url)
+    handed = f"hands GET {API}/nodes on to the control plane"
+    message = f"{found.message}, which {handed}: no node can join through it"
+    if answer.status in BACKEND:
+        gateway = server_name(answer) or "something in front of the control plane"
+        message = (
+            f"POST {API}/join was answered {answer.status} by {gateway}, which {handed}: the server to which it sends "
+            "joins does not answer it, so no node can join through it"
+        )
     return failed(
         found.code,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{found.message}, which hands GET {API}/nodes on to the control plane: no node can join through it",
+        message,
         remedies=found.remedies,
         measurements=found.decided.measurements(),
         evidence=(_evidence(rights),),
         station=request(found.station),
+    )
+
+
+def _swapped(rights: Sequence[Rights]) -> tuple[RoleToken, RoleToken] | None:
+    """The bearer of this node may not work, and the token that only sends work may."""
+    own = next((each for each in rights if each.token.role == "node" and each.known and each.work is False), None)
+    other = next((each for each in rights if each.token.role == "submitter" and each.work is True), None)
+    return (own.token, other.token) if own is not None and other is not None else None
+
+
+def _exchanged(own: RoleToken, other: RoleToken, rights: Sequence[Rights]) -> Result:
+    message = (
+        f"the token of {own.source} is refused GET nodes, which workers need, and that of {other.source} (submitter's) "
+        "opens it: the two are swapped"
+    )
+    return failed(
+        codes.ENROLL_FORBIDDEN,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        message,
+        aspect="forbidden",
+        station=request("bearer"),
+        remedies=by_hand(f"Exchange the values of {own.source} and {other.source} where they are set."),
+        measurements={"variable": other.source},
+        evidence=(_evidence(rights),),
     )
 
 

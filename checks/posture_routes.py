@@ -3,8 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from preflight.api import (
@@ -27,48 +26,30 @@ from preflight.proto.control.answers import CACHED, FORBIDDEN, KEEP_NOTHING, THR
 from preflight.proto.control.gate import Gate, gate
 from preflight.proto.control.gateways import passed_through
 from preflight.proto.control.http import http_date, retry_after_s
+from preflight.proto.control.route_probe import (
+    API,
+    LIST,
+    NEWER_ROUTES,
+    ROUTES,
+    RUNS,
+    SIGNED,
+    TELLING,
+    Answers,
+    Probe,
+    named,
+    shows_enough,
+)
 from preflight.proto.control.signed import KEY, Signer
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-API = "/v1/populi"
-ROUTES: tuple[tuple[str, str], ...] = (
-    ("GET", "/nodes"),
-    ("POST", "/join"),
-    ("POST", "/heartbeat"),
-    ("POST", "/leave"),
-    ("POST", "/a2a/deliver"),
-    ("POST", "/a2a/inbox"),
-    ("POST", "/a2a/ack"),
-    ("POST", "/a2a/lease-renew"),
-    ("POST", "/exec/lease/grant"),
-    ("POST", "/exec/lease/renew"),
-    ("POST", "/exec/lease/release"),
-    ("GET", "/exec/leases"),
-    ("POST", "/admin/quarantine"),
-    ("POST", "/admin/maintenance"),
-    ("POST", "/admin/exec-lease/revoke"),
-)
-"""Every route that must require a bearer. The bootstrap exchange is not in the list: its credential is in the body, and
-we never send a made-up token there."""
-
-LIST = ROUTES[0]
-"""What is asked with a signature: it changes nothing."""
-
-NEWER_ROUTES: tuple[tuple[str, str], ...] = (
-    ("POST", "/worker/execute"),
-    ("POST", "/dispatch"),
-    ("GET", "/dispatch/result/preflight-unknown"),
-    ("GET", "/queue/stats"),
-    ("GET", "/federation/directory"),
-    ("POST", "/federation/announce"),
-)
-"""The same for routes that not every control plane has; `worker/execute` runs scripts."""
-
-PACE_S, GENTLE_S = 0.015, 0.2
-"""Between the starts of two requests, and as soon as anyone on the way says that these are too many: five a second pass
-most limits."""
+PACE_S = 0.015
+"""Between the starts of two requests, until anyone on the way says that these are too many."""
+LIMITED_S = 15.0
+"""How long to go on asking where there is a limit of requests: what shows most is asked first."""
+LOOKED_S, HOPEFUL = 5.0, 1.5
+"""After this time it is given up where not even half as many again as so far would be enough."""
 LATER = (THROTTLED, 503)
 """429, and what nginx says by default to more requests than it allows."""
 CONNECTIONS, FEW = 22, 2
@@ -84,33 +65,8 @@ BODY_BYTES = 65536
 """Bytes of an answer that are read to see whether it is the requested list."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One request that cannot succeed, and how it was answered.
-
-    bearer: `none`, `unknown`, or `signed`: none, and a signature by a key that was made for it. status: None without an
-    answer. wait_s: the wait that a rate-limiting server asks for, seconds. gateway: who handed a control plane's answer
-    on.
-    """
-
-    method: str
-    path: str
-    bearer: str
-    gate: Gate = Gate.UNTOLD
-    status: int | None = None
-    detail: str = ""
-    wait_s: float = 1.0
-    gateway: str | None = None
-
-    @property
-    def answered(self) -> str:
-        """The answer in a few words."""
-        return f"{self.method} {self.path}: {self.detail or self.status}"
-
-
 Question = tuple[str, str, "SecretStr | Signer | None"]
 """A method, a path, and the bearer, or who signs in its place."""
-SIGNED = "signed"
 ANY_KEY = "any key"
 """What is wrong where a signature by a key that nobody knows is enough."""
 
@@ -134,10 +90,11 @@ async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:
     """Ask each route without a bearer and with an unknown one, with an empty object that no route accepts; and for the
     list with a signature in the place of a bearer, by a key that nobody knows.
     """
-    yield judge(await measure(ctx))
+    answers = await measure(ctx)
+    yield judge(answers.probes, answers.rate)
 
 
-async def measure(ctx: Context) -> tuple[Probe, ...]:
+async def measure(ctx: Context) -> Answers:
     """Paced, over a few connections: a production server must not notice.
 
     Rate-limited requests are repeated together, after the time that the server names, a few times at most.
@@ -145,47 +102,96 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
     from pydantic import SecretStr  # imported here, so that listing the check needs no pydantic
 
     unknown = SecretStr(f"preflight-unknown-{secrets.token_hex(16)}")
-    asked: dict[Question, Probe] = {}
-    open_questions: list[Question] = [
-        (*route, bearer) for route in (*ROUTES, *NEWER_ROUTES) for bearer in (None, unknown)
+    every = [(*route, bearer) for bearer in (None, unknown) for route in (*ROUTES, *NEWER_ROUTES)]
+    telling: list[Question] = [
+        *((*route, unknown) for route in TELLING),
+        *((*route, None) for route in (*ROUTES, RUNS)),
     ]
-    open_questions.append((*LIST, Signer()))
+    rest: list[Question] = [(*LIST, Signer()), *(each for each in every if each not in telling)]
+    asking, questions = _Asking(ctx, frozenset(telling)), [*telling, *rest]
     for attempt in range(ATTEMPTS):
-        if not await _ask_all(ctx, open_questions, asked):
+        if not await asking.all(questions) or attempt == ATTEMPTS - 1:
             break
-        open_questions = [question for question, probe in asked.items() if probe.status in LATER]
-        if not open_questions or attempt == ATTEMPTS - 1:
+        questions = [question for question in questions if asking.is_open(question)]
+        if not questions:
             break
-        await asyncio.sleep(min(MOST_WAITED_S, max(asked[question].wait_s for question in open_questions)))
-    unanswered = [question for question, probe in asked.items() if probe.status is None]
-    if 0 < len(unanswered) < len(asked):
+        if not asking.limited():
+            await asyncio.sleep(min(MOST_WAITED_S, max(asking.asked[each].wait_s for each in questions)))
+    unanswered = [question for question, probe in asking.asked.items() if probe.status is None]
+    if 0 < len(unanswered) < len(asking.asked):
         async with ctx.net.turns.alone_instead():
-            await _ask_all(ctx, unanswered, asked, at_once=FEW)
-    return tuple(asked.values())
+            await asking.all(unanswered, at_once=FEW)
+    return asking.answers()
 
 
-async def _ask_all(
-    ctx: Context, questions: Iterable[Question], asked: dict[Question, Probe], at_once: int = CONNECTIONS
-) -> bool:
-    """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
-    left, silences, pace = iter(questions), 0, asyncio.Lock()
-    gentle = any(probe.status in LATER for probe in asked.values())
+class _Asking:
+    """All questions. wanted: those that are asked also where there is a limit of requests."""
 
-    async def ask() -> None:
-        nonlocal silences, gentle
-        for question in left:
-            async with pace:
-                await asyncio.sleep(GENTLE_S if gentle else PACE_S)
-            probe = asked[question] = await _ask(ctx, *question)
-            silences = silences + 1 if probe.status is None else 0
-            gentle = gentle or probe.status in LATER
-            if silences >= MOST_SILENCES:
-                return
+    def __init__(self, ctx: Context, wanted: frozenset[Question]) -> None:
+        self.asked: dict[Question, Probe] = {}
+        self._ctx = ctx
+        self._wanted = wanted
+        self._pace = asyncio.Lock()
+        self._limited_s: float | None = None
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(ask())
-    return silences < MOST_SILENCES
+    def is_open(self, question: Question) -> bool:
+        """Whether a refusal for their number is all that is known of it, and asking it again is worth its time."""
+        probe = self.asked.get(question)
+        return probe is not None and probe.status in LATER and (question in self._wanted or not self.limited())
+
+    def answers(self) -> Answers:
+        """What is known now, without questions that a limit left open although others need no answer to them."""
+        if self._limited_s is None:
+            return Answers(tuple(self.asked.values()))
+        later = {each.path for each in self.asked.values() if each.status in LATER}
+        if len(later) == 1 and all(each.status != THROTTLED for each in self.asked.values()):
+            return Answers(tuple(self.asked.values()))  # a route that does not work is not a limit
+        probes = [each for asked, each in self.asked.items() if each.status not in LATER or asked in self._wanted]
+        return Answers(tuple(probes), self._ctx.net.control.pace.rate)
+
+    async def all(self, questions: Sequence[Question], at_once: int = CONNECTIONS) -> bool:
+        """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
+        left, silences = iter(questions), 0
+
+        async def ask() -> None:
+            nonlocal silences
+            for question in left:
+                async with self._pace:
+                    if limited := self.limited():
+                        probe = await self._one(question)
+                    else:
+                        await asyncio.sleep(PACE_S)
+                if not limited:
+                    probe = await self._one(question)
+                silences = silences + 1 if probe is not None and probe.status is None else 0
+                if silences >= MOST_SILENCES:
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(ask())
+        return silences < MOST_SILENCES
+
+    async def _one(self, question: Question) -> Probe | None:
+        """The answer; None for what is not worth its time under a limit."""
+        if self._limited_s is not None and (question not in self._wanted or not self._worth_it()):
+            return None
+        probe = self.asked[question] = await _ask(self._ctx, *question)
+        return probe
+
+    def _worth_it(self) -> bool:
+        """Whether what is left can be asked in time, at the pace at which answers came so far."""
+        assert self._limited_s is not None
+        spent_s = time.monotonic() - self._limited_s
+        left = sum(each not in self.asked or self.asked[each].status in LATER for each in self._wanted)
+        enough = spent_s < LOOKED_S or self._ctx.net.control.pace.rate * HOPEFUL * (LIMITED_S - spent_s) >= left
+        return spent_s <= LIMITED_S and enough
+
+    def limited(self) -> bool:
+        """Whether there is a limit; from the first moment on time is short."""
+        if self._limited_s is None and self._ctx.net.control.pace.limited:
+            self._limited_s = time.monotonic()
+        return self._limited_s is not None
 
 
 async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | Signer | None") -> Probe:
@@ -220,9 +226,13 @@ def _server_s(ctx: Context) -> float:
     return (said[-1] if said else None) or time.time()
 
 
-def judge(probes: Iterable[Probe]) -> Result:
-    """Completely open, partly open, not a control plane, protected, or undecided. Routes that it lacks do not count."""
-    probes = tuple(probe for probe in probes if probe.gate is not Gate.ABSENT)
+def judge(probes: Iterable[Probe], rate: float | None = None) -> Result:
+    """Completely open, partly open, not a control plane, protected, or undecided. Routes that it lacks do not count.
+
+    rate: about how many requests a second pass a limit on the way, for which not everything was asked.
+    """
+    asked = tuple(probes)
+    probes = tuple(probe for probe in asked if probe.gate is not Gate.ABSENT)
     by_gate = {kind: [probe for probe in probes if probe.gate is kind] for kind in Gate}
     through, refused = by_gate[Gate.OPEN], by_gate[Gate.REFUSED]
     known = sum((probe.method, probe.path) in ROUTES and probe.bearer != SIGNED for probe in probes)
@@ -239,19 +249,33 @@ def judge(probes: Iterable[Probe]) -> Result:
             return _not_it(code, by_gate[kind], probes)
     if by_gate[Gate.KEPT]:
         return _from_cache(by_gate[Gate.KEPT], probes)
-    denied = by_gate[Gate.DENIED]
-    if by_gate[Gate.UNTOLD] or known < 2 * len(ROUTES):
+    denied, untold = by_gate[Gate.DENIED], by_gate[Gate.UNTOLD]
+    within = _within(rate, asked) if not untold and shows_enough(asked) else None
+    if untold or (known < 2 * len(ROUTES) and within is None):
         missing = max(0, 2 * len(ROUTES) - known)
-        return _undecided(by_gate[Gate.UNTOLD], len(by_gate[Gate.UNTOLD]) + missing, probes)
+        return _undecided(untold, len(untold) + missing, probes, rate)
     if not refused:
         if all(probe.status in ASKS_FOR_CREDENTIALS for probe in denied):
             return _undecided(denied, len(denied), probes)
         return _not_it(codes.CONTROL_NOT_POPULI, denied, probes)
+    unknown = within or ", and with an unknown one"
     turned_away = f"; a proxy in front of it refuses {len(denied)} of them itself" if denied else ""
     routes = len({(probe.method, probe.path) for probe in refused})
-    message = f"{routes} routes refuse a request without a bearer, and with an unknown one{turned_away}"
-    message += _signature(probes)
+    message = f"{routes} routes refuse a request without a bearer{unknown}{turned_away}{_signature(probes)}"
     return passed(CONTROL, Direction.ROUND_TRIP, message, **_more(probes))
+
+
+def _within(rate: float | None, asked: tuple[Probe, ...]) -> str | None:
+    """What is said where not everything was asked; None without a limit."""
+    if rate is None:
+        return None
+    unknown = sum(probe.bearer == "unknown" for probe in asked)
+    left = 2 * len((*ROUTES, *NEWER_ROUTES)) + 1 - len(asked)
+    return f", and {unknown} with an unknown one; {_limit(rate)}, so {left} more questions were left out"
+
+
+def _limit(rate: float) -> str:
+    return f"a limit on the way lets about {rate:.1f} requests a second through"
 
 
 def _signature(probes: tuple[Probe, ...]) -> str:
@@ -307,7 +331,7 @@ def _open_in_places(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         codes.POSTURE_ROUTE_OPEN,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"answered without a known bearer: {', '.join(_named(through))}",
+        f"answered without a known bearer: {', '.join(named(through))}",
         remedies=by_hand(
             "Remove the exception for these routes from the proxy or server in front of the control plane.",
             where="control host",
@@ -334,7 +358,7 @@ def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Resu
 
 def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
     """A cache shows nothing of the bearer check, and hands the list that one client got to every other."""
-    more, routes = _more(probes), ", ".join(_named(kept))
+    more, routes = _more(probes), ", ".join(named(kept))
     return failed(
         codes.CONTROL_BAD_ANSWER,
         CONTROL,
@@ -347,17 +371,18 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
     )
 
 
-def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...]) -> Result:
+def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...], rate: float | None = None) -> Result:
     first = (untold or probes)[0]
     what_next = "run again later, without the proxy in front of it"
-    if first.status == THROTTLED:
-        what_next = f"it refuses more than a limit of requests, also at {1 / GENTLE_S:g} a second"
+    if rate is not None:
+        what_next = f"{_limit(rate)}, which is too few to ask them all"
+    answered = f", first {first.answered}" if untold or rate is None else ""
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{count} of {max(len(probes), 2 * len(ROUTES))} requests got no conclusive answer from the control plane, "
-        f"first {first.answered}; {what_next}",
+        f"{count} of {max(len(probes), 2 * len(ROUTES))} requests got no conclusive answer from the control plane"
+        f"{answered}; {what_next}",
         **_more(probes),
     )
 
@@ -369,15 +394,3 @@ def _more(probes: tuple[Probe, ...]) -> dict[str, Any]:
         "measurements": {"routes_asked": len(probes), "routes_let_through": through},
         "evidence": (Evidence("http", "the answer to each request, by route and bearer", statuses),),
     }
-
-
-def _named(through: list[Probe]) -> list[str]:
-    """Each route once, with its status; the kind of bearer only if one kind alone was accepted."""
-    by_route: dict[tuple[str, str], list[Probe]] = {}
-    for probe in through:
-        by_route.setdefault((probe.method, probe.path), []).append(probe)
-    return [f"{method} {path} ({probes[0].status}){_which(probes)}" for (method, path), probes in by_route.items()]
-
-
-def _which(probes: list[Probe]) -> str:
-    return " with an unknown bearer" if [probe.bearer for probe in probes] == ["unknown"] else ""

@@ -95,7 +95,9 @@ def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
         line = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
         results = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedies=by_hand(line, where="control host"))]
     else:
-        message = f"it is not known whether the scope is enforced: {trial.detail}; run again with a worker's token"
+        by_token = trial.refused or "was answered 403: " in trial.detail
+        again = "with a worker's token" if by_token else "when joins are answered by the control plane"
+        message = f"it is not known whether the scope is enforced: {trial.detail}; run again {again}"
         results = [inconclusive(codes.RUN_NO_ANSWER, *where, message)]
     if not trial.left:
         message = f"the node {trial.identity}, in maintenance, may still be listed: leave got no answer"

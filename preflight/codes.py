@@ -214,6 +214,7 @@ NODES_STALE = Code("nodes.stale", "A node has not been seen recently", Severity.
 NODES_QUARANTINED = Code("nodes.quarantined", "A node is quarantined")
 NODES_DRAINING = Code("nodes.draining", "A node is draining", Severity.WARN)
 NODES_DUPLICATE_ADDRESS = Code("nodes.duplicate-address", "Two nodes announce one address", Severity.WARN)
+NODES_ID_TAKEN = Code("nodes.id-taken", "Another machine has this node's id", Severity.WARN)
 NODES_SCOPE_MIXED = Code("nodes.scope-mixed", "Nodes of one cluster carry different scope ids", Severity.WARN)
 NODES_VERSION_SKEW = Code("nodes.version-skew", "Nodes run different versions", Severity.WARN)
 

@@ -95,6 +95,8 @@ ELSEWHERE = {
     "preflight/settings/model.py": "tests/settings/test_schema.py",
     "preflight/settings/responder.py": "tests/settings/test_schema.py",
     "preflight/model/token.py": "tests/proto/control/test_token_text.py",
+    "preflight/proto/control/same_id.py": "tests/checks/test_nodes_identity.py",
+    "preflight/proto/control/route_probe.py": "tests/checks/test_posture_routes.py",
     "preflight/proto/control/enrol_finding.py": "tests/checks/test_enroll_cycle.py",
     "preflight/lab/axes/addressing.py": "tests/lab/test_draws.py",
     "preflight/lab/axes/axis.py": "tests/lab/test_draws.py",

@@ -82,6 +82,11 @@ def of_a_join(_: Result, effect: Result) -> bool:
     return effect.check == "posture.scope"
 
 
+def of_what_posture_asks(_: Result, effect: Result) -> bool:
+    """A gateway that answers joins itself answers those of posture.scope and of posture.routes alike."""
+    return effect.check in ("posture.scope", "posture.routes")
+
+
 def of_large_packets(_: Result, effect: Result) -> bool:
     """A search for what passes ends without a result where what is large vanishes."""
     return effect.check.startswith("mtu.")

@@ -20,6 +20,7 @@ from preflight.engine.conditions import (
     of_the_peer,
     of_the_routes,
     of_the_silent,
+    of_what_posture_asks,
     same_lever,
     same_way,
     sent_from_its_address,
@@ -303,11 +304,12 @@ RULES: tuple[Rule, ...] = (
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     *(
         Rule(cause, ("run.no-answer",), condition=of_a_join)
-        for cause in ("enroll.unauthorized", "enroll.forbidden", "enroll.join-failed", "enroll.scope-mismatch")
+        for cause in ("enroll.unauthorized", "enroll.forbidden", "enroll.scope-mismatch")
     ),
+    Rule("enroll.join-failed", ("run.no-answer",), condition=of_what_posture_asks),
     *(
         Rule(f"enroll.{step}-failed", ("run.no-answer",), condition=of_the_routes)
-        for step in ("join", "heartbeat", "lease", "leave")
+        for step in ("heartbeat", "lease", "leave")
     ),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
     Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),

@@ -74,7 +74,8 @@ class ResolverPlan:
     silent: it drops every query. absent: nobody has its address, or nobody listens there.
     truncated: it answers over UDP that the answer is too long, and TCP does not come through.
     stripping: a forwarder in front of it, dnsmasq by default, takes private addresses out of answers.
-    rcode: what it answers to every question instead, such as SERVFAIL.
+    rcode: what it answers to every question instead, such as SERVFAIL. drops: the type of record about which it
+    answers no question, such as AAAA.
     """
 
     address: str
@@ -84,6 +85,7 @@ class ResolverPlan:
     truncated: bool = False
     stripping: bool = False
     rcode: str = ""
+    drops: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,17 +31,19 @@ _DNS_PORT = 53
 
 
 def answer(
-    question: bytes, zone: Mapping[str, Sequence[str]], *, truncated: bool = False, rcode: str = ""
+    question: bytes, zone: Mapping[str, Sequence[str]], *, truncated: bool = False, rcode: str = "", drops: str = ""
 ) -> bytes | None:
     """The answer of a name server for `zone` (name to addresses); None if the datagram is not a query.
 
     A name `*.example` in the zone means every name below it. truncated: it says that the answer is too long for UDP.
-    rcode: what it answers to every question instead.
+    rcode: what it answers to every question instead. drops: the type of record about which it says nothing.
     """
     try:
         query = dns.message.from_wire(question)
         asked = query.question[0]
     except (dns.exception.DNSException, IndexError):
+        return None
+    if dns.rdatatype.to_text(asked.rdtype) == drops:
         return None
     reply = dns.message.make_response(query)
     reply.flags |= dns.flags.AA | dns.flags.RA
@@ -74,13 +76,14 @@ def name_server(
     *,
     truncated: bool = False,
     rcode: str = "",
+    drops: str = "",
 ) -> UDPServer:
     """A name server over UDP, bound and not yet serving."""
 
     class Question(BaseRequestHandler):
         def handle(self) -> None:
             data, answering = self.request
-            reply = answer(data, zone, truncated=truncated, rcode=rcode)
+            reply = answer(data, zone, truncated=truncated, rcode=rcode, drops=drops)
             if reply is not None:
                 answering.sendto(reply, self.client_address)
 
@@ -194,7 +197,12 @@ def main(what: str, argument: str) -> None:
         zones = json.loads(argument)
         servers: list[TCPServer | UDPServer] = [
             name_server(
-                zone["address"], zone["answers"], zone["port"], truncated=zone["truncated"], rcode=zone.get("rcode", "")
+                zone["address"],
+                zone["answers"],
+                zone["port"],
+                truncated=zone["truncated"],
+                rcode=zone.get("rcode", ""),
+                drops=zone.get("drops", ""),
             )
             for zone in zones
         ]

@@ -82,7 +82,7 @@ def start(names: LabNames, plan: Blueprint, places: Places, command: Command) ->
 
 def _forwarder(plan: Blueprint, resolver: ResolverPlan) -> ForwarderName:
     """Which program is in front of a resolver. A forwarder hides that an answer is too long, and may hide a refusal."""
-    if resolver.truncated or resolver.rcode:
+    if resolver.truncated or resolver.rcode or resolver.drops:
         return ""
     return plan.forwarder or ("dnsmasq" if resolver.stripping else "")
 
@@ -90,6 +90,7 @@ def _forwarder(plan: Blueprint, resolver: ResolverPlan) -> ForwarderName:
 def _zone(plan: Blueprint, resolver: ResolverPlan, places: Places, number: int) -> dict[str, object]:
     answers = {name: [places.text(each) for each in addresses] for name, addresses in resolver.answers.items()}
     zone: dict[str, object] = {"answers": answers, "truncated": resolver.truncated, "rcode": resolver.rcode}
+    zone["drops"] = resolver.drops
     if _forwarder(plan, resolver):
         return {**zone, "address": "127.0.0.1", "port": _BEHIND + number}
     return {**zone, "address": resolver.address, "port": DNS_PORT}

@@ -28,6 +28,7 @@ class Lookup:
     source: the resolver's address, or `system` (hosts file and name-service switch: what programs here get).
     addresses: in the given order, each once. detail: the rcode or error if there is no answer.
     rtt_ms: until its last answer; None if none came. asked: the absolute name, without its last dot, where it is known.
+    unanswered: the type of record, A or AAAA, about which an answering resolver says nothing.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Lookup:
     rtt_ms: float | None = None
     detail: str = ""
     asked: str = ""
+    unanswered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class NameFiles:
     switch: the line `hosts` of nsswitch.conf; nothing where there is none. hosts: the name's addresses in the hosts
     file. written_by: who writes resolv.conf, if that file is only a link to another one. names_resolver: whether it
     names any; the C library asks 127.0.0.1 where it does not. signed: the program that its comment says wrote it.
+    completes: whether a search list makes longer names of short ones.
     """
 
     switch: str = ""
@@ -52,6 +55,7 @@ class NameFiles:
     written_by: str = ""
     names_resolver: bool = True
     signed: str = ""
+    completes: bool = True
 
     @property
     def services(self) -> tuple[str, ...]:

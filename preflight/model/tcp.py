@@ -85,6 +85,8 @@ class Handshake:
     chain: tuple[Certificate, ...] = ()
     asks_certificate: bool = False
     authorities: tuple[Certificate, ...] = ()
+    trust: str = ""
+    trust_problem: str = ""
 
     @property
     def place(self) -> str:

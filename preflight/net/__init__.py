@@ -253,6 +253,12 @@ class Net:
         """Answers of a control plane's API where only `/health` is answered by another server, such as a gateway."""
         return await elsewhere.past_health(self.control, health)
 
+    async def held_back(self, usual_ms: float) -> "HttpAnswer | None":
+        """A quick answer of `GET /health` after a pause, where those in quick succession take `usual_ms`."""
+        from preflight.net.control.held_back import held_back
+
+        return await held_back(self.control, usual_ms)
+
     async def keeps_a_slash(self) -> bool:
         """Whether a gateway takes the control URL's prefix away and not the slash behind it."""
         return await elsewhere.keeps_a_slash(self.control)

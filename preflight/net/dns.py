@@ -233,9 +233,15 @@ def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
     by_outcome: dict[LookupOutcome, Lookup] = {answer.outcome: answer for answer in answers}
     bad = next((by_outcome[kind] for kind in _BAD if kind in by_outcome), None)
     if addresses:
-        return Lookup(server, "answer", addresses, detail=bad.detail if bad else "")
+        return Lookup(server, "answer", addresses, detail=bad.detail if bad else "", unanswered=_unanswered(answers))
     if bad is not None:
         return replace(bad, source=server)
     # A name with records of another type exists: one NXDOMAIN with an empty answer comes from a broken resolver.
     outcome: LookupOutcome = "nxdomain" if all(answer.outcome == "nxdomain" for answer in answers) else "no-address"
     return Lookup(server, outcome)
+
+
+def _unanswered(answers: Sequence[Lookup]) -> str:
+    """The type of record that gets no answer, where the other one does."""
+    silent = [each.outcome == "timeout" for each in answers]
+    return dns.rdatatype.to_text(_RDTYPES[silent.index(True)]) if sum(silent) == 1 and len(silent) > 1 else ""

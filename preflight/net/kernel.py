@@ -3,8 +3,9 @@
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import Any
 
@@ -87,6 +88,16 @@ class Kernel:
         estimated_us = round(found.estimated_error_ms * 1000)
         self._tell(time.monotonic(), "clock-read", synchronised=found.synchronised, estimated_error_us=estimated_us)
         return found
+
+    def runs(self, names: Collection[str]) -> bool:
+        """Whether a program of one of these names runs on this machine, as far as this process can see."""
+        for path in Path("/proc").glob("[0-9]*/comm"):
+            try:
+                if path.read_text(encoding="utf-8", errors="replace").strip() in names:
+                    return True
+            except OSError:
+                continue
+        return False
 
 
 async def ask_route(netlink: Any, address: str, about: Mapping[str, Any], vrf: dict[int, bool] | None = None) -> Route:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,7 +86,8 @@ class Resolver:
             system.cancel()
         self._remember(name, found)
         further = await self._further(winner, candidates) if winner else ()
-        return Resolution(name, found, tuple(resolvers), further, own_files(name))
+        files = replace(own_files(name), completes=bool(search))
+        return Resolution(name, found, tuple(resolvers), further, files)
 
     @property
     def port(self) -> int:

@@ -45,7 +45,7 @@ def _in_files(files: Sequence[WorkerFile], names: Sequence[str]) -> Iterator[tup
     for file in files:
         name = next((name for name in names if name in file.values), None)
         if name is not None:
-            yield f"{name} in {file.path}", file.values[name]
+            yield file.place(name), file.values[name]
 
 
 def _server(text: str) -> str | None:

@@ -18,7 +18,7 @@ from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
-from preflight.settings.places import SCOPE, WorkerFile, switched_off, worker_files
+from preflight.settings.places import SCOPE, URL, WorkerFile, switched_off, worker_files
 from preflight.settings.reading import SettingsError, read_key, read_variable
 from preflight.settings.responder import LoadSettings, ResponderSettings
 from preflight.settings.schema import (
@@ -168,7 +168,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     config = read_config(source) if source else ConfigFile()
     files = worker_files(environ, Path.cwd())
     secrets = _secrets(config, environ, files)
-    url, url_source, rivals = _control_url(options, environ, config, source)
+    url, url_source, rivals = _control_url(options, environ, config, source, files)
     return Settings(
         node=_node(config, environ),
         peers=_peers(options, config),
@@ -276,7 +276,11 @@ def _first(sources: Sequence[_Source]) -> tuple[ControlUrl | ControlUrlError | N
 
 
 def _control_url(
-    options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
+    options: Options,
+    environ: Mapping[str, str],
+    config: ConfigFile,
+    source: Path | None,
+    files: Sequence[WorkerFile],
 ) -> tuple[ControlUrl | ControlUrlError | None, str | None, tuple[NamedUrl, ...]]:
     """The control URL, its source, and what it hides.
 
@@ -287,6 +291,7 @@ def _control_url(
         return _control_url_option(options.control_url), "--control-url", ()
     sources = _in_variables(environ)
     sources += [(config.control.url, f"{source}")] if config.control.url is not None else []
+    sources += [(parse_control_url(file.values[URL]), file.place(URL)) for file in files if URL in file.values]
     url, name = _first(sources)
     if isinstance(url, ControlUrlError) and url.fault == "secret" and not options.reports_url:
         raise SettingsError(f"{name}: the control URL cannot be used: {url.reason}")

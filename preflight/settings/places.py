@@ -5,7 +5,7 @@ as it does for a worker.
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,24 @@ ENABLED, JOIN = "VOX_MESH_ENABLED", "VOX_MESH_HTTP_JOIN"
 _NO = ("0", "false", "no", "off")
 _ROOTS = ("VOX_WORKSPACE_ROOT", "VOX_REPO_ROOT")
 _MESH_ENV = Path(".vox", "populi", "mesh.env")
+_Value = tuple[str, str, str]
+"""The variable, what the file calls it, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFile:
-    """One such file: its values by the names of the same variables. `repr` shows none of them."""
+    """One such file: its values by the names of the same variables. `repr` shows none of them.
+
+    keys: what the file itself calls a value, where that is not a variable's name.
+    """
 
     path: Path
     values: Mapping[str, str] = field(repr=False)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, name: str) -> str:
+        """Where a value is, for a message."""
+        return f"{self.keys.get(name, name)} in {self.path}"
 
 
 def switched_off(environ: Mapping[str, str], files: Iterable[WorkerFile]) -> SwitchedOff | None:
@@ -43,27 +53,28 @@ def worker_files(environ: Mapping[str, str], folder: Path) -> tuple[WorkerFile, 
     home = environ.get("HOME", "")
     roots = [environ.get(name, "").strip() for name in _ROOTS]
     folders = [*(Path(root) for root in roots if root), folder, *([Path(home)] if home else [])]
-    found: dict[Path, Mapping[str, str]] = {}
+    found: dict[Path, WorkerFile] = {}
     for base in folders:
         _add(found, base / _MESH_ENV, _lines)
     if home:
         _add(found, Path(home, ".vox", "config.toml"), _config)
     for base in folders[:-1] if home else folders:
         _add(found, base / "Vox.toml", _project)
-    return tuple(WorkerFile(path, values) for path, values in found.items())
+    return tuple(found.values())
 
 
-def _add(found: dict[Path, Mapping[str, str]], path: Path, read: Any) -> None:
+def _add(found: dict[Path, WorkerFile], path: Path, read: Callable[[str], Iterable[_Value]]) -> None:
     if path in found:
         return
     try:
-        values = {name: value for name, value in read(bounded(path).decode("utf-8")) if value.strip()}
+        values = [each for each in read(bounded(path).decode("utf-8")) if each[2].strip()]
     except (OSError, ValueError):
         return
-    found[path] = values
+    keys = {name: key for name, key, _ in values if key != name}
+    found[path] = WorkerFile(path, {name: value for name, _, value in values}, keys)
 
 
-def _lines(text: str) -> Iterator[tuple[str, str]]:
+def _lines(text: str) -> Iterator[_Value]:
     """`NAME=value` lines; the worker takes white space away, and nothing else. The first line of a name counts."""
     seen = set()
     for line in text.split("\n"):
@@ -71,25 +82,26 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
         name = name.strip()
         if sign and not name.startswith("#") and name not in seen:
             seen.add(name)
-            yield name, value.strip(" \t")
+            yield name, name, value.strip(" \t")
 
 
-def _config(text: str) -> Iterator[tuple[str, str]]:
+def _config(text: str) -> Iterator[_Value]:
     """What `vox populi pair` writes: `mesh.token` and `mesh.scope_id`, as tables or as dotted keys."""
     document = tomllib.loads(text)
     for name, key in ((TOKEN, "token"), (SCOPE, "scope_id")):
         value = _table(document, "mesh").get(key, document.get(f"mesh.{key}"))
         if isinstance(value, str):
-            yield name, value
+            yield name, f"mesh.{key}", value
 
 
-def _project(text: str) -> Iterator[tuple[str, str]]:
+def _project(text: str) -> Iterator[_Value]:
     """`[mesh]`, or the older `[mens]`: the control URL and the scope id."""
     document = tomllib.loads(text)
     for name, key in ((URL, "control_url"), (SCOPE, "scope_id")):
-        value = _table(document, "mesh").get(key, _table(document, "mens").get(key))
+        table = next((each for each in ("mesh", "mens") if key in _table(document, each)), "mesh")
+        value = _table(document, table).get(key)
         if isinstance(value, str):
-            yield name, value
+            yield name, f"{table}.{key}", value
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

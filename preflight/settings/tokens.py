@@ -37,7 +37,7 @@ def in_file(path: Path, source: str) -> HeldToken:
 def in_lines(file: WorkerFile) -> HeldToken | None:
     """The bearer in one of the workers' files."""
     text = file.values.get(TOKEN)
-    return None if text is None else _held(f"{TOKEN} in {file.path}", text.encode(), file.path, line=True)
+    return None if text is None else _held(file.place(TOKEN), text.encode(), file.path, line=True)
 
 
 def _held(source: str, raw: bytes, path: Path | None = None, *, line: bool = False) -> HeldToken:

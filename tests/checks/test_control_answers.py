@@ -111,7 +111,7 @@ def test_tls_messages_name_the_facts() -> None:
     assert "reboot" not in (control_tls.judge(URL, [replace(shook("name"), certificate=hostile)], NOW).remedy or "")
     assert "2026-11-23 12:00 UTC" in control_tls.judge(URL, [shook("expired", ends=-DAY)], NOW).message
     assert "CN=ca" in control_tls.judge(URL, [shook("untrusted")], NOW).message
-    assert "signed the one of" in control_tls.judge(URL, [shook("expired")], NOW).message
+    assert "one above it is expired" in control_tls.judge(URL, [shook("expired")], NOW).message
     assert "does not speak TLS" in control_tls.judge(URL, [shook("failed", detail="WRONG_VERSION_NUMBER")], NOW).message
     assert control_tls.judge(URL, [shook("trusted")], NOW).measurements["certificate_days_left"] == 60
 

@@ -309,3 +309,27 @@ def test_a_hosts_file_that_leads_where_nobody_listens() -> None:
     assert (dead.status, dead.measurements["file"]) == (Status.FAIL, "/etc/hosts")
     assert GOOD in (dead.remedy or "")
     assert control_dns.judge(resolution, url, overlay, accepting=frozenset([GOOD, stale])).status is Status.WARN
+
+
+@pytest.mark.parametrize(
+    ("resolvers", "said", "fixes"),
+    [
+        ([Lookup("r1", "timeout"), answer("r2", GOOD)], "the first resolver, r1, does not answer", 0),
+        (
+            [Lookup("192.0.2.7", "timeout"), Lookup("192.0.2.8", "timeout"), answer("r3", GOOD)],
+            "the first resolvers, 192.0.2.7, 192.0.2.8, do not answer",
+            2,
+        ),
+        ([replace(answer("r1", GOOD), unanswered="AAAA")], "leaves questions for AAAA records without an answer", 1),
+    ],
+)
+def test_what_makes_look_ups_slow(resolvers: list[Lookup], said: str, fixes: int) -> None:
+    """Each dead resolver before the first that answers costs its time, as does one that drops half the questions."""
+    slow = replace(answer("system", GOOD), rtt_ms=5000.0)
+    url = ControlUrl("http", NAME, 9847)
+    result = control_dns.judge(Resolution(NAME, slow, tuple(resolvers)), url, OVERLAY)
+    assert (result.status, result.code) == (Status.WARN, codes.CONTROL_SLOW)
+    assert said in result.message
+    assert sum(remedy.fix is not None for remedy in result.remedies) == fixes
+    quick = replace(slow, rtt_ms=5.0)
+    assert control_dns.judge(Resolution(NAME, quick, tuple(resolvers)), url, OVERLAY).status is Status.PASS

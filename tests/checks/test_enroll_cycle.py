@@ -249,6 +249,8 @@ def test_a_body_that_was_lost_on_the_way_is_not_blamed_on_the_row() -> None:
     [
         Outcome(Step.JOIN, 0.0, 1.0, "refused", status(401)),
         Outcome(Step.LISTED, 0.0, 1.0, "not-listed"),
+        Outcome(Step.LEASE, 0.0, 1.0, "refused", status(404, "no such lease")),
+        Outcome(Step.LEAVE, 0.0, 1.0, "refused", status(404, "no such node")),
     ],
 )
 def test_another_answer_was_different(outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
+import preflight_checks.posture_roles as posture_roles_module
 import pytest
 from preflight_checks.posture_roles import judge, measure, posture_roles, shared
 from pydantic import SecretStr
@@ -166,3 +167,51 @@ def test_a_gateway_that_hands_no_join_on() -> None:
     assert (result.code.slug, result.status) == ("control.not-populi", Status.FAIL)
     assert "403" in result.message
     assert "nginx" in result.message
+
+
+def test_two_tokens_that_are_swapped() -> None:
+    """One cause and one remedy: neither token is too strong or too weak, and both are in each other's place."""
+    own = Rights(token("node", source="VOX_MESH_TOKEN"), work=False, administer=False, known=True)
+    (result,) = judge([own, submitter(work=True)], [])
+    assert result.code is not None
+    assert result.code.slug == "enroll.forbidden"
+    assert "the two are swapped" in result.message
+    assert "Exchange the values of VOX_MESH_TOKEN and the-submitter" in (result.remedy or "")
+    codes = {each.code.slug for each in judge([own, submitter()], []) if each.code}
+    assert "posture.role-too-strong" not in codes
+
+
+class Gateway:
+    """Hands lists on to a control plane, and answers joins itself."""
+
+    def __init__(self, *joins: int) -> None:
+        self.joins = list(joins)
+
+    async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
+        """A control plane's refusal of the body, or the next status of the gateway."""
+        status = self.joins.pop(0) if path.endswith("/join") and self.joins else 422
+        own = {} if status >= 500 else {FEATURE_HEADER: "exec-lease-v1"}
+        body = b'{"schema_version": 1, "nodes": [], "leases": []}'
+        status = 200 if method == "GET" else status
+        return HttpAnswer(status, own, body, 1.0, 0.0, 0.0, connected=False)
+
+
+@pytest.mark.parametrize(("joins", "lost"), [((504, 504), True), ((502, 422), False), ((422,), False)])
+def test_a_gateway_whose_join_leads_to_a_dead_server(
+    joins: tuple[int, ...], lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists get through, so all seems well, and no node can join: it is asked twice before that is said."""
+    monkeypatch.setattr(posture_roles_module, "AGAIN_S", 0.0)
+    rights = asyncio.run(measure(cast("ControlClient", Gateway(*joins)), [token("node")]))
+    results = judge(rights, [])
+    assert any("no node can join through it" in result.message for result in results) is lost
+    assert any(result.code is not None and result.code.slug == "control.unhealthy" for result in results) is lost
+
+
+def test_a_shared_token_is_one_cause() -> None:
+    """The control plane takes it as the worker's, so that it opens nothing of the other role is not a second cause."""
+    one, other = token("worker", "the-same-secret"), token("admin", "the-same-secret")
+    rights = [Rights(each, work=True, administer=False, known=True) for each in (one, other)]
+    (result,) = judge(rights, shared([one, other]))
+    assert result.code is not None
+    assert result.code.slug == "posture.shared-token"

@@ -1,16 +1,19 @@
 """posture.routes: what all answers together show about the bearer check."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from types import SimpleNamespace
 
 import preflight_checks.posture_routes
 import pytest
-from preflight_checks.posture_routes import CONNECTIONS, NEWER_ROUTES, ROUTES, Probe, judge, measure
+from preflight_checks.posture_routes import CONNECTIONS, NEWER_ROUTES, ROUTES, RUNS, Probe, judge, measure
 
 from preflight.api import Status
 from preflight.model.control import ControlError, HttpAnswer
+from preflight.net.control import pace
+from preflight.net.control.pace import Pace
 from preflight.net.turns import Turns
 from preflight.proto.control.gate import Gate
 from preflight.proto.control.populi import FEATURE_HEADER
@@ -89,6 +92,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.at_once = self.most = self.count = 0
+        self.pace = Pace()
 
     def healths(self) -> tuple[HttpAnswer, ...]:
         """None was asked for."""
@@ -119,7 +123,7 @@ class Crowded(Waiting):
 def test_what_was_lost_among_many_is_asked_again_alone() -> None:
     """Protects slow links: our own requests, and other checks, are not the control plane's silence."""
     control, turns = Crowded(), Turns()
-    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=turns))))
+    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=turns)))).probes
     assert control.count == len(probes) + CONNECTIONS // 5 + 1
     assert judge(probes).status is Status.PASS
 
@@ -127,7 +131,7 @@ def test_what_was_lost_among_many_is_asked_again_alone() -> None:
 def test_a_slow_path_costs_few_round_trips() -> None:
     """Protects `all` on slow paths: one round trip or two to connect, and two to ask everything."""
     control = Waiting()
-    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control))))
+    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control)))).probes
     assert control.count == len(probes) == 2 * (len(ROUTES) + len(NEWER_ROUTES)) + 1
     assert control.most <= CONNECTIONS
     assert -(-len(probes) // control.most) <= 2
@@ -135,31 +139,54 @@ def test_a_slow_path_costs_few_round_trips() -> None:
 
 
 class Limited:
-    """nginx with a limit, which the first requests exceed."""
+    """nginx with a limit: what comes sooner than `gap_s` after the request before it is refused."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, gap_s: float, status: int) -> None:
+        self.count, self.last_s = 0, -1.0
+        self.gap_s, self.status = gap_s, status
+        self.pace = Pace()
 
     def healths(self) -> tuple[HttpAnswer, ...]:
         """None was asked for."""
         return ()
 
     async def send(self, *asked: object, **more: object) -> HttpAnswer:
-        """The gateway's 503, and then the control plane's own answers."""
+        """The gateway's refusal, or the control plane's own answer."""
+        await self.pace.turn()
         self.count += 1
-        passed = self.count > CONNECTIONS
+        now = time.monotonic()
+        passed = now - self.last_s >= self.gap_s
+        self.last_s = now if passed else self.last_s
         headers = {FEATURE_HEADER: "exec-lease-v1"} if passed else {"server": "nginx"}
-        return HttpAnswer(401 if passed else 503, headers, b"", 1.0, 0.0, 0.0, connected=False)
+        answer = HttpAnswer(401 if passed else self.status, headers, b"", 1.0, 0.0, 0.0, connected=False)
+        self.pace.hear(answer, now)
+        return answer
 
 
-def test_a_limit_is_not_a_missing_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects set-ups with a limit, which our own pace exceeds: the same is asked again, more gently."""
-    monkeypatch.setattr(preflight_checks.posture_routes, "GENTLE_S", 0.0)
+@pytest.mark.parametrize(("gap_s", "limited_s", "status"), [(0.02, 60, Status.PASS), (30.0, 0.5, Status.INCONCLUSIVE)])
+@pytest.mark.parametrize("refusal", [429, 503])
+def test_a_limit_is_not_a_missing_answer(
+    gap_s: float, limited_s: float, status: Status, refusal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects set-ups with a limit, which our own pace exceeds: the same is asked again, more gently.
+
+    Each route is then asked without a bearer, and few with an unknown one; where time does not even suffice for that,
+    the limit is the reason.
+    """
+    monkeypatch.setattr(pace, "FIRST_GAP_S", 0.03)
+    monkeypatch.setattr(pace, "MOST_WAITED_S", 0.0)
     monkeypatch.setattr(preflight_checks.posture_routes, "MOST_WAITED_S", 0.0)
-    control = Limited()
-    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control))))
-    assert judge(probes).status is Status.PASS
-    assert control.count == len(probes) + CONNECTIONS
+    monkeypatch.setattr(preflight_checks.posture_routes, "LIMITED_S", limited_s)
+    control = Limited(gap_s, refusal)
+    turns = Turns()
+    control.pace.hear(HttpAnswer(200, {FEATURE_HEADER: "x"}, b"", 1.0, 0.0, 0.0, connected=False), 0.0)
+    answers = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=turns))))
+    result = judge(answers.probes, answers.rate)
+    assert result.status is status
+    assert "a limit on the way lets about" in result.message
+    plain = {(probe.method, probe.path) for probe in answers.probes if probe.bearer == "none"}
+    assert status is not Status.PASS or plain == {*ROUTES, RUNS}
+    assert control.count < 2 * len(answers.probes) + CONNECTIONS
 
 
 def test_a_gateway_that_hands_all_on_may_be_what_opens_it() -> None:
@@ -194,11 +221,35 @@ def test_a_signature_counts_only_where_none_is_refused(asked: list[Probe], code:
     assert ("a key that it does not know" in result.message) == (code is None)
 
 
-@pytest.mark.parametrize(("status", "word"), [(429, "limit of requests"), (503, "without the proxy")])
-def test_what_is_undecided_says_why(status: int, word: str) -> None:
-    """Protects the truth: a control plane's own limit is not something that a proxy in front of it does."""
+@pytest.mark.parametrize(("rate", "word"), [(0.8, "lets about 0.8 requests a second"), (None, "without the proxy")])
+def test_what_is_undecided_says_why(rate: float | None, word: str) -> None:
+    """Protects the truth: a limit is not something else that a proxy does."""
     untold = probes([*[REFUSED] * 14, Gate.UNTOLD])
-    untold[-1] = replace(untold[-1], status=status)
-    result = judge([*untold, *UNKNOWN])
+    result = judge([*untold, *UNKNOWN], rate)
     assert result.status is Status.INCONCLUSIVE
     assert word in result.message
+
+
+class Broken(Limited):
+    """nginx that answers 503 to one route, always, and hands all others on."""
+
+    async def send(self, *asked: object, **more: object) -> HttpAnswer:
+        """The gateway's own answer, or the control plane's."""
+        await self.pace.turn()
+        broken = str(asked[1]).endswith("/join")
+        headers = {"server": "nginx"} if broken else {FEATURE_HEADER: "exec-lease-v1"}
+        answer = HttpAnswer(503 if broken else 401, headers, b"", 1.0, 0.0, 0.0, connected=False)
+        self.pace.hear(answer, time.monotonic())
+        return answer
+
+
+def test_a_route_that_does_not_work_is_not_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same status, and nothing else is refused: no sentence about a limit."""
+    monkeypatch.setattr(pace, "FIRST_GAP_S", 0.01)
+    monkeypatch.setattr(preflight_checks.posture_routes, "MOST_WAITED_S", 0.0)
+    control = Broken(0.0, 503)
+    answers = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control, turns=Turns()))))
+    result = judge(answers.probes, answers.rate)
+    assert result.status is Status.INCONCLUSIVE
+    assert "limit" not in result.message
+    assert "POST /join" in result.message

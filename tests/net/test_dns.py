@@ -147,7 +147,9 @@ def test_merging_a_and_aaaa() -> None:
     assert merge("s", [none, none]).outcome == "nxdomain"
     assert merge("s", [none, empty]).outcome == "no-address"
     assert merge("s", [empty, silent]).outcome == "timeout"
-    assert merge("s", [found, silent]) == Lookup("s", "answer", ("10.66.0.3",), detail="silent")
+    assert merge("s", [found, silent]) == Lookup("s", "answer", ("10.66.0.3",), detail="silent", unanswered="AAAA")
+    assert merge("s", [silent, found]).unanswered == "A"
+    assert merge("s", [found, empty]).unanswered == ""
 
 
 @pytest.mark.parametrize(

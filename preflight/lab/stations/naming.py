@@ -82,6 +82,11 @@ def _is(
     return lambda setup: truth
 
 
+def _other(setup: Setup) -> str:
+    """The type of address that the control host does not have."""
+    return "A" if setup.families == "ipv6" else "AAAA"
+
+
 def _nobody_knows(network: "Network") -> None:
     """The name that the search list makes of it does not exist, whatever a's programs ask."""
     asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "NXDOMAIN")(network)
@@ -284,6 +289,23 @@ FAULTS = (
         _is("control.dns-timeout", Deciding("resolver", FIRST_RESOLVER)),
         asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "SERVFAIL"),
         ResolverPlan(FIRST_RESOLVER, _KNOWN, rcode="SERVFAIL"),
+    ),
+    Fault(
+        name="name-half-silent",
+        summary="a's resolver answers about one kind of address, and drops questions for the other",
+        place=_NAME,
+        made=lambda setup: (
+            _resolved_by(
+                "questions for one kind are dropped", ResolverPlan(FIRST_RESOLVER, _KNOWN, drops=_other(setup))
+            ),
+        ),
+        expected=lambda setup: _is(
+            "control.dns-timeout", Deciding("problem", _other(setup)), "control.dns-split", heals="file"
+        )(setup),
+        proof=lambda network: asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(
+            network
+        ),
+        excluded=_unresolved,
     ),
     _resolver(
         "name-not-for-a",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import Registered
+from preflight.lab.blueprint import Blueprint, Registered
 from preflight.lab.front import Act, Front, Route
 from preflight.lab.part import Part
 from preflight.lab.site import CONTROL, write_private
@@ -16,6 +16,7 @@ from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.posture import rows, shows
 from preflight.lab.stations.proofs import each_of
 from preflight.lab.truth import Deciding, Place, Truth
+from preflight.model.host_port import bracketed
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -90,6 +91,18 @@ def _no_others(setup: Setup) -> str | None:
 def _mixed(setup: Setup) -> tuple[Part, ...]:
     usual = [Registered(f"n{number}") for number in (1, 2)]
     return rows("n3 has another scope id", *usual, Registered("n3", fields={"scope_id": _EARLIER}))(setup)
+
+
+def _taken(setup: Setup) -> tuple[Part, ...]:
+    """The id is in a's settings too. Whose address the row has, a's kernel can say where a tunnel has b as a peer."""
+
+    def shape(plan: Blueprint) -> Blueprint:
+        place = f"{bracketed(plan.address('b', plan.families[0]))}:9900"
+        node = {**plan.node.get("node", {}), "id": "a"}
+        row = Registered("a", fields={"listen_addr": place})
+        return replace(plan, registered=(*plan.registered, row), node={**plan.node, "node": node})
+
+    return (asks.shaped("b has a's id", shape, loopback=True),)
 
 
 # Files that anyone reads
@@ -231,6 +244,15 @@ FAULTS = (
             "nodes.scope-mixed", "control", deciding=Deciding("node_id", "n3"), where="peer", warns=True
         ),
         proof=shows("n3", lambda node, others: node["scope_id"] == _EARLIER),
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="nodes-id-taken",
+        summary="another node of the list has a's id, and announces b's address",
+        place=_NODES,
+        made=_taken,
+        expected=lambda setup: Truth("nodes.id-taken", "control", deciding=Deciding("node_id", "a"), warns=True),
+        proof=shows("a", lambda node, others: node["listen_addr"].endswith(":9900")),
         excluded=asks.needs_control,
     ),
     _disagrees("scope", "scope id", {"VOX_MESH_SCOPE_ID": _EARLIER}),

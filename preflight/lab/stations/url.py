@@ -210,6 +210,20 @@ FAULTS = (
         _problem("colon", "control.dns-nxdomain", "control.dns-timeout"),
     ),
     _written(
+        "parse-comment",
+        "a's control URL has a comment behind it, which is part of it",
+        lambda url: f"{url} # of the mesh",
+        " # of the mesh$",
+        _problem("comment"),
+    ),
+    _written(
+        "parse-variable",
+        "a's control URL has a variable in it that nothing has replaced",
+        at_host("$CONTROL_HOST"),
+        r"\$CONTROL_HOST",
+        _problem("variable", heals=False),
+    ),
+    _written(
         "parse-user",
         "a's control URL has a user and a password in it",
         lambda url: url.replace("://", "://worker:password@", 1),

@@ -21,16 +21,9 @@ from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
 from preflight.net.control.asked import Question, Recall
 from preflight.net.control.destination import Destination, LookUp, SecretWay
-from preflight.net.control.exchange import (
-    Moments,
-    Request,
-    asks_itself,
-    exchange,
-    failure,
-    headers_of,
-    refusal,
-)
+from preflight.net.control.exchange import Moments, Request, asks_itself, exchange, failure, headers_of, refusal
 from preflight.net.control.line import Line
+from preflight.net.control.pace import Pace
 from preflight.net.control.patience import patiently
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import NOT_JSON, outdated
@@ -168,6 +161,11 @@ class ControlClient:
         except ControlError:
             return None
 
+    @property
+    def pace(self) -> Pace:
+        """How fast requests follow each other, over all clients on these connections."""
+        return self._line.pace
+
     async def aclose(self) -> None:
         """Close the connections."""
         if not self._borrows:
@@ -299,7 +297,8 @@ class ControlClient:
         limit = self._timeout_s if timeout_s is None else timeout_s
         moments = Moments(self.tell, f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
-        self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
+        started_s = await self.pace.turn()
+        self.tell(started_s, "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
                 await self._line.destination.find(url, self.proxy, limit)
@@ -309,8 +308,7 @@ class ControlClient:
                 named = self._named or (url if self._line.destination.pinned else None)
                 through = self.proxy if asks_itself(url, self.proxy) else None
                 tls_name = named.host if named else None
-                own = secrets.token_hex(8)
-                headers = {**headers_of(named, bearer), **(more_headers or {}), REQUEST_NAME: own}
+                headers = {**headers_of(named, bearer), **(more_headers or {}), REQUEST_NAME: secrets.token_hex(8)}
                 asked = Request(method, where, body, most_bytes, headers, tls_name, through)
                 answer = await exchange(self._line.open(url, self.proxy, self._ca_file), asked, moments)
         except TimeoutError:
@@ -319,15 +317,16 @@ class ControlClient:
         except (httpx.HTTPError, ssl.SSLError) as error:
             trouble = failure(error, place, moments)
         else:
-            self._tell_answer(moments.request, answer)
-            kept, renamed = self._line.names.judge(own, path, answer.headers)
+            self._hear(moments.request, answer, started_s)
+            kept, renamed = self._line.names.judge(headers[REQUEST_NAME], path, answer.headers)
             return replace(answer, kept=kept, renamed=renamed)
         self._line.destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
-    def _tell_answer(self, request: str, answer: HttpAnswer) -> None:
+    def _hear(self, request: str, answer: HttpAnswer, started_s: float) -> None:
         self.heard = True
+        self.pace.hear(answer, started_s)
         self.tell(
             time.monotonic(),
             "answer-received",

@@ -13,7 +13,7 @@ from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.early_lease import FAR_S, EarlyLease
 from preflight.net.control.journal import Note
-from preflight.net.control.several import says_otherwise
+from preflight.net.control.several import lists, says_otherwise
 from preflight.proto.control.answers import UNAUTHORIZED
 from preflight.proto.control.backoff import RETRIABLE_STATUS, unheard
 from preflight.proto.control.enroll import PATIENCE_S, TABLE, Enrolment, Outcome
@@ -100,6 +100,13 @@ class EnrolmentSession:
     async def advance(self) -> list[Outcome] | None:
         """Do the next thing; returns the steps that ended, or None when all is done."""
         return self._machine.finished() if await step(self._machine, self._bounded) else None
+
+    async def has_several_rows(self, new_client: "Callable[[], ControlClient]") -> bool:
+        """Whether answers at one moment have different rows of this node, or none: it joined one control plane."""
+        token = self._credential.mesh_token if self._credential else self._settings.secrets.token
+        found = await lists(new_client, token)
+        rows = {next((n.last_seen_unix_ms for n in each.nodes if n.id == self._row.identity), None) for each in found}
+        return len(rows) > 1
 
     async def is_answered_otherwise(self, new_client: "Callable[[], ControlClient]") -> bool:
         """Whether other answers to the same client list this node; before it joined, whether any lists nodes."""

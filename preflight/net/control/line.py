@@ -7,6 +7,7 @@ import httpx
 from preflight.net.control.asked import RequestLog
 from preflight.net.control.destination import Destination
 from preflight.net.control.exchange import open_transport
+from preflight.net.control.pace import Pace
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.request_names import RequestNames
 from preflight.proto.control.url import ControlUrl
@@ -19,6 +20,7 @@ class Line:
         self.destination = destination
         self.log = RequestLog()
         self.names = RequestNames()
+        self.pace = Pace()
         self._transport: httpx.AsyncHTTPTransport | None = None
 
     def open(self, url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -> httpx.AsyncHTTPTransport:

@@ -1,5 +1,6 @@
 """Certificates as plain data: those that a server sends, and those in a file of trusted authorities."""
 
+import os
 import warnings
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 LARGEST_FILE = 1 << 20
+VARIABLE = "SSL_CERT_FILE"
+"""What replaces the system's store of authorities for programs that use OpenSSL, or read it as OpenSSL does."""
 _PEM, _DER = b"-----BEGIN", b"\x30\x82"
 
 
@@ -25,15 +28,34 @@ def wrong_format(ca_file: Path | None) -> str:
     return "it is in DER, and must be in PEM" if content.startswith(_DER) else "it holds no certificate in PEM"
 
 
+def trust_file(ca_file: Path | None) -> tuple[str, Path | None]:
+    """Which setting or variable names the file of trusted authorities, and the file; none for the system's store."""
+    if ca_file is not None:
+        return "control.ca_file", ca_file
+    named = os.environ.get(VARIABLE)
+    return (VARIABLE, Path(named)) if named else ("", None)
+
+
+def unusable(ca_file: Path) -> str:
+    """Why a file gives no authority: it is not there, may not be read, or holds none; else nothing."""
+    try:
+        beginning(ca_file, LARGEST_FILE)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return wrong_format(ca_file)
+
+
 def authorities(ca_file: Path) -> tuple[Certificate, ...]:
     """The certificates in a file of trusted authorities."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    try:
-        found = x509.load_pem_x509_certificates(_content(ca_file) or b"")
-    except ValueError:
-        return ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old authorities of the system's store violate RFC 5280 too
+        try:
+            found = x509.load_pem_x509_certificates(_content(ca_file) or b"")
+        except ValueError:
+            return ()
     return tuple(filter(None, (read_certificate(each.public_bytes(Encoding.DER)) for each in found)))
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from preflight.model.event import Listener, telling
 from preflight.model.tcp import (
@@ -22,7 +23,7 @@ from preflight.model.tcp import (
     Transfer,
 )
 from preflight.net import ancillary
-from preflight.net.tcp.certificates import authorities, read_certificate, wrong_format
+from preflight.net.tcp.certificates import authorities, read_certificate, trust_file, unusable, wrong_format
 from preflight.net.tcp.tls import client_context, hear_certificate_requests, observing_context, sent_chain
 from preflight.net.tcp.transfer import transfer
 from preflight.proto.tcp.tls_hello import RANDOM_BYTES, answer_to, client_hello
@@ -184,9 +185,8 @@ class Tcp:
             elapsed_ms=elapsed_ms,
         )
         chain = tuple(filter(None, map(read_certificate, seen.chain)))
-        held = authorities(ca_file) if outcome == "untrusted" and ca_file is not None else ()
         shown = (seen.version, certificate, bytes(seen.reply), chain, seen.asked)
-        return Handshake(address, port, outcome, elapsed_ms, detail, *shown, authorities=held)
+        return Handshake(address, port, outcome, elapsed_ms, detail, *shown, **_trust(outcome, ca_file))
 
     async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
         """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""
@@ -328,6 +328,16 @@ def _ending(limit: asyncio.Timeout, sooner_s: float | None, enough: Callable[[],
         yield
     finally:
         look.cancel()
+
+
+def _trust(outcome: HandshakeOutcome, ca_file: Path | None) -> dict[str, Any]:
+    """What the file of trusted authorities holds, where nobody in it vouches for the server."""
+    name, file = trust_file(ca_file)
+    if file is None or outcome not in ("untrusted", "expired"):
+        return {}
+    problem = unusable(file)
+    said = f"{name} names {file}: {problem}" if problem else ""
+    return {"authorities": authorities(file), "trust": name, "trust_problem": said}
 
 
 def _family(address: str) -> socket.AddressFamily:

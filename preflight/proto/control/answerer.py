@@ -5,7 +5,7 @@ its own words. The place to which a redirect leads is named, and no bearer follo
 """
 
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from preflight import codes
 from preflight.model.control import HttpAnswer
@@ -85,6 +85,12 @@ def asked_to_wait(answer: HttpAnswer) -> float | None:
     return retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
 
 
+def says_too_many(answer: HttpAnswer) -> bool:
+    """429, and what nginx says by default to more requests than it allows; others say 503 without a server behind."""
+    without = answer.status != UNAVAILABLE or is_populi(answer) or server_name(answer) in _WITHOUT_BACKEND
+    return answer.status == THROTTLED or not without
+
+
 def strange(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     """What is wrong with an answer that is not the expected one. asked: method and path, without the URL's own path."""
     status = answer.status
@@ -137,12 +143,26 @@ def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Findi
         message = f"{_said(asked, answer)}{_by(answer)}, a redirect without a Location, so it leads nowhere"
         return Finding(codes.CONTROL_REDIRECTED, message, PASS_THROUGH, _facts(answer, location=base))
     remedies: Remedies = by_hand(f"Point the control URL at the control plane, not at {base}.")
+    if _adds_a_slash(asked, answer, url):
+        message = (
+            f"{_said(asked, answer, quoting=False)}{_by(answer)}, a redirect to the same path with a slash behind it, "
+            "which no route of a control plane has, and clients follow no redirect"
+        )
+        return Finding(codes.CONTROL_REDIRECTED, message, PASS_THROUGH, _facts(answer, location=base))
     if right_url(answer, url, asked) is not None:
         message += ", which is TLS on the same host, and clients follow no redirect"
         remedies = look(f"curl -si --max-time 15 {base}/health   # if a control plane answers, it is the right URL")
     else:
         message += "; a worker must not send its bearer there"
     return Finding(codes.CONTROL_REDIRECTED, message, remedies, _facts(answer, location=base))
+
+
+def _adds_a_slash(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> bool:
+    """Whether a redirect leads back to the same place, except for a slash: the URL is right, and the gateway is not."""
+    if url is None:
+        return False
+    own = f"{url}{asked.partition(' ')[2]}"
+    return urljoin(own, answer.headers.get("location", "")) == f"{own}/"
 
 
 def _failing(asked: str, answer: HttpAnswer) -> Finding:

@@ -80,7 +80,10 @@ PASS_THROUGH = by_hand(
 READ_JOURNAL = look(_JOURNAL, where="control host", root=True)
 _REMEDIES = {
     codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN}; or VOX_MESH_TOKEN"),
-    codes.ENROLL_FORBIDDEN: by_hand(f"{_TOKEN}: a worker's or the mesh token, not a submitter's"),
+    codes.ENROLL_FORBIDDEN: by_hand(
+        "Put a worker's or the mesh token of this cluster, not a submitter's, where this node's bearer comes from: "
+        "VOX_MESH_TOKEN, or the file of control.token_file."
+    ),
     codes.CONTROL_THROTTLED: MORE_BURST,
     codes.CONTROL_UNHEALTHY: READ_JOURNAL,
     codes.CONTROL_BAD_ANSWER: look(

@@ -27,7 +27,7 @@ from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN, ONE_CONTRO
 from preflight.proto.way.stations import Station, request
 
 STRIPPED, USED_UP = "stripped", "used up"
-BAD_REQUEST, UNAUTHORIZED, TOO_LARGE, UNAVAILABLE = 400, 401, 413, 503
+BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, UNAVAILABLE = 400, 401, 403, 404, 413, 503
 _WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
 """What the bootstrap exchange, the first request, shows about the path."""
 _NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
@@ -186,7 +186,8 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
     if code is codes.ENROLL_LEAVE_FAILED:
         # Through a gateway that takes it, the row would stay too.
         foreign = outcome.error is not None and code_of(outcome.error) in _NOT_ITS_ANSWER
-        return (PASS_THROUGH if foreign else ()) + by_hand(leave_later(facts))
+        first = ONE_CONTROL_PLANE if facts.several else PASS_THROUGH if foreign else ()
+        return first + by_hand(leave_later(facts))
     if outcome.error is not None and outcome.error.status == TOO_LARGE:
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
     if outcome.error is not None and outcome.error.decided.problem == CACHED:
@@ -250,6 +251,9 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     if outcome.problem == "not-listed":
         lacks = f"{facts.identity} joined and sent heartbeats, but the list of {facts.node_count} lacks it"
         return f"{lacks}; in another answer it has it, so {SEVERAL} answer at this URL" if facts.several else lacks
+    if facts.several and row_is_unknown(outcome):
+        differ = f"answers at one moment have different rows of {facts.identity}, so {SEVERAL} answer at this URL"
+        return f"{outcome.step} failed{again}: {said}; {differ}"
     if outcome.step is Step.BOOTSTRAP:
         return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
     cached = outcome.error is not None and outcome.error.decided.problem == CACHED
@@ -258,6 +262,14 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     if _lost_body(outcome):
         return f"{outcome.step} failed{again}: {said}; what this node sent is JSON, so a proxy on the way took it out"
     return f"{outcome.step} failed{again}: {said}"
+
+
+def row_is_unknown(outcome: Outcome) -> bool:
+    """Whether a control plane says that it does not know the row, or the lease, that it has given a moment ago."""
+    error = outcome.error
+    if error is None or not error.by_control_plane or outcome.step not in (Step.LEASE, Step.LEAVE):
+        return False
+    return error.status in (NOT_FOUND, FORBIDDEN)
 
 
 def _lost_body(outcome: Outcome) -> bool:

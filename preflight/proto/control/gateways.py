@@ -95,3 +95,11 @@ def page_for_people(answer: HttpAnswer) -> str | None:
     if is_page and answer.status // 100 == 2 and _FORM.search(answer.body):
         return "a login page"
     return None
+
+
+def holds_back(usual_ms: float) -> str:
+    """What is said of it."""
+    return (
+        f"; requests that follow each other at once are held back by a limit on the way, to about "
+        f"{1000 / usual_ms:.1f} a second"
+    )

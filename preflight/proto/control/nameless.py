@@ -1,12 +1,14 @@
 """Why programs on this node get no address for the control host's name; pure."""
 
+from dataclasses import replace
+
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.facts import DeathFacts
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.model.overlay import OverlayState
-from preflight.model.remedy import by_hand, look
+from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.naming import asking_resolvers, listed, named_here
 from preflight.proto.control.placement import placement
@@ -15,6 +17,14 @@ from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 def nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Finding:
     """Why there is no address. A resolver that knows the name says more than one that does not answer."""
+    found = _nameless(resolution, url, overlay)
+    if "." in resolution.name or resolution.files.completes or found.decided.problem not in (None, "refused"):
+        return found
+    short = f"; {resolution.name} is a short name, and {RESOLVERS_FILE} has no search list that completes it"
+    return replace(found, message=found.message + short)
+
+
+def _nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Finding:
     known = next((lookup for lookup in resolution.resolvers if lookup.outcome == "answer"), None)
     if known is not None:
         return _no_system_answer(resolution, known, overlay)
@@ -150,6 +160,8 @@ def _no_system_answer(resolution: Resolution, known: Lookup, overlay: OverlaySta
             DeathFacts(resolver=address_of(silent)),
             "name",
         )
+    if known.unanswered and resolution.system.outcome == "timeout":
+        return _half_answered(resolution, known, overlay)
     first = resolution.resolvers[0]
     if first.outcome in ("nxdomain", "no-address"):
         return _never_asked(resolution, first, known, overlay)
@@ -175,6 +187,28 @@ def _never_asked(resolution: Resolution, first: Lookup, known: Lookup, overlay: 
         DeathFacts(resolver=first.source),
         "name",
     )
+
+
+def half_silent(lookup: Lookup) -> str:
+    """What a resolver does that drops questions for one type of record, which programs ask for as well."""
+    other = "A" if lookup.unanswered == "AAAA" else "AAAA"
+    return (
+        f"{lookup.source} answers about its {other} records, {listed(lookup.addresses)}, and leaves questions for "
+        f"{lookup.unanswered} records without an answer, for which programs wait"
+    )
+
+
+def _half_answered(resolution: Resolution, known: Lookup, overlay: OverlayState | None) -> Finding:
+    message = f"programs on this node get no answer in time about {resolution.name}: {half_silent(known)}"
+    decided = DeathFacts(resolver=address_of(known), problem=known.unanswered)
+    remedies = _named_or_asked(resolution, known, overlay)
+    return Finding(codes.CONTROL_DNS_TIMEOUT, message, remedies, decided, "name")
+
+
+def _named_or_asked(resolution: Resolution, known: Lookup, overlay: OverlayState | None) -> Remedies:
+    inside = [address for address in known.addresses if placement(address, overlay) == "overlay"]
+    asked = look(f"dig @{known.source} {known.unanswered} {resolution.name}   # it must answer, and may say: none")
+    return named_here(resolution.name, inside[0], resolution.files) if inside else asked
 
 
 def address_of(lookup: Lookup) -> str | None:

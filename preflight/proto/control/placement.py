@@ -1,6 +1,7 @@
 """Where an address leads: to this node, into the overlay, or off it."""
 
 import json
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from typing import Literal
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Setting
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
@@ -26,6 +28,8 @@ PRIVATE: tuple[Placement, ...] = ("loopback", "overlay")
 """What is sent there reaches nobody else."""
 
 _PREFIXES_SHOWN = 4
+_IN_FILE = re.compile(r"([\w.]+) in (.+)")
+"""A value of a file of the workers, by its name there."""
 _MOST_TRIED = 8
 
 
@@ -142,6 +146,19 @@ def meant_places(url: ControlUrl, address: str, overlay: OverlayState | None) ->
     return [url.at(url.host, SERVER_PORT)] if url.port != SERVER_PORT else []
 
 
+def outside_of(url: ControlUrl, address: str, overlay: OverlayState | None) -> ControlUrl | None:
+    """The same server at its host's address outside the overlay, as the tunnel to it knows that."""
+    tunnel = overlay.tunnel_for(address) if overlay is not None and url.scheme == "http" else None
+    peer = tunnel.peer_for(address) if tunnel is not None else None
+    if peer is None or not peer.endpoint:
+        return None
+    try:
+        host, _ = split_host_port(peer.endpoint)
+        return None if ip_address(host).is_loopback else url.at(host)
+    except ValueError:
+        return None
+
+
 def members(overlay: OverlayState | None) -> Sequence[str]:
     """A few of the other members' own addresses."""
     networks = [network for peer in (overlay.peers if overlay else ()) for network in peer.addresses]
@@ -174,10 +191,14 @@ VARIABLE = "VOX_ORCHESTRATOR_MESH_CONTROL_URL"
 def set_url(url: str, source: str | None) -> Remedies:
     """Another control URL, where it comes from now: a stronger source would hide it anywhere else.
 
-    source: an option, a variable, or the settings file, as the settings name it; None: it is set nowhere yet.
+    source: an option, a variable, the settings file, or a value in a file of the workers, as the settings name it;
+    None: it is set nowhere yet.
     """
     if source is not None and source.startswith("-"):
         return by_hand(f"preflight all {source} {quote(url)}")
+    if source is not None and (value := _IN_FILE.fullmatch(source)):
+        text = url if value[1].isupper() else f" {json.dumps(url)}"
+        return by_hand(f"{value[1]}{' =' if value[1].islower() else '='}{text}   # in {value[2]}")
     if source is not None and not source.replace("_", "").isupper():
         file = str(PurePosixPath(source))
         remedies = heal(lambda: Setting(file=file, key="control.url", value=url))

@@ -187,8 +187,9 @@ def _untrusted(handshake: Handshake, certificate: Certificate, place: str, shake
     issuer = _shown(last.issuer_name or last.issuer) or "without a name"
     decided = DeathFacts(certificate=issuer)
     message = f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {issuer}"
-    if (mistaken := _wrong_authority(certificate, last, handshake.authorities)) is not None:
-        sentence = f"Put the certificate of {issuer} that the control host has into the file of control.ca_file."
+    if (mistaken := _wrong_authority(certificate, last, handshake)) is not None:
+        sentence = f"Put the certificate of {issuer} that the control host has into the file of {handshake.trust}."
+        decided = replace(decided, problem=handshake.trust)
         return Trouble(codes.CONTROL_TLS_UNTRUSTED, f"{message}. {mistaken}", look(sentence), decided)
     trusting = "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml, if it is yours"
     if last.issuer == last.subject:
@@ -205,15 +206,18 @@ def _untrusted(handshake: Handshake, certificate: Certificate, place: str, shake
     return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, remedies, decided)
 
 
-def _wrong_authority(own: Certificate, last: Certificate, authorities: Sequence[Certificate]) -> str | None:
+def _wrong_authority(own: Certificate, last: Certificate, handshake: Handshake) -> str | None:
     """What is wrong with the file of trusted authorities, where it shows that it was meant for this server."""
+    authorities, trust = handshake.authorities, handshake.trust
+    if handshake.trust_problem:
+        return f"{_shown(handshake.trust_problem)}; so no authority of that file is trusted"
     if own in authorities:
-        return "The file of control.ca_file holds the server's own certificate in the place of its issuer's"
+        return f"The file of {trust} holds the server's own certificate in the place of its issuer's"
     named = [each.key_id for each in authorities if each.subject == last.issuer and each.key_id]
     if named and last.issuer_key_id and last.issuer_key_id not in named:
         return (
-            "The file of control.ca_file has a certificate of that name with another key: the authority was renewed, "
-            "or this is another one"
+            f"The file of {trust} has a certificate of that name with another key: the authority was renewed, or this "
+            "is another one"
         )
     return None
 
@@ -241,12 +245,31 @@ def _out_of_date(handshake: Handshake, certificate: Certificate, place: str, sha
     expired = handshake.outcome == "expired"
     remedies = RENEW if expired else look(f"{shake} | openssl x509 -noout -dates")
     if certificate.not_before <= now <= certificate.not_after:
-        message = f"a certificate that signed the one of {place} is {handshake.outcome}"
-    else:
-        when = certificate.not_after if expired else certificate.not_before
-        verb = "expired on" if expired else "is not valid before"
-        message = f"the certificate of {place} {verb} {day(when)}; this node's clock says {day(now)}"
+        return _signer_out_of_date(handshake, place, now)
+    when = certificate.not_after if expired else certificate.not_before
+    verb = "expired on" if expired else "is not valid before"
+    message = f"the certificate of {place} {verb} {day(when)}; this node's clock says {day(now)}"
     return Trouble(CODES[handshake.outcome], message, remedies)
+
+
+def _signer_out_of_date(handshake: Handshake, place: str, now: datetime) -> Trouble:
+    """The server's own certificate is in date, and one above it is not: renewing its own would not help."""
+    code = CODES[handshake.outcome]
+    above = (*handshake.chain[1:], *handshake.authorities)
+    bad = next((each for each in above if not each.not_before <= now <= each.not_after), None)
+    message = f"the certificate of {place} is in date, and one above it is {handshake.outcome}"
+    if bad is None:
+        sentence = "See which certificate of the chain is out of date, and replace that one where it is."
+        return Trouble(code, message, look(sentence, where="control host"))
+    name = _shown(bad.subject_name or bad.subject)
+    until = f"was valid until {day(bad.not_after)}" if bad.not_after < now else f"is valid from {day(bad.not_before)}"
+    message += f": that of {name} {until}; this node's clock says {day(now)}"
+    decided = DeathFacts(certificate=name)
+    if bad in handshake.chain:
+        sentence = f"Put the current certificate of {name} into the server's certificate file, and reload the server."
+        return Trouble(code, message, by_hand(sentence, where="control host"), decided)
+    sentence = f"Put the current certificate of {name} into the file of {handshake.trust}."
+    return Trouble(code, f"{message}; it is in the file of {handshake.trust}", look(sentence), decided)
 
 
 def names(certificate: Certificate) -> str:

@@ -45,6 +45,9 @@ def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malforme
         f"{_place(held)} {_said(trouble)}, so this one-time token cannot be right; nothing sent it, "
         "and the right one is not spent"
     )
+    if trouble.problem == "base64":
+        line = f"base64 --decode {held.path or 'FILE'} > decoded.token   # and give that file, if it is the token"
+        return Malformed(message, by_hand(line), measured(held, trouble))
     if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space", "JSON", "punctuation"):
         return Malformed(message, cleaned(held, trouble), measured(held, trouble))
     return Malformed(message, by_hand(NEW_ONE_TIME_TOKEN, where="control host"), measured(held, trouble))

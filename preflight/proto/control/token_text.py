@@ -42,6 +42,8 @@ _SAID = {
 }
 _SHORTEST = 8
 """Characters of a token in base64: by chance, one of a few thousand random texts of that length is such a base64."""
+_CERTAIN = 16
+"""By chance, fewer than one of a million random texts of that length is the base64 of such a token."""
 _CLAIMS = ("role", "jti", "exp")
 """Without one of them the control plane refuses a JWT."""
 _END_OF_TIME_S = 1e12
@@ -114,7 +116,7 @@ def _inside(text: str) -> TokenTrouble | None:
     if any(character.isspace() for character in text):
         return TokenTrouble("white space", "has white space inside the token")
     if not (text.isascii() and text.isprintable()):
-        return TokenTrouble("not ASCII", "holds characters that no token has and no HTTP header can carry")
+        return TokenTrouble("not printable ASCII", "holds characters that no token has and no HTTP header can carry")
     if _unquoted(text) != text or _ASSIGNMENT.match(text):
         return TokenTrouble("quotes" if _unquoted(text) != text else "NAME=", "holds more than the token")
     return None
@@ -188,7 +190,7 @@ def _moment(value: object) -> float | None:
 def decoded(text: str) -> str | None:
     """What a text is the base64 of, if that can be a token; None for any other, such as the base64 of random bytes.
 
-    Such a text may be a token itself, so it is not a fault.
+    Such a text may be a token itself, so it is not a fault of a bearer, which may be sent twice.
     """
     try:
         plain = b64decode(text, validate=True).decode("ascii").rstrip("\n")
@@ -207,6 +209,9 @@ def one_time_trouble(text: str, others: Mapping[str, str]) -> TokenTrouble | Non
             return TokenTrouble(word, f"holds the {word} of this node, which is no one-time token")
     if jwt_claims(text) is not None:
         return TokenTrouble("JWT", "holds a JWT, which is a bearer and no one-time token")
+    plain = decoded(text)
+    if plain is not None and len(plain) >= _CERTAIN:
+        return TokenTrouble("base64", "holds the base64 of a text that can be a token, as Kubernetes shows secrets")
     return None
 
 

@@ -94,6 +94,10 @@ class ControlUrlError:
         return self.written
 
 
+_UNREPLACED = re.compile(r"\$\{\w{1,40}\}|\$[A-Za-z_]\w{0,40}|\{\{ ?[\w.]{1,40} ?\}\}|<[A-Z][A-Z_-]{1,40}>")
+"""What a shell, a template or a reader should have replaced."""
+
+
 def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
     """The control URL as an operator wrote it, parsed: the one place that knows the rules."""
     text = raw.strip()
@@ -107,7 +111,8 @@ def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
             return ControlUrlError(
                 meant_without(meant, error.problem), str(error), error.fault, hosts, error.problem, meant
             )
-        written = without_secrets(text[:_LONGEST_SHOWN])
+        shown = f"{error.meant} #…" if error.problem == "comment" else text
+        written = without_secrets(shown[:_LONGEST_SHOWN])
         return ControlUrlError(written, str(error), error.fault, _hosts_in(text), error.problem, meant)
 
 
@@ -190,6 +195,11 @@ def _refuse_decoration(text: str) -> None:
         name = named.group(1)
         reason = f"it begins with {name}=, the name of a variable"
         raise _UnusableError(reason, problem=f"{name}=", meant=text[named.end() :])
+    if (commented := re.match(r"(\S+)\s+#", text)) is not None:
+        reason = "a comment follows it, which is part of the value where it is set"
+        raise _UnusableError(reason, problem="comment", meant=commented.group(1))
+    if (left := _UNREPLACED.search(text)) is not None:
+        raise _UnusableError(f"nothing has replaced the variable {left.group()} in it", problem="variable")
 
 
 def _with_slashes(text: str) -> str:

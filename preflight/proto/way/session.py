@@ -61,10 +61,10 @@ def observe_session(view: TunnelView) -> tuple[Observation, ...]:
 
 
 def observe_its_session(view: TunnelView) -> tuple[Observation, ...]:
-    """That WireGuard at the peer has nothing to encrypt with, so that it sends nothing whatever is asked of it.
+    """That WireGuard at the peer has nothing to encrypt with, so that it sends nothing, even when it is asked.
 
-    No session is alive, or this node began it and its first data never came there: whoever answers a handshake may use
-    the session only after data of the other side (WireGuard paper, section 5.4.6).
+    No session is alive, or this node began it and its first data never came there: the one that answers a handshake may
+    use the session only after data of the other side (WireGuard paper, section 5.4.6).
     """
     known = view.product == "wireguard" and not view.after.unreadable and not view.burst.answered
     if not known or view.peer is None or (view.alive and not view.only_handshakes):

@@ -7,7 +7,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from preflight.net.tcp.certificates import authorities, wrong_format
+from preflight.net.tcp.certificates import authorities, trust_file, unusable, wrong_format
 
 PEM = trustme.CA(organization_name="Home").cert_pem.bytes()
 DER = x509.load_pem_x509_certificate(PEM).public_bytes(Encoding.DER)
@@ -38,3 +38,16 @@ def test_the_keys_are_read() -> None:
     found = read_certificate(DER)
     assert found is not None
     assert found.key_id
+
+
+def test_which_file_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting wins over the variable, and the variable over the system's store; what cannot be used is named."""
+    own, empty = tmp_path / "own.pem", tmp_path / "empty.pem"
+    empty.write_text("")
+    monkeypatch.setenv("SSL_CERT_FILE", str(empty))
+    assert trust_file(own) == ("control.ca_file", own)
+    assert trust_file(None) == ("SSL_CERT_FILE", empty)
+    assert unusable(own) == "No such file or directory"
+    assert unusable(empty) == "it is empty"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert trust_file(None) == ("", None)

@@ -97,6 +97,22 @@ def test_a_compressed_answer_is_not_quoted() -> None:
     assert "gzip off" in f"{found.remedies}"
 
 
+@pytest.mark.parametrize(
+    ("location", "adds"),
+    [
+        (f"http://10.66.0.3:9847{LIST.partition(' ')[2]}/", True),
+        (f"{LIST.partition(' ')[2]}/", True),
+        ("http://10.66.0.3:9847/login/", False),
+        (f"http://10.66.0.4:9847{LIST.partition(' ')[2]}/", False),
+    ],
+)
+def test_a_redirect_that_only_adds_a_slash(location: str, adds: bool) -> None:
+    """The control URL is right then, and to change it would not help: the gateway is what is wrong."""
+    found = strange(LIST, answered(301, location=location), URL)
+    assert ("with a slash behind it" in found.message) is adds
+    assert ([remedy.where for remedy in found.remedies] == ["control host"]) is adds
+
+
 def test_a_redirect_without_a_place() -> None:
     """Protects from a remedy without sense: there is no place to point the URL away from."""
     found = strange(LIST, answered(302, b"moved"), URL)

@@ -90,3 +90,23 @@ def test_a_list_without_resolvers() -> None:
     assert "names no resolver" in found.message
     assert names_a_resolver("search x\nnameserver 192.0.2.1\n")
     assert not names_a_resolver("nameserver\n# nameserver 192.0.2.1\noptions ndots:1\n")
+
+
+def test_a_resolver_that_drops_one_kind_of_question() -> None:
+    """Programs ask for both kinds of address and wait for both: it is not a resolver that they never ask."""
+    half = Lookup("r1", "answer", (INSIDE,), unanswered="AAAA")
+    found = nameless(asked("timeout", half), URL, OVERLAY)
+    assert (found.code.slug, found.decided.problem) == ("control.dns-timeout", "AAAA")
+    assert "leaves questions for AAAA records without an answer" in found.message
+    assert [remedy.kind for remedy in found.remedies] == ["fix"]
+    outside = nameless(asked("timeout", replace(half, addresses=(OUTSIDE,))), URL, OVERLAY)
+    assert [remedy.kind for remedy in outside.remedies] == ["next"]
+
+
+def test_a_short_name_that_nothing_completes() -> None:
+    """The resolver is right: there is not any such name."""
+    resolution = replace(asked("nxdomain", no("r1", "nxdomain")), name="control")
+    bare = replace(resolution, files=replace(FILES, completes=False))
+    assert "no search list" in nameless(bare, URL, OVERLAY).message
+    assert "search list" not in nameless(resolution, URL, OVERLAY).message
+    assert "search list" not in nameless(replace(bare, name=NAME), URL, OVERLAY).message

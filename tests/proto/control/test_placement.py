@@ -16,6 +16,7 @@ from preflight.proto.control.placement import (
     leak,
     meant_places,
     of_one_member,
+    outside_of,
     overlay_text,
     placement,
     set_url,
@@ -247,3 +248,33 @@ def test_a_control_plane_may_answer_at_several_addresses_of_one_member(hosts: li
     assert isinstance(url, ControlUrl)
     found = of_one_member([url.at(host) for host in hosts], OVERLAY)
     assert (found.host if found else None) == first
+
+
+def test_a_value_in_a_file_of_the_workers_is_changed_there() -> None:
+    """It is not the settings file, and each file has its own name for it."""
+    (line,) = set_url("http://10.66.0.3:9847", "VOX_MESH_CONTROL_ADDR in /home/u/.vox/populi/mesh.env")
+    assert line.lines == ("VOX_MESH_CONTROL_ADDR=http://10.66.0.3:9847   # in /home/u/.vox/populi/mesh.env",)
+    (line,) = set_url("http://10.66.0.3:9847", "mesh.control_url in /srv/Vox.toml")
+    assert line.lines == ('mesh.control_url = "http://10.66.0.3:9847"   # in /srv/Vox.toml',)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "scheme", "outer"),
+    [
+        ("192.0.2.3:51820", "http", "http://192.0.2.3:9847"),
+        ("[2001:db8::3]:51820", "http", "http://[2001:db8::3]:9847"),
+        ("192.0.2.3:51820", "https", None),
+        (None, "http", None),
+        ("127.0.0.1:1", "http", None),
+        ("a name:1", "http", None),
+    ],
+)
+def test_the_same_server_outside_the_overlay(endpoint: str | None, scheme: str, outer: str | None) -> None:
+    """Where it may listen instead; a certificate says nothing about that address, so TLS is not tried there."""
+    peer = OverlayPeer("k", endpoint, (ip_network("10.66.0.3/32"),))
+    state = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(peer,))
+    overlay = routed(state, inside=["10.66.0.3"], outside=[])
+    url = ControlUrl("https" if scheme == "https" else "http", "10.66.0.3", 9847)
+    found = outside_of(url, "10.66.0.3", overlay)
+    assert (str(found) if found else None) == outer
+    assert outside_of(url, "10.66.0.3", None) is None

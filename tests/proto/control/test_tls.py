@@ -64,9 +64,34 @@ def test_the_file_of_authorities_was_meant_for_this_server(held: Certificate, sa
 
     A new authority is only trusted after a look at the control host, so nothing is called a fix."""
     upper = replace(UPPER, issuer_key_id="bb")
-    found = trouble(URL, shaken("untrusted", LEAF, MIDDLE, upper, authorities=(held,)), NOW)
+    found = trouble(URL, shaken("untrusted", LEAF, MIDDLE, upper, authorities=(held,), trust="SSL_CERT_FILE"), NOW)
     assert said in found.message
+    assert ("SSL_CERT_FILE" in found.message) == (said != "does not send")
     assert {remedy.kind for remedy in found.remedies} == {"next"}
+
+
+def test_a_file_of_authorities_that_is_not_there() -> None:
+    """OpenSSL says nothing of it and trusts nobody: the variable is the cause, and not the server's chain."""
+    problem = "SSL_CERT_FILE names /etc/ca.pem: No such file or directory"
+    found = trouble(URL, shaken("untrusted", LEAF, trust="SSL_CERT_FILE", trust_problem=problem), NOW)
+    assert problem in found.message
+    assert "does not send" not in found.message
+    assert found.decided.problem == "SSL_CERT_FILE"
+    assert [remedy.where for remedy in found.remedies] == ["node"]
+
+
+def test_an_authority_out_of_date_is_named() -> None:
+    """To renew the server's own certificate would not help: the one above it is replaced, where it is."""
+    old = replace(MIDDLE, not_after=NOW - timedelta(hours=1))
+    found = trouble(URL, shaken("expired", LEAF, old), NOW)
+    assert (found.code.slug, found.decided.certificate) == ("control.tls-expired", "Middle CA")
+    assert [(remedy.kind, remedy.where) for remedy in found.remedies] == [("fix", "control host")]
+    held = trouble(URL, shaken("expired", LEAF, authorities=(old,), trust="control.ca_file"), NOW)
+    assert "Middle CA" in held.message
+    assert [(remedy.kind, remedy.where) for remedy in held.remedies] == [("next", "node")]
+    untold = trouble(URL, shaken("expired", LEAF), NOW)
+    assert untold.decided.certificate is None
+    assert [remedy.kind for remedy in untold.remedies] == ["next"]
 
 
 def test_an_unfit_certificate_is_no_matter_of_trust() -> None:

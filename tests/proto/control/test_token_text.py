@@ -56,8 +56,8 @@ NOW = 1_900_000_000.0
         (b"VOX_MESH_TOKEN=\n", "empty", ""),
         (b"\xff\xfes\0e\0c\0r\0", "UTF-16", ""),
         (b"\x80secret", "not text", ""),
-        ("s\u00e9cret-1".encode(), "not ASCII", "s\u00e9cret-1"),
-        (b"secret\x1b[0m", "not ASCII", "secret\x1b[0m"),
+        ("s\u00e9cret-1".encode(), "not printable ASCII", "s\u00e9cret-1"),
+        (b"secret\x1b[0m", "not printable ASCII", "secret\x1b[0m"),
     ],
 )
 def test_what_is_no_token(raw: bytes, problem: str, left: str) -> None:
@@ -193,6 +193,11 @@ def test_another_token_of_this_node_is_no_one_time_token() -> None:
     assert found is not None
     assert found.problem == "JWT"
     assert one_time_trouble("one-time", {"mesh token": "of-all"}) is None
+    found = one_time_trouble(base64.b64encode(b"once-3f6a9b1c2d4e5f60\n").decode(), {})
+    assert found is not None
+    assert found.problem == "base64"
+    assert one_time_trouble(base64.b64encode(bytes(range(120, 152))).decode(), {}) is None
+    assert one_time_trouble(base64.b64encode(b"short-one").decode(), {}) is None
 
 
 def test_a_jwt_of_another_algorithm() -> None:

@@ -173,3 +173,23 @@ def test_what_was_meant(raw: str, meant: str | None) -> None:
 def test_a_query_is_shown_as_what_it_was() -> None:
     """Not as user info: an operator must recognise the place of the mistake."""
     assert str(refused("http://h:1/?token=s3cr3t")) == "http://h:1?…"
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem", "meant"),
+    [
+        ("http://10.66.0.3:9847 # main", "comment", "http://10.66.0.3:9847"),
+        ("http://10.66.0.3:9847  #s3cr3t", "comment", "http://10.66.0.3:9847"),
+        ("http://${CONTROL_HOST}:9847", "variable", None),
+        ("http://$CONTROL:9847", "variable", None),
+        ("http://{{ control.host }}:9847", "variable", None),
+        ("http://<CONTROL-HOST>:9847", "variable", None),
+    ],
+)
+def test_what_an_environment_file_leaves_in_it(raw: str, problem: str, meant: str | None) -> None:
+    """Comments and variables are for shells; other readers take them as they are."""
+    error = parse_control_url(raw)
+    assert isinstance(error, ControlUrlError)
+    assert (error.problem, str(error.meant) if error.meant else None) == (problem, meant)
+    assert problem in error.reason
+    assert "s3cr3t" not in f"{error.written} {error.reason}"

@@ -1,0 +1,67 @@
+"""How fast this node may ask: as fast as it likes, until something on the way says that it asks too fast."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from preflight.model.control import HttpAnswer
+from preflight.proto.control.answerer import asked_to_wait, says_too_many
+from preflight.proto.control.answers import THROTTLED
+from preflight.proto.control.populi import is_populi
+
+FIRST_GAP_S, WIDEST_GAP_S, WIDER = 0.25, 1.0, 1.25
+"""Between the starts of two requests: four a second pass most limits; after each refusal fewer, and at least one."""
+MOST_WAITED_S = 5.0
+
+
+class Pace:
+    """The turns of all requests to one control plane, so that checks at the same time do not press it together."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._gap_s = self._next_s = self._widened_s = self._since_s = 0.0
+        self._passed = 0
+        self._lives = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything has said that these are too many requests, or holds them back."""
+        return self._gap_s > 0
+
+    @property
+    def rate(self) -> float:
+        """How many requests a second have passed since then, of all checks together."""
+        return max(1, self._passed) / max(1.0, self._clock() - self._since_s)
+
+    def limit(self, gap_s: float) -> None:
+        """Ask no faster than this from now on."""
+        self._since_s = self._since_s or self._clock()
+        self._gap_s = min(WIDEST_GAP_S, max(self._gap_s, gap_s))
+
+    def turn_s(self) -> float:
+        """Take a turn; how long until it comes, seconds."""
+        now = self._clock()
+        turn = max(now, self._next_s) if self.limited else now
+        self._next_s = turn + self._gap_s
+        return turn - now
+
+    async def turn(self) -> float:
+        """Wait for a turn; when it came, by the clock."""
+        if (wait_s := self.turn_s()) > 0:
+            await asyncio.sleep(wait_s)
+        return self._clock()
+
+    def hear(self, answer: HttpAnswer, started_s: float) -> None:
+        """Go slower after a refusal of what was asked at this pace, and wait as long as it asks for."""
+        self._lives = self._lives or is_populi(answer)
+        # A 503 before any answer of a control plane is a route, or a server, that does not work.
+        if not says_too_many(answer) or not (self._lives or answer.status == THROTTLED):
+            self._passed += self.limited
+            return
+        now = self._clock()
+        self._since_s = self._since_s or now
+        if started_s >= self._widened_s:
+            self._gap_s = min(WIDEST_GAP_S, self._gap_s * WIDER) or FIRST_GAP_S
+            self._widened_s = now
+        wait_s = asked_to_wait(answer) or self._gap_s
+        self._next_s = max(self._next_s, now + min(MOST_WAITED_S, wait_s))

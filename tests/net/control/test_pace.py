@@ -1,0 +1,93 @@
+"""Requests to one control plane: no faster than anyone on the way lets through."""
+
+import pytest
+
+from preflight.model.control import HttpAnswer
+from preflight.net.control.pace import FIRST_GAP_S, MOST_WAITED_S, WIDEST_GAP_S, Pace
+from preflight.proto.control.populi import FEATURE_HEADER
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now
+
+
+def answer(status: int, **headers: str) -> HttpAnswer:
+    return HttpAnswer(status, headers, b"", 1.0, 0.0, 0.0, connected=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "limited"),
+    [
+        (answer(200), False),
+        (answer(401), False),
+        (answer(502), False),
+        (answer(429), True),
+        (answer(503, server="nginx"), True),
+        (answer(503, server="Caddy"), False),
+        (HttpAnswer(503, {FEATURE_HEADER: "exec-lease-v1"}, b"", 1.0, 0.0, 0.0, connected=False), False),
+    ],
+)
+def test_only_a_refusal_for_their_number_slows_down(said: HttpAnswer, limited: bool) -> None:
+    """Protects quick runs: a control plane that is not well is asked as before, and a limit is not pressed."""
+    clock = Clock()
+    pace = Pace(clock)
+    assert [pace.turn_s() for _ in range(5)] == [0.0] * 5
+    if said.status == 503:
+        pace.hear(said, clock.now)
+        assert not pace.limited
+    pace.hear(HttpAnswer(200, {FEATURE_HEADER: "exec-lease-v1"}, b"", 1.0, 0.0, 0.0, connected=False), clock.now)
+    pace.hear(said, clock.now)
+    assert pace.limited is limited
+    assert (pace.turn_s() > 0) is limited
+
+
+def test_it_widens_once_for_what_was_sent_together() -> None:
+    """Twenty refusals of one moment are one piece of news; those of what was sent later are another."""
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(20):
+        pace.hear(answer(429), 99.0)
+    first, second = pace.turn_s(), pace.turn_s()
+    assert second - first == pytest.approx(FIRST_GAP_S)
+    for _ in range(20):
+        clock.now += 10
+        pace.hear(answer(429), clock.now)
+    first, second = pace.turn_s(), pace.turn_s()
+    assert second - first == pytest.approx(WIDEST_GAP_S)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [("3", 3.0), ("86400", MOST_WAITED_S)])
+def test_it_waits_as_long_as_it_is_asked_to(asked: str, waits: float) -> None:
+    """Up to a limit: a run must end."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.hear(answer(429, **{"retry-after": asked}), clock.now)
+    assert pace.turn_s() == pytest.approx(waits)
+
+
+def test_a_known_limit_is_kept_from_the_start() -> None:
+    """Who holds requests back says nothing, so it is measured."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.limit(0.5)
+    assert [pace.turn_s() for _ in range(3)] == pytest.approx([0.0, 0.5, 1.0])
+
+
+def test_how_much_a_limit_lets_through() -> None:
+    """What passed since the first refusal, by any check; before it, nothing is known of a limit."""
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(30):
+        pace.hear(answer(401), clock.now)
+    pace.hear(answer(429), clock.now)
+    for _ in range(8):
+        clock.now += 0.5
+        pace.hear(answer(401), clock.now)
+    assert pace.rate == pytest.approx(2.0)
