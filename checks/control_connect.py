@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 from preflight.api import (
     CONTROL,
@@ -44,11 +44,8 @@ CONNECT_TIMEOUT_S = 2.5  # a lost SYN is sent again after 1 s, and then after 3 
 QUICK_S = 2.0
 """Where packets wait in no queue of this node's line: the second SYN has a second."""
 
-_CODES = {
-    "refused": codes.CONTROL_REFUSED,
-    "timeout": codes.CONTROL_TIMEOUT,
-    "unreachable": codes.CONTROL_UNREACHABLE,
-}
+_DEAD = (("refused", codes.CONTROL_REFUSED), ("timeout", codes.CONTROL_TIMEOUT))
+_CODES = dict(_DEAD) | {"unreachable": codes.CONTROL_UNREACHABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +119,8 @@ def _led_to(ctx: Context, url: ControlUrl, better: ControlUrl) -> Remedies:
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
     """One connection to each address that programs on this node get for the host, at the same time."""
     addresses = await ctx.net.dns.addresses(url)
-    connect = partial(ctx.net.tcp.connect, port=url.port, timeout_s=CONNECT_TIMEOUT_S)
-    quick = lambda: ctx.net.path.quick  # noqa: E731
-    return await asyncio.gather(*(connect(each, sooner_s=QUICK_S, enough=quick) for each in addresses))
+    limits: Any = {"timeout_s": CONNECT_TIMEOUT_S, "sooner_s": QUICK_S, "enough": lambda: ctx.net.path.quick}
+    return await asyncio.gather(*(ctx.net.tcp.connect(each, url.port, **limits) for each in addresses))
 
 
 async def _filtered(ctx: Context, connections: Sequence[Connection]) -> Death | None:

@@ -52,6 +52,7 @@ def test_a_file_is_read_as_wg_quick_reads_it() -> None:
                 "KEY-OF-B",
                 (ip_network("10.66.0.2/32"), ip_network("fd66::2/128"), ip_network("192.168.7.0/24")),
                 25,
+                "b.example:51820",
             ),
             ConfiguredPeer("KEY-OF-C"),
         ),
