@@ -174,7 +174,7 @@ class _Asking:
 
     async def _one(self, question: Question) -> Probe | None:
         """The answer; None for what is not worth its time under a limit."""
-        if self._limited_s is not None and (question not in self._wanted or not self._worth_it()):
+        if self.limited() and (question not in self._wanted or not self._worth_it()):
             return None
         probe = self.asked[question] = await _ask(self._ctx, *question)
         return probe
@@ -189,7 +189,9 @@ class _Asking:
 
     def limited(self) -> bool:
         """Whether there is a limit; from the first moment on time is short."""
-        if self._limited_s is None and self._ctx.net.control.pace.limited:
+        if not self._ctx.net.control.pace.limited:
+            self._limited_s = None
+        elif self._limited_s is None:
             self._limited_s = time.monotonic()
         return self._limited_s is not None
 

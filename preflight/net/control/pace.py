@@ -12,6 +12,8 @@ from preflight.proto.control.populi import is_populi
 FIRST_GAP_S, WIDEST_GAP_S, WIDER = 0.25, 1.0, 1.25
 """Between the starts of two requests: four a second pass most limits; after each refusal fewer, and at least one."""
 MOST_WAITED_S = 5.0
+REFUSED_IN_ROW = 5
+"""Refusals at a slower and slower pace, without an answer between, that show that it is not the pace."""
 
 
 class Pace:
@@ -20,13 +22,17 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._gap_s = self._next_s = self._widened_s = self._since_s = 0.0
-        self._passed = 0
+        self._passed = self._refused = 0
         self._lives = False
 
     @property
     def limited(self) -> bool:
-        """Whether anything has said that these are too many requests, or holds them back."""
-        return self._gap_s > 0
+        """Whether anything has said that these are too many requests, or holds them back.
+
+        Where it refuses however slowly it is asked, as one that counts the requests for each route does, a pace of all
+        requests together does not help: then each is repeated when its answer said so.
+        """
+        return self._gap_s > 0 and self._refused < REFUSED_IN_ROW
 
     @property
     def rate(self) -> float:
@@ -42,7 +48,7 @@ class Pace:
         """Take a turn; how long until it comes, seconds."""
         now = self._clock()
         turn = max(now, self._next_s) if self.limited else now
-        self._next_s = turn + self._gap_s
+        self._next_s = turn + self._gap_s if self.limited else turn
         return turn - now
 
     async def turn(self) -> float:
@@ -56,11 +62,13 @@ class Pace:
         self._lives = self._lives or is_populi(answer)
         # A 503 before any answer of a control plane is a route, or a server, that does not work.
         if not says_too_many(answer) or not (self._lives or answer.status == THROTTLED):
-            self._passed += self.limited
+            if self.limited:
+                self._passed, self._refused = self._passed + 1, 0
             return
         now = self._clock()
         self._since_s = self._since_s or now
         if started_s >= self._widened_s:
+            self._refused += self.limited
             self._gap_s = min(WIDEST_GAP_S, self._gap_s * WIDER) or FIRST_GAP_S
             self._widened_s = now
         wait_s = asked_to_wait(answer) or self._gap_s

@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.control import HttpAnswer
-from preflight.net.control.pace import FIRST_GAP_S, MOST_WAITED_S, WIDEST_GAP_S, Pace
+from preflight.net.control.pace import FIRST_GAP_S, MOST_WAITED_S, REFUSED_IN_ROW, WIDEST_GAP_S, Pace
 from preflight.proto.control.populi import FEATURE_HEADER
 
 
@@ -59,6 +59,7 @@ def test_it_widens_once_for_what_was_sent_together() -> None:
     for _ in range(20):
         clock.now += 10
         pace.hear(answer(429), clock.now)
+        pace.hear(answer(200), clock.now)
     first, second = pace.turn_s(), pace.turn_s()
     assert second - first == pytest.approx(WIDEST_GAP_S)
 
@@ -91,3 +92,17 @@ def test_how_much_a_limit_lets_through() -> None:
         clock.now += 0.5
         pace.hear(answer(401), clock.now)
     assert pace.rate == pytest.approx(2.0)
+
+
+def test_who_refuses_however_slowly_it_is_asked_is_asked_as_its_answers_say() -> None:
+    """Protects from a pace for all, where the limit counts each route: it would let no check come to an end."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.hear(answer(429), clock.now)
+    for _ in range(REFUSED_IN_ROW):
+        assert pace.limited
+        clock.now += 1
+        pace.hear(answer(429), clock.now)
+    clock.now += MOST_WAITED_S
+    assert not pace.limited
+    assert [pace.turn_s() for _ in range(3)] == [0.0] * 3
