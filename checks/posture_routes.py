@@ -52,7 +52,7 @@ LOOKED_S, HOPEFUL = 5.0, 1.5
 """After this time it is given up where not even half as many again as so far would be enough."""
 LATER = (THROTTLED, 503)
 """429, and what nginx says by default to more requests than it allows."""
-CONNECTIONS, FEW = 22, 2
+CONNECTIONS, REPEATED, FEW = 22, 6, 2
 """Requests at the same time, so that a slow path costs few round trips: one or two to connect, two to ask. A few for
 those that got no answer: on a slow link they may have waited behind the others, and behind other checks."""
 ASKED_S = 5.0
@@ -103,24 +103,22 @@ async def measure(ctx: Context) -> Answers:
 
     unknown = SecretStr(f"preflight-unknown-{secrets.token_hex(16)}")
     every = [(*route, bearer) for bearer in (None, unknown) for route in (*ROUTES, *NEWER_ROUTES)]
-    telling: list[Question] = [
-        *((*route, unknown) for route in TELLING),
-        *((*route, None) for route in (*ROUTES, RUNS)),
-    ]
+    telling: list[Question] = [*((*route, unknown) for route in TELLING), *((*each, None) for each in (*ROUTES, RUNS))]
     rest: list[Question] = [(*LIST, Signer()), *(each for each in every if each not in telling)]
     asking, questions = _Asking(ctx, frozenset(telling)), [*telling, *rest]
     for attempt in range(ATTEMPTS):
-        if not await asking.all(questions) or attempt == ATTEMPTS - 1:
+        before, again = len(questions), attempt > 0
+        if not await asking.all(questions, REPEATED if again else CONNECTIONS, again=again):
             break
         questions = [question for question in questions if asking.is_open(question)]
-        if not questions:
+        if not questions or attempt == ATTEMPTS - 1 or (again and len(questions) == before):
             break
         if not asking.limited():
             await asyncio.sleep(min(MOST_WAITED_S, max(asking.asked[each].wait_s for each in questions)))
     unanswered = [question for question, probe in asking.asked.items() if probe.status is None]
     if 0 < len(unanswered) < len(asking.asked):
         async with ctx.net.turns.alone_instead():
-            await asking.all(unanswered, at_once=FEW)
+            await asking.all(unanswered, FEW)
     return asking.answers()
 
 
@@ -141,20 +139,23 @@ class _Asking:
 
     def answers(self) -> Answers:
         """What is known now, without questions that a limit left open although others need no answer to them."""
-        if self._limited_s is None:
-            return Answers(tuple(self.asked.values()))
         later = {each.path for each in self.asked.values() if each.status in LATER}
+        if self._limited_s is None and not (later and self._ctx.net.control.pace.refused):
+            return Answers(tuple(self.asked.values()))
         if len(later) == 1 and all(each.status != THROTTLED for each in self.asked.values()):
             return Answers(tuple(self.asked.values()))  # a route that does not work is not a limit
         probes = [each for asked, each in self.asked.items() if each.status not in LATER or asked in self._wanted]
         return Answers(tuple(probes), self._ctx.net.control.pace.rate)
 
-    async def all(self, questions: Sequence[Question], at_once: int = CONNECTIONS) -> bool:
-        """Ask a few at a time; False if nothing answers any more, and then not all were asked."""
-        left, silences = iter(questions), 0
+    async def all(self, questions: Sequence[Question], at_once: int, *, again: bool = False) -> bool:
+        """Ask a few at a time; False if nothing answers any more, and then not all were asked.
+
+        again: they were refused for their number; as many refusals in a row once more end it too.
+        """
+        left, silences, refusals = iter(questions), 0, 0
 
         async def ask() -> None:
-            nonlocal silences
+            nonlocal silences, refusals
             for question in left:
                 async with self._pace:
                     if limited := self.limited():
@@ -164,7 +165,8 @@ class _Asking:
                 if not limited:
                     probe = await self._one(question)
                 silences = silences + 1 if probe is not None and probe.status is None else 0
-                if silences >= MOST_SILENCES:
+                refusals = refusals + 1 if probe is not None and probe.status in LATER else 0
+                if silences >= MOST_SILENCES or (again and refusals >= REPEATED):
                     return
 
         async with asyncio.TaskGroup() as group:
@@ -189,11 +191,9 @@ class _Asking:
 
     def limited(self) -> bool:
         """Whether there is a limit; from the first moment on time is short."""
-        if not self._ctx.net.control.pace.limited:
-            self._limited_s = None
-        elif self._limited_s is None:
-            self._limited_s = time.monotonic()
-        return self._limited_s is not None
+        limited = self._ctx.net.control.pace.limited
+        self._limited_s = (self._limited_s or time.monotonic()) if limited else None
+        return limited
 
 
 async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | Signer | None") -> Probe:

@@ -114,13 +114,13 @@ def looked_up(network: "Network", name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
 
 
-def answered(network: "Network", resolver: str, name: str, *, tcp: bool = False) -> str:
+def answered(network: "Network", resolver: str, name: str, *, tcp: bool = False, other: bool = False) -> str:
     """What a resolver says to a about a name: addresses, a code such as NXDOMAIN, `empty`, `blocked`, `too long`, or an
     outcome.
 
-    The outcomes of a connection are `refused`, `silent` and `unreachable`.
+    The outcomes of a connection are `refused`, `silent` and `unreachable`. other: about addresses of the other family.
     """
-    query = dns.message.make_query(name, "A" if network.plan.families[0] == 4 else "AAAA", use_edns=True)
+    query = dns.message.make_query(name, "A" if (network.plan.families[0] == 4) != other else "AAAA", use_edns=True)
     with inside(network.names.namespace("a")):
         try:
             reply = dns.query.tcp(query, resolver, _QUICK_S) if tcp else _over_udp(query, resolver)

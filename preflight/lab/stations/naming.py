@@ -87,6 +87,13 @@ def _other(setup: Setup) -> str:
     return "A" if setup.families == "ipv6" else "AAAA"
 
 
+def _answers_by_half(network: "Network") -> None:
+    """The resolver gives the address of the control host, and says nothing about the other kind."""
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
+    said = asks.answered(network, FIRST_RESOLVER, CONTROL_NAME, other=True)
+    asks.must(said == "silent", f"{FIRST_RESOLVER} says {said!r} about the other kind of address")
+
+
 def _nobody_knows(network: "Network") -> None:
     """The name that the search list makes of it does not exist, whatever a's programs ask."""
     asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "NXDOMAIN")(network)
@@ -302,9 +309,7 @@ FAULTS = (
         expected=lambda setup: _is(
             "control.dns-timeout", Deciding("problem", _other(setup)), "control.dns-split", heals="file"
         )(setup),
-        proof=lambda network: asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(
-            network
-        ),
+        proof=_answers_by_half,
         excluded=_unresolved,
     ),
     _resolver(

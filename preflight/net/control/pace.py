@@ -35,6 +35,11 @@ class Pace:
         return self._gap_s > 0 and self._refused < REFUSED_IN_ROW
 
     @property
+    def refused(self) -> bool:
+        """Whether anything has ever said that these are too many requests, or held them back."""
+        return self._since_s > 0
+
+    @property
     def rate(self) -> float:
         """How many requests a second have passed since then, of all checks together."""
         return max(1, self._passed) / max(1.0, self._clock() - self._since_s)

@@ -95,7 +95,7 @@ def test_how_much_a_limit_lets_through() -> None:
 
 
 def test_who_refuses_however_slowly_it_is_asked_is_asked_as_its_answers_say() -> None:
-    """Protects from a pace for all, where the limit counts each route: it would let no check come to an end."""
+    """Protects from a pace for all, where the limit counts each route: it would let no check end."""
     clock = Clock()
     pace = Pace(clock)
     pace.hear(answer(429), clock.now)
