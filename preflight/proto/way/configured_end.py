@@ -49,6 +49,8 @@ def observe_configured_end(view: TunnelView) -> tuple[Observation, ...]:
     heard = view.arrived or view.received_in_run != 0 or bool(on_the_wire(view).into)
     if not silent or heard or view.tapped.blind is not None or _is_there(peer.endpoint_address, end):
         return ()
+    if any(each.error is not None and each.source != peer.endpoint_address for each in view.tapped.packets):
+        return ()  # a router on the way refuses them, which is the nearer reason
     code = REACH_NO_FORWARD if view.alive else OVERLAY_NO_HANDSHAKE if view.never else OVERLAY_HANDSHAKE_STALE
     message = (
         f"{view.name} sends what is for {view.target} to {view.endpoint}, from where nothing comes, and {end.file} "

@@ -10,7 +10,7 @@ from preflight.model.overlay import ConfiguredEnd, ConfiguredPeer, ConfiguredTun
 from preflight.model.remedy import as_text
 from preflight.proto.way.configured_end import SILENT_NS, configured_end, observe_configured_end
 from preflight.proto.way.tunnel_view import TunnelView
-from tests.proto.way.seeing import BURST, KEY_B, THERE, B, outer, peer, state, view
+from tests.proto.way.seeing import BURST, KEY_B, ROUTER, THERE, B, outer, peer, refusal, state, view
 
 FILE = "/etc/wireguard/wg0.conf"
 MOVED = ConfiguredEnd(FILE, "b.example", 51820, ("198.51.100.77",))
@@ -55,12 +55,21 @@ def test_a_name_that_leads_elsewhere_now_is_the_reason(peers: dict[str, Any], co
         silent(for_ns=SILENT_NS - 1),
         replace(silent(), arrived=True),
         replace(silent(), first_sent_ns=0),
+        silent(MOVED, *BURST, refusal(ROUTER)),
     ],
-    ids=["no file", "no answer", "it is there", "it is heard", "too early", "it came before", "nothing sent"],
+    ids=[
+        *("no file", "no answer", "it is there", "it is heard", "too early", "it came before", "nothing sent"),
+        "a router refuses",
+    ],
 )
 def test_a_peer_that_may_be_there_is_not_looked_for_elsewhere(seen: TunnelView) -> None:
     """Protects a peer that has moved and is heard, and one that is silent for another reason."""
     assert observe_configured_end(seen) == ()
+
+
+def test_who_has_its_old_address_now_may_refuse() -> None:
+    """A provider gives the address to somebody else, whose host knows no tunnel."""
+    assert observe_configured_end(silent(MOVED, *BURST, refusal(THERE)))
 
 
 def test_an_address_in_the_file_is_not_called_a_name() -> None:
