@@ -75,6 +75,7 @@ def _made_again(state: OverlayState) -> Remedies:
         codes.OVERLAY_ABSENT,
         codes.OVERLAY_DOWN,
         codes.OVERLAY_NO_ADDRESS,
+        codes.OVERLAY_MTU_TOO_SMALL,
         codes.OVERLAY_DAEMON_DOWN,
         codes.OVERLAY_LOGGED_OUT,
         codes.OVERLAY_KEY_EXPIRED,
@@ -179,7 +180,8 @@ def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignor
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
         message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
-        return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
+        code = codes.OVERLAY_MTU_TOO_SMALL if _too_small_for_ipv6(state) else codes.OVERLAY_NO_ADDRESS
+        return _failed(state, code, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
     message = (
         f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"

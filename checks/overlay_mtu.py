@@ -119,7 +119,8 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
     facts = TunnelMtuFacts(tunnel_mtu_bytes=mtu)
     if mtu < minimum_mtu:
         message = f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}"
-        return _bad(codes.OVERLAY_MTU_TOO_SMALL, message, set_mtu_here(name, minimum_mtu, state.product), facts)
+        size = max(minimum_mtu, (state.configured.mtu if state.configured else None) or 0)
+        return _bad(codes.OVERLAY_MTU_TOO_SMALL, message, set_mtu_here(name, size, state.product), facts)
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
         return passed(NODE, Direction.LOCAL, message, facts=facts)

@@ -28,6 +28,16 @@ def of_the_peer(cause: Result, effect: Result) -> bool:
     return cause.direction is Direction.FORWARD and effect.direction is Direction.REVERSE
 
 
+def without_addresses(cause: Result, effect: Result) -> bool:
+    """Linux has taken the addresses off the tunnel, so that nothing goes through it."""
+    return cause.check != "overlay.mtu"
+
+
+def only_difference(cause: Result, effect: Result) -> bool:
+    """Of a tunnel and its file, where the cause is one."""
+    return effect.measurements.get("differences", 1) == 1
+
+
 def sent_from_its_address(cause: Result, effect: Result) -> bool:
     """The kernel takes an address that is another node's too as the source of what it sends to others.
 

@@ -21,10 +21,12 @@ from preflight.engine.conditions import (
     of_the_routes,
     of_the_silent,
     of_what_posture_asks,
+    only_difference,
     same_lever,
     same_way,
     sent_from_its_address,
     unanswered,
+    without_addresses,
 )
 
 DEPTH: Mapping[str, tuple[str, ...]] = {
@@ -177,6 +179,12 @@ RULES: tuple[Rule, ...] = (
             "overlay.not-joined",
         )
     ),
+    Rule(
+        "overlay.mtu-too-small",
+        ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer", "control.dns-*"),
+        "node",
+        without_addresses,
+    ),
     # What the product itself says is a failure only where nobody answers, and then accounts for that.
     *(
         Rule(
@@ -200,6 +208,8 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", as_much_as_fits),
     Rule("overlay.mtu-too-big", _ENROL_REQUESTS, "node", unanswered),
     Rule("overlay.mtu-too-small", ("mtu.below-minimum",), "node"),
+    # The file still has the MTU that the tunnel had.
+    Rule("overlay.mtu-too-small", ("overlay.config-drift",), "node", only_difference),
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", of_the_silent),
     Rule("host.rp-filter", ("overlay.route-leak",), condition=of_the_peer),

@@ -6,7 +6,7 @@ import pytest
 from preflight_checks.overlay_mtu import Underlay, judge, needed
 
 from preflight.api import Status
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import ConfiguredTunnel, OverlayState
 
 V4 = Underlay("203.0.113.1", "eth0", 1500)
 V6 = Underlay("2001:db8::1", "eth0", 1500)
@@ -17,6 +17,12 @@ def tunnel(mtu: int, **more: Any) -> OverlayState:
     return OverlayState(
         **{"product": "wireguard", "interface": "wg0", "up": True, "overhead_bytes": 60, "mtu": mtu, **more}
     )
+
+
+def test_a_smaller_mtu_than_the_file_has_gets_that_of_the_file() -> None:
+    """Protects a file that is right from being changed to the least that is enough."""
+    state = tunnel(1200, configured=ConfiguredTunnel("/etc/wireguard/wg0.conf", mtu=1420))
+    assert "ip link set dev wg0 mtu 1420" in (judge(state, [V4], 1280).remedy or "")
 
 
 @pytest.mark.parametrize(

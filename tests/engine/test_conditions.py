@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.api import CONTROL, Code, Direction, codes, failed, inconclusive, warned
+from preflight.api import CONTROL, NODE, Code, Direction, codes, failed, inconclusive, warned
 from preflight.engine.conditions import sent_from_its_address
 from preflight.model.facts import ControlTunnelFacts, DeathFacts, EchoFacts
 from tests.engine.test_diagnosis import at, named
@@ -37,3 +37,21 @@ def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | No
     make = failed if code is codes.UDP_BLOCKED else inconclusive
     other = make(code, "b", Direction.ROUND_TRIP, "silent")
     assert len(named(at("reach.icmp", filtered), at("reach.udp", other))) == causes
+
+
+@pytest.mark.parametrize(("differences", "causes"), [(1, 1), (2, 2)])
+def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: int, causes: int) -> None:
+    """Where more than the MTU differs, the tunnel was changed in another way too."""
+    small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200")
+    drift = warned(
+        codes.OVERLAY_CONFIG_DRIFT, NODE, Direction.LOCAL, "differs", measurements={"differences": differences}
+    )
+    assert len(named(at("overlay.mtu", small), at("overlay.config", drift))) == causes
+
+
+@pytest.mark.parametrize(("check", "causes"), [("overlay.interface", 1), ("overlay.mtu", 2)])
+def test_an_mtu_that_takes_all_addresses_off_is_why_nothing_passes(check: str, causes: int) -> None:
+    """One that leaves IPv4 in is not: what dies there has its own reason."""
+    small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200")
+    silent = failed(codes.REACH_UNREACHABLE, "b", Direction.ROUND_TRIP, "silent")
+    assert len(named(at(check, small), at("reach.icmp", silent))) == causes

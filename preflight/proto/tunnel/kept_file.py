@@ -32,7 +32,7 @@ def _values(
 ) -> Iterator[Callable[[], WgQuickValue]]:
     name = fix.interface
     if isinstance(fix, LinkMtu):
-        if file.mtu is not None:
+        if file.mtu not in (None, fix.mtu_bytes):
             yield partial(WgQuickValue, interface=name, setting="MTU", value=str(fix.mtu_bytes))
     elif isinstance(fix, WireguardPort):
         if file.listen_port is not None:

@@ -14,12 +14,14 @@ from preflight.model.fix import WireguardPeer
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.overlay import ConfiguredEnd, OverlayState
 from preflight.model.remedy import Remedies, heal
+from preflight.model.tapped import TapPacket
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView, on_the_wire
 
 SILENT_NS: Final = 2_000_000_000
 """How long a peer must have been silent: over satellites an answer takes less."""
+_NOBODY_THERE = ("host", "network")
 _AGAIN = "reresolve-dns.sh of wireguard-tools, run by a timer"
 _HOST = re.compile(r"[\w.:%-]+", re.ASCII)
 
@@ -49,8 +51,8 @@ def observe_configured_end(view: TunnelView) -> tuple[Observation, ...]:
     heard = view.arrived or view.received_in_run != 0 or bool(on_the_wire(view).into)
     if not silent or heard or view.tapped.blind is not None or _is_there(peer.endpoint_address, end):
         return ()
-    if any(each.error is not None and each.source != peer.endpoint_address for each in view.tapped.packets):
-        return ()  # a router on the way refuses them, which is the nearer reason
+    if any(_refuses(each, peer.endpoint_address) for each in view.tapped.packets):
+        return ()
     code = REACH_NO_FORWARD if view.alive else OVERLAY_NO_HANDSHAKE if view.never else OVERLAY_HANDSHAKE_STALE
     message = (
         f"{view.name} sends what is for {view.target} to {view.endpoint}, from where nothing comes, and {end.file} "
@@ -64,6 +66,11 @@ def observe_configured_end(view: TunnelView) -> tuple[Observation, ...]:
         later=True,  # the packets leave, for where the peer is not
     )
     return (Observation(station=Station("session", "sender"), finding="killed", packets="inner", death=death),)
+
+
+def _refuses(packet: TapPacket, endpoint: str) -> bool:
+    """Whether a router on the way will not pass packets on, which is the nearer reason; not that nobody is there."""
+    return packet.error is not None and packet.source != endpoint and packet.error.reason not in _NOBODY_THERE
 
 
 def _is_there(address: str, end: ConfiguredEnd) -> bool:

@@ -20,6 +20,8 @@ from preflight.proto.way.stations import Station
 from preflight.proto.way.words import counted
 
 FILTERED = "TcpExt.IPReversePathFilter"
+_MISCOUNTED = 2
+"""By how much two counts of the same packets may differ, whose windows are not quite the same."""
 _FULL = ("Udp.RcvbufErrors", "Udp6.RcvbufErrors")
 """What a socket had no room for; it also counts as dropped what a policy of IPsec keeps from it."""
 INTERESTING = (
@@ -39,12 +41,20 @@ def moved(before: NetworkState, after: NetworkState) -> dict[str, int]:
 
 
 def observe_rp(
-    before: NetworkState, after: NetworkState, arriving: Flow, tunnel: TunnelSide, *, station: str = "rp"
+    before: NetworkState,
+    after: NetworkState,
+    arriving: Flow,
+    tunnel: TunnelSide,
+    *,
+    station: str = "rp",
+    came: int | None = None,
 ) -> Observation:
     """Whether the reverse-path filter drops what comes in by `arriving.interface_in`.
 
     arriving: the answers of the burst, as they come in, and `rp` their station; or the tunnel's own packets on the
     uplink, with `rp-outer`. It is certain where the kernel's verdict on the flow refuses it and the counter has grown.
+    came: how many such packets came to the device, if that is known: the counter is of the whole node, and the verdict
+    ignores the mark that a rule may give them, so a filter that dropped far fewer let them in.
     """
     place = Station(station, "receiver")
     if arriving.is_ipv6:
@@ -57,7 +67,7 @@ def observe_rp(
         return _clear(place, f"the reverse-path filter of {device} is off")
     if mode is None or verdict is None or dropped is None:
         return Observation(station=place, finding="blind", direction="reverse", reason="the kernel gave no verdict")
-    if not verdict.refused or dropped <= 0:
+    if not verdict.refused or dropped <= 0 or (came is not None and not 0 < came <= _MISCOUNTED * dropped):
         return _clear(place, f"the reverse-path filters dropped {counted(dropped, 'packet')} meanwhile, none of these")
     kind = "strict" if mode == STRICT else "loose"
     sysctl = _sysctl(device)

@@ -38,7 +38,8 @@ class Watched:
     the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
     arrives_by: devices by which the tunnel's packets were seen to come in, in addition to the one by which they leave.
     astray_by: devices by which the peer's answers were seen to come in outside the tunnel. entered, left: how many of
-    the burst a tap saw behind the queue of the tunnel's device, and behind that of the uplink.
+    the burst a tap saw behind the queue of the tunnel's device, and behind that of the uplink. came: how many of
+    the tunnel's packets a tap saw coming in from the endpoint's host, if none was taken; None where none could look.
     """
 
     tunnel: TunnelSide
@@ -50,6 +51,7 @@ class Watched:
     astray_by: frozenset[str] = frozenset()
     entered: int = 0
     left: int = 0
+    came: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +121,10 @@ def observe_kernel(
             )
         )
     for flow in _arriving(watched, uplink):
-        station = "rp" if flow.interface_in in tunnel.interfaces else "rp-outer"
-        found.append(observe_rp(before, after, flow, tunnel, station=station))
+        if flow.interface_in in tunnel.interfaces:
+            found.append(observe_rp(before, after, flow, tunnel))
+        else:
+            found.append(observe_rp(before, after, flow, tunnel, station="rp-outer", came=watched.came))
     found.extend(_by_policies(before, after, watched, uplink))
     found.append(observe_socket_outer(before, after, tunnel))
     return (*found, *_twins(answers, tunnel))

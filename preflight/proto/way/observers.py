@@ -23,6 +23,7 @@ from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.observation import Observation, PacketClass, Passing
 from preflight.proto.way.openvpn import Remote
+from preflight.proto.way.outer import leaves_elsewhere
 from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
@@ -182,7 +183,13 @@ def observe(record: Record) -> tuple[Observation, ...]:
 def _with_passed(record: Record) -> Watched:
     """What is watched, with what a tap saw of the burst behind this node's queues."""
     view = view_of(record)
-    return replace(record.watched, entered=len(inside(view, outgoing=True)), left=_left(view))
+    outer = record.watched.outer
+    came = None
+    if outer is not None and record.tapped.blind is None:
+        arrived = (each for each in record.tapped.packets if each.tunnel is not None and not each.outgoing)
+        # Where the tunnel has taken something of it in this run, what was dropped is the exception.
+        came = 0 if view.received_in_run else sum(each.source == outer.destination for each in arrived)
+    return replace(record.watched, entered=len(inside(view, outgoing=True)), left=_left(view), came=came)
 
 
 def _left(view: TunnelView) -> int:
@@ -378,6 +385,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         first_sent_ns=record.first_sent_ns,
         begun=record.begun.tunnel_for(record.peer.address) if record.begun is not None else None,
         configured=record.configured,
+        elsewhere=leaves_elsewhere(kernel, record.watched.tunnel),
     )
 
 

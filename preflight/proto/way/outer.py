@@ -46,7 +46,7 @@ def observe_route_outer(
     routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`). unrouted: packets without a
     route that the kernel counted while all of a burst passed into the tunnel; 0 where it was only a part of a burst.
     """
-    if tunnel.elsewhere or not any(_may_be_uplink(state, link, tunnel) for link in state.links):
+    if leaves_elsewhere(state, tunnel):
         return Observation(station=ROUTE_OUTER, finding="blind", reason=ELSEWHERE)
     lookup = state.lookup(flow) if flow else None
     death = _of_route(state, lookup, tunnel, routers) if lookup else _of_links(state, tunnel, unrouted)
@@ -91,6 +91,11 @@ def dead_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> tupl
     outside = [link for link in addressed if link.kind not in SWITCHES]
     plain = [link for link in dead if link.kind not in SWITCHES and (not link.up or link.kind is None)]
     return tuple(outside or addressed or plain)
+
+
+def leaves_elsewhere(state: NetworkState, tunnel: TunnelSide) -> bool:
+    """Whether its own packets leave in another network namespace: this one has no uplink, or not the socket."""
+    return tunnel.elsewhere or not any(_may_be_uplink(state, link, tunnel) for link in state.links)
 
 
 def _may_be_uplink(state: NetworkState, link: Link, tunnel: TunnelSide) -> bool:

@@ -64,6 +64,7 @@ class TunnelView:
     asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
     first_sent_ns: when this run first sent the peer something through the tunnel; 0 if that is not known. begun: the
     product's state before that. configured: where the tunnel's file says that the peer is; None if it was not asked.
+    elsewhere: its own packets leave in another network namespace.
     """
 
     target: str
@@ -92,6 +93,7 @@ class TunnelView:
     first_sent_ns: int = 0
     begun: OverlayState | None = None
     configured: ConfiguredEnd | None = None
+    elsewhere: bool = False
 
     @property
     def product(self) -> str:

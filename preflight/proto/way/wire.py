@@ -128,8 +128,8 @@ def _sent_elsewhere(view: TunnelView) -> str | None:
 def _elsewhere(view: TunnelView) -> bool:
     """Whether the tunnel's socket is in another namespace: its port is nobody's here, and its counter grows."""
     port = view.after.listen_port
-    if view.ports is None or port is None:
-        return False
+    if view.elsewhere or view.ports is None or port is None:
+        return view.elsewhere
     return port not in {each.port for each in view.ports} and view.counted_sent > 0
 
 

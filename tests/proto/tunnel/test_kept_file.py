@@ -22,6 +22,7 @@ def written(fix: Fix, file: ConfiguredTunnel | None = FILE, where: str = "node")
     ("fix", "lines"),
     [
         (LinkMtu(interface="wg0", mtu_bytes=1380), ["MTU = 1380"]),
+        (LinkMtu(interface="wg0", mtu_bytes=1420), []),
         (WireguardPort(interface="wg0", port=51821), ["ListenPort = 51821"]),
         (LinkMtu(interface="wg1", mtu_bytes=1380), []),
         # The file has neither for this peer, so that nothing differs from it.

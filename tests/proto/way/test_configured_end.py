@@ -67,9 +67,10 @@ def test_a_peer_that_may_be_there_is_not_looked_for_elsewhere(seen: TunnelView) 
     assert observe_configured_end(seen) == ()
 
 
-def test_who_has_its_old_address_now_may_refuse() -> None:
-    """A provider gives the address to somebody else, whose host knows no tunnel."""
+def test_its_old_address_may_have_another_owner_now_or_none() -> None:
+    """A provider gives it to another customer, whose host refuses, or its router says that nobody has it."""
     assert observe_configured_end(silent(MOVED, *BURST, refusal(THERE)))
+    assert observe_configured_end(silent(MOVED, *BURST, refusal(ROUTER, "host")))
 
 
 def test_an_address_in_the_file_is_not_called_a_name() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from preflight import codes
 from preflight.model.counters import Counters, Device, Queue, UdpSocket
 from preflight.model.flow import Flow
@@ -163,3 +165,9 @@ def test_evidence_is_what_has_moved() -> None:
     """Counters of drops, without those that are unchanged or unknown."""
     before, after = Counters(values={"Ip.OutDiscards": 1, "Udp.NoPorts": 4}), Counters(values={"Ip.OutDiscards": 3})
     assert moved(counted(before), counted(after)) == {"Ip.OutDiscards": 2}
+
+
+@pytest.mark.parametrize(("came", "finding"), [(None, "killed"), (10, "killed"), (11, "clear"), (0, "clear")])
+def test_a_filter_that_dropped_fewer_than_came_let_them_in(came: int | None, finding: str) -> None:
+    """Its counter is of the whole node, and wg-quick marks what the verdict, without a mark, refuses."""
+    assert observe_rp(filtered(3), filtered(8), ANSWERS, TUNNEL, station="rp-outer", came=came).finding == finding

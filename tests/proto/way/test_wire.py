@@ -184,3 +184,10 @@ def test_a_place_that_only_the_configuration_names(remote: str | None, finding: 
     assert (seen.endpoints, seen.supposed) == (frozenset(((THERE, PORT),)), True)
     (wire,) = [each for each in observe_wire(seen) if each.station.id == "wire" and each.direction == "forward"]
     assert wire.finding == finding
+
+
+def test_what_leaves_in_another_namespace_is_not_missed_here() -> None:
+    """Protects from saying that a tunnel sends nothing, where its packets pass a device that nobody here sees."""
+    found = observe_wire(view(*BURST, elsewhere=True))
+    assert ("forward", "wire", "sender", "blind", "data") in told(found)
+    assert not [each for each in found if each.finding == "absent"]
