@@ -21,8 +21,10 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.facts import TunnelMtuFacts
+from preflight.model.fix import LinkAddresses
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
+from preflight.model.remedy import heal
 from preflight.proto.pmtu.advice import set_mtu_here
 from preflight.proto.pmtu.minimum import least_mtu
 
@@ -119,8 +121,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
     facts = TunnelMtuFacts(tunnel_mtu_bytes=mtu)
     if mtu < minimum_mtu:
         message = f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}"
-        size = max(minimum_mtu, (state.configured.mtu if state.configured else None) or 0)
-        return _bad(codes.OVERLAY_MTU_TOO_SMALL, message, set_mtu_here(name, size, state.product), facts)
+        return _bad(codes.OVERLAY_MTU_TOO_SMALL, message, _larger(state, minimum_mtu), facts)
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
         return passed(NODE, Direction.LOCAL, message, facts=facts)
@@ -138,6 +139,15 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
         f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
         facts=facts,
     )
+
+
+def _larger(state: OverlayState, minimum_mtu: int) -> Remedies:
+    """The MTU of the tunnel's file, if that is enough, and the addresses that Linux took off with the smaller one."""
+    name, file = state.interface, state.configured
+    size = max(minimum_mtu, (file.mtu if file else None) or 0)
+    lost = tuple(str(each) for each in file.addresses if each not in state.addresses) if file else ()
+    given = heal(lambda: LinkAddresses(interface=name or "", addresses=lost)) if lost else ()
+    return (*set_mtu_here(name, size, state.product), *given)
 
 
 def _bad(code: Code, message: str, remedies: Remedies, facts: TunnelMtuFacts) -> Result:

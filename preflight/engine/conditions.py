@@ -33,9 +33,11 @@ def without_addresses(cause: Result, effect: Result) -> bool:
     return cause.check != "overlay.mtu"
 
 
-def only_difference(cause: Result, effect: Result) -> bool:
-    """Of a tunnel and its file, where the cause is one."""
-    return effect.measurements.get("differences", 1) == 1
+def of_the_mtu(cause: Result, effect: Result) -> bool:
+    """All that differs between a tunnel and its file is its MTU, and the addresses that Linux takes off with it."""
+    listed = (each.data for each in effect.evidence if each.kind == "differences")
+    differences = [str(each) for data in listed if isinstance(data, list) for each in data]
+    return all(each.startswith(("MTU is ", "addresses in the file are missing")) for each in differences)
 
 
 def sent_from_its_address(cause: Result, effect: Result) -> bool:

@@ -1,5 +1,6 @@
 """overlay.mtu: tunnel packets against the interface under them."""
 
+from ipaddress import ip_interface
 from typing import Any
 
 import pytest
@@ -21,8 +22,11 @@ def tunnel(mtu: int, **more: Any) -> OverlayState:
 
 def test_a_smaller_mtu_than_the_file_has_gets_that_of_the_file() -> None:
     """Protects a file that is right from being changed to the least that is enough."""
-    state = tunnel(1200, configured=ConfiguredTunnel("/etc/wireguard/wg0.conf", mtu=1420))
-    assert "ip link set dev wg0 mtu 1420" in (judge(state, [V4], 1280).remedy or "")
+    lost = ip_interface("fd66::1/64")
+    state = tunnel(1200, configured=ConfiguredTunnel("/etc/wireguard/wg0.conf", mtu=1420, addresses=(lost,)))
+    remedy = judge(state, [V4], 1280).remedy or ""
+    assert "ip link set dev wg0 mtu 1420" in remedy
+    assert "fd66::1/64" in remedy.partition("mtu 1420")[2], "Linux takes it back at the larger MTU only"
 
 
 @pytest.mark.parametrize(

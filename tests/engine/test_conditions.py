@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.api import CONTROL, NODE, Code, Direction, codes, failed, inconclusive, warned
+from preflight.api import CONTROL, NODE, Code, Direction, Evidence, codes, failed, inconclusive, warned
 from preflight.engine.conditions import sent_from_its_address
 from preflight.model.facts import ControlTunnelFacts, DeathFacts, EchoFacts
 from tests.engine.test_diagnosis import at, named
@@ -39,12 +39,22 @@ def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | No
     assert len(named(at("reach.icmp", filtered), at("reach.udp", other))) == causes
 
 
-@pytest.mark.parametrize(("differences", "causes"), [(1, 1), (2, 2)])
-def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: int, causes: int) -> None:
+@pytest.mark.parametrize(
+    ("differences", "causes"),
+    [
+        (["MTU is 1200, 1420 in the file", "addresses in the file are missing on the interface: fd66::1/64"], 1),
+        (["MTU is 1200, 1420 in the file", "peer AAAA… is only in the file"], 2),
+    ],
+)
+def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: list[str], causes: int) -> None:
     """Where more than the MTU differs, the tunnel was changed in another way too."""
     small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200")
     drift = warned(
-        codes.OVERLAY_CONFIG_DRIFT, NODE, Direction.LOCAL, "differs", measurements={"differences": differences}
+        codes.OVERLAY_CONFIG_DRIFT,
+        NODE,
+        Direction.LOCAL,
+        "differs",
+        evidence=(Evidence("differences", "", differences),),
     )
     assert len(named(at("overlay.mtu", small), at("overlay.config", drift))) == causes
 
