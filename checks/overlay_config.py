@@ -21,6 +21,7 @@ from preflight.api import (
 )
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, IPNetwork, OverlayPeer, OverlayState
+from preflight.proto.pmtu.minimum import IPV6_MINIMUM
 
 SHOWN = 4
 
@@ -71,6 +72,10 @@ def judge(state: OverlayState | None) -> Result:
         )
     if not found:
         return passed(NODE, Direction.LOCAL, f"{state.interface} matches {file.path}")
+    return _drift(state, file, found)
+
+
+def _drift(state: OverlayState, file: ConfiguredTunnel, found: list[str]) -> Result:
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return warned(
         codes.OVERLAY_CONFIG_DRIFT,
@@ -79,7 +84,11 @@ def judge(state: OverlayState | None) -> Result:
         f"{state.interface} differs from {file.path}, and a restart restores the file: "
         f"{'; '.join(found[:SHOWN])}{more}",
         remedies=_as_the_file_says(state, file),
-        measurements={"differences": len(found), **DeathFacts(file=file.path).measurements()},
+        measurements={
+            "differences": len(found),
+            "by_mtu": _by_mtu(state, file),
+            **DeathFacts(file=file.path).measurements(),
+        },
         evidence=(Evidence("differences", "live values compared with the file", found),),
     )
 
@@ -92,6 +101,13 @@ def _as_the_file_says(state: OverlayState, file: ConfiguredTunnel) -> Remedies:
     if file.mtu is not None and state.mtu != file.mtu:
         lines.append(f"ip link set dev {name} mtu {file.mtu}{else_}")
     return look(*lines, root=True)
+
+
+def _by_mtu(state: OverlayState, file: ConfiguredTunnel) -> int:
+    """How many of the differences the MTU accounts for: its own, and the addresses that a small one takes off."""
+    lost = _missing(state, file)
+    taken_off = bool(lost) and all(":" in each for each in lost) and (state.mtu or 0) < IPV6_MINIMUM
+    return int(file.mtu is not None and state.mtu != file.mtu) + int(taken_off)
 
 
 def _missing(state: OverlayState, file: ConfiguredTunnel) -> list[str]:

@@ -30,14 +30,12 @@ def of_the_peer(cause: Result, effect: Result) -> bool:
 
 def without_addresses(cause: Result, effect: Result) -> bool:
     """Linux has taken the addresses off the tunnel, so that nothing goes through it."""
-    return cause.check != "overlay.mtu"
+    return not isinstance(cause.facts, TunnelMtuFacts)  # those are of a tunnel that still has an address
 
 
 def of_the_mtu(cause: Result, effect: Result) -> bool:
     """All that differs between a tunnel and its file is its MTU, and the addresses that Linux takes off with it."""
-    listed = (each.data for each in effect.evidence if each.kind == "differences")
-    differences = [str(each) for data in listed if isinstance(data, list) for each in data]
-    return all(each.startswith(("MTU is ", "addresses in the file are missing")) for each in differences)
+    return effect.measurements.get("differences") == effect.measurements.get("by_mtu")
 
 
 def sent_from_its_address(cause: Result, effect: Result) -> bool:

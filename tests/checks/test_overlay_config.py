@@ -106,3 +106,20 @@ def test_a_tunnel_that_may_not_be_read_is_undecided(file: ConfiguredTunnel | Non
     """Whether it drifted is not known: that does not pass, and the code says what is missing."""
     result = judge(replace(LIVE, unreadable=PRIVILEGE, peers=(), configured=file))
     assert (result.status, str(result.code)) == (Status.INCONCLUSIVE, "run.needs-privilege")
+
+
+@pytest.mark.parametrize(
+    ("mtu", "port", "lost", "differences", "by_mtu"),
+    [
+        (1200, 51820, "fd66::1/64", 2, 2),
+        (1200, 40000, "fd66::1/64", 3, 2),
+        (1300, 51820, "fd66::1/64", 2, 1),
+        (1200, 51820, "10.77.0.1/24", 2, 1),
+    ],
+    ids=["all of it", "the port too", "large enough for IPv6", "IPv4"],
+)
+def test_what_an_mtu_accounts_for(mtu: int, port: int, lost: str, differences: int, by_mtu: int) -> None:
+    """Linux takes IPv6 off a device below 1280; what else differs stays a finding."""
+    file = replace(FILE, addresses=(*FILE.addresses, ip_interface(lost)))
+    result = judge(replace(LIVE, configured=file, mtu=mtu, listen_port=port))
+    assert (result.measurements["differences"], result.measurements["by_mtu"]) == (differences, by_mtu)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from preflight.api import CONTROL, NODE, Code, Direction, Evidence, codes, failed, inconclusive, warned
+from preflight.api import CONTROL, NODE, Code, Direction, Facts, codes, failed, inconclusive, warned
 from preflight.engine.conditions import sent_from_its_address
-from preflight.model.facts import ControlTunnelFacts, DeathFacts, EchoFacts
+from preflight.model.facts import ControlTunnelFacts, DeathFacts, EchoFacts, InterfaceFacts, TunnelMtuFacts
 from tests.engine.test_diagnosis import at, named
 
 
@@ -41,27 +41,27 @@ def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | No
 
 @pytest.mark.parametrize(
     ("differences", "causes"),
-    [
-        (["MTU is 1200, 1420 in the file", "addresses in the file are missing on the interface: fd66::1/64"], 1),
-        (["MTU is 1200, 1420 in the file", "peer AAAA… is only in the file"], 2),
-    ],
+    [({"differences": 2, "by_mtu": 2}, 1), ({"differences": 2, "by_mtu": 1}, 2)],
 )
-def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: list[str], causes: int) -> None:
+def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: dict[str, int], causes: int) -> None:
     """Where more than the MTU differs, the tunnel was changed in another way too."""
-    small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200")
+    facts = TunnelMtuFacts(tunnel_mtu_bytes=1200)
+    small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200", facts=facts)
     drift = warned(
         codes.OVERLAY_CONFIG_DRIFT,
         NODE,
         Direction.LOCAL,
         "differs",
-        evidence=(Evidence("differences", "", differences),),
+        measurements=differences,
     )
     assert len(named(at("overlay.mtu", small), at("overlay.config", drift))) == causes
 
 
-@pytest.mark.parametrize(("check", "causes"), [("overlay.interface", 1), ("overlay.mtu", 2)])
-def test_an_mtu_that_takes_all_addresses_off_is_why_nothing_passes(check: str, causes: int) -> None:
+@pytest.mark.parametrize(
+    ("facts", "causes"), [(InterfaceFacts(mtu_bytes=1200, peers=1), 1), (TunnelMtuFacts(tunnel_mtu_bytes=1200), 2)]
+)
+def test_an_mtu_that_takes_all_addresses_off_is_why_nothing_passes(facts: Facts, causes: int) -> None:
     """One that leaves IPv4 in is not: what dies there has its own reason."""
-    small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200")
+    small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200", facts=facts)
     silent = failed(codes.REACH_UNREACHABLE, "b", Direction.ROUND_TRIP, "silent")
-    assert len(named(at(check, small), at("reach.icmp", silent))) == causes
+    assert len(named(at("overlay.mtu", small), at("reach.icmp", silent))) == causes

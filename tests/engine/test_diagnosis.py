@@ -248,7 +248,7 @@ _FILTER = bad(codes.HOST_RP_FILTER, N, L, facts=sample(ReversePathFilterFacts, s
             ],
         ),
         (
-            bad(codes.OVERLAY_MTU_TOO_SMALL, N, L),
+            bad(codes.OVERLAY_MTU_TOO_SMALL, N, L, facts=TunnelMtuFacts(tunnel_mtu_bytes=1200)),
             [bad(codes.MTU_BELOW_MINIMUM, "b", F), bad(codes.MTU_BELOW_MINIMUM, "c", F)],
             [bad(codes.MTU_BLACK_HOLE, "b", F)],
         ),
