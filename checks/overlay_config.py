@@ -19,7 +19,7 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.facts import DeathFacts
+from preflight.model.facts import ConfigDriftFacts, DeathFacts
 from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, IPNetwork, OverlayPeer, OverlayState
 from preflight.proto.pmtu.minimum import IPV6_MINIMUM
 
@@ -84,11 +84,8 @@ def _drift(state: OverlayState, file: ConfiguredTunnel, found: list[str]) -> Res
         f"{state.interface} differs from {file.path}, and a restart restores the file: "
         f"{'; '.join(found[:SHOWN])}{more}",
         remedies=_as_the_file_says(state, file),
-        measurements={
-            "differences": len(found),
-            "by_mtu": _by_mtu(state, file),
-            **DeathFacts(file=file.path).measurements(),
-        },
+        facts=ConfigDriftFacts(differences=len(found), by_mtu=_by_mtu(state, file)),
+        measurements=DeathFacts(file=file.path).measurements(),
         evidence=(Evidence("differences", "live values compared with the file", found),),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from preflight.api import CONTROL, Direction, Result
 from preflight.model.facts import (
     ClockSkewFacts,
+    ConfigDriftFacts,
     ControlTunnelFacts,
     DeathFacts,
     EchoFacts,
@@ -35,7 +36,8 @@ def without_addresses(cause: Result, effect: Result) -> bool:
 
 def of_the_mtu(cause: Result, effect: Result) -> bool:
     """All that differs between a tunnel and its file is its MTU, and the addresses that Linux takes off with it."""
-    return effect.measurements.get("differences") == effect.measurements.get("by_mtu")
+    drift = effect.facts
+    return isinstance(drift, ConfigDriftFacts) and drift.differences == drift.by_mtu
 
 
 def sent_from_its_address(cause: Result, effect: Result) -> bool:

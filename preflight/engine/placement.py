@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from preflight.api import CONTROL, NODE, Facts, Result, Status
-from preflight.model.facts import HealthFacts, LoadedDelayFacts, LossFacts, ThroughputFacts, median_ms, quickest_ms
+from preflight.model.facts import HealthFacts, LoadedDelayFacts, LossFacts, ThroughputFacts
+from preflight.model.readings import median_ms, quickest_ms
 
 if TYPE_CHECKING:
     from preflight.settings.schema import Thresholds

@@ -49,6 +49,14 @@ class TunnelMtuFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigDriftFacts(Facts):
+    """How many values of a tunnel differ from its file. by_mtu: those that the MTU of the tunnel accounts for."""
+
+    differences: int
+    by_mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReversePathFilterFacts(Facts):
     """The strict reverse-path filter. silent_peers: who did not answer while it dropped packets; None if nobody."""
 
@@ -337,21 +345,6 @@ class DeathFacts(Facts):
     node_id: str | None = None
 
 
-def carried_bytes(facts: Facts | None) -> int | None:
-    """The largest packet that a path or an interface carries, bytes."""
-    return facts.mtu_bytes if isinstance(facts, MtuFacts | InterfaceFacts) else None
-
-
-def median_ms(facts: Facts | None) -> float | None:
-    """The median round trip of many packets."""
-    return facts.rtt_median_ms if isinstance(facts, LossFacts) else None
-
-
-def quickest_ms(facts: Facts | None) -> float | None:
-    """The quickest round trip of a few packets."""
-    return facts.rtt_min_ms if isinstance(facts, AnswerFacts | EchoFacts | HealthFacts) else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakFacts(Facts):
     """Secrets in a git repository. file: the first files, relative to the repository."""
@@ -363,6 +356,7 @@ class LeakFacts(Facts):
 GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "overlay.interface": (InterfaceFacts,),
     "overlay.mtu": (TunnelMtuFacts,),
+    "overlay.config": (ConfigDriftFacts,),
     "overlay.session": (HandshakeFacts,),
     "host.rp-filter": (ReversePathFilterFacts,),
     "reach.icmp": (EchoFacts,),

@@ -6,7 +6,8 @@ from io import StringIO
 from math import sqrt
 from typing import Literal
 
-from preflight.model.facts import Facts, HealthFacts, LossFacts, ReverseTraceFacts, TraceFacts, carried_bytes
+from preflight.model.facts import Facts, HealthFacts, LossFacts, ReverseTraceFacts, TraceFacts
+from preflight.model.readings import carried_bytes
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 Trend = Literal["worse", "better", "changed"]

@@ -14,9 +14,8 @@ from preflight.model.facts import (
     LossFacts,
     ReverseTraceFacts,
     TraceFacts,
-    carried_bytes,
-    quickest_ms,
 )
+from preflight.model.readings import carried_bytes, quickest_ms
 from preflight.report.common import by_id, status_of
 from preflight.report.model import CauseEntry, Report, ResultEntry
 

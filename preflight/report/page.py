@@ -13,10 +13,9 @@ from preflight.model.facts import (
     MtuFacts,
     MtuSearchFacts,
     TcpFacts,
-    median_ms,
-    quickest_ms,
 )
 from preflight.model.pmtu import Fate
+from preflight.model.readings import median_ms, quickest_ms
 from preflight.model.spread import Spread
 from preflight.report.common import WORDS, WORST_FIRST, Advice, aspect_of, way
 from preflight.report.facts import read_sizes, read_spread

@@ -4,7 +4,14 @@ import pytest
 
 from preflight.api import CONTROL, NODE, Code, Direction, Facts, codes, failed, inconclusive, warned
 from preflight.engine.conditions import sent_from_its_address
-from preflight.model.facts import ControlTunnelFacts, DeathFacts, EchoFacts, InterfaceFacts, TunnelMtuFacts
+from preflight.model.facts import (
+    ConfigDriftFacts,
+    ControlTunnelFacts,
+    DeathFacts,
+    EchoFacts,
+    InterfaceFacts,
+    TunnelMtuFacts,
+)
 from tests.engine.test_diagnosis import at, named
 
 
@@ -40,10 +47,10 @@ def test_a_filter_that_lets_in_tcp_alone_is_one_cause(code: Code, tcp: bool | No
 
 
 @pytest.mark.parametrize(
-    ("differences", "causes"),
-    [({"differences": 2, "by_mtu": 2}, 1), ({"differences": 2, "by_mtu": 1}, 2)],
+    ("by_mtu", "causes"),
+    [(2, 1), (1, 2)],
 )
-def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: dict[str, int], causes: int) -> None:
+def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(by_mtu: int, causes: int) -> None:
     """Where more than the MTU differs, the tunnel was changed in another way too."""
     facts = TunnelMtuFacts(tunnel_mtu_bytes=1200)
     small = failed(codes.OVERLAY_MTU_TOO_SMALL, NODE, Direction.LOCAL, "MTU 1200", facts=facts)
@@ -52,7 +59,7 @@ def test_a_file_that_still_has_the_old_mtu_is_no_second_cause(differences: dict[
         NODE,
         Direction.LOCAL,
         "differs",
-        measurements=differences,
+        facts=ConfigDriftFacts(differences=2, by_mtu=by_mtu),
     )
     assert len(named(at("overlay.mtu", small), at("overlay.config", drift))) == causes
 
