@@ -50,7 +50,7 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
         result = judge(peer, ctx.overlay, routes[peer.address], links, control)
         if result.code is codes.OVERLAY_ROUTE_LEAK:
             route = await _marked(ctx, peer, routes[peer.address])
-            result = judge(peer, ctx.overlay, route, links)
+            result = await _unless_marked(ctx, peer, judge(peer, ctx.overlay, route, links))
         yield result
 
 
@@ -64,6 +64,16 @@ async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
     """The route of packets that the firewall marks on their way out: the kernel routes them again by the mark."""
     mark = ctx.net.ways.mark_of(peer, route.source) if route.source else None
     return await ctx.net.kernel.route_to(peer.address, mark=mark) if mark else route
+
+
+async def _unless_marked(ctx: Context, peer: Peer, result: Result) -> Result:
+    """The same, but undecided where a mark that nobody here may read about would send the packets into the overlay."""
+    tunnel = ctx.overlay.tunnel_for(peer.address).interface if ctx.overlay is not None else None
+    if result.code is codes.OVERLAY_ROUTE_LEAK and tunnel is not None:
+        why = await ctx.net.ways.by_a_mark(peer, tunnel)
+        if why is not None:
+            return inconclusive(codes.RUN_NEEDS_PRIVILEGE, peer.target, Direction.FORWARD, why)
+    return result
 
 
 def judge(

@@ -40,6 +40,7 @@ from preflight.net.way.udp_ports import udp_ports
 from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
+from preflight.proto.way.fib import by_a_mark
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
@@ -50,6 +51,7 @@ from preflight.proto.way.observation import Death, Observation, Passing
 from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
 from preflight.proto.way.patience import RETRY_S, may_ask, unanswered_for
 from preflight.proto.way.peer_word import peer_word
+from preflight.proto.way.routing import why_marked
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
 
@@ -172,6 +174,15 @@ class PacketWays:
         if rules.unreadable is not None:
             return None
         return mark_of_sent(rules.ruleset, replace(inner_flow(peer, os.getuid()), source=source))
+
+    async def by_a_mark(self, peer: Peer, interface: str) -> str | None:
+        """Why the route to a peer is not known: a mark of a firewall that nobody here may read may decide on it."""
+        if self._firewall.snapshot().unreadable is None:
+            return None
+        flow = inner_flow(peer, os.getuid())
+        state = await self._kernel.snapshot((flow,))
+        rule = by_a_mark(state, flow, lambda found: found.type == "unicast" and found.interface == interface)
+        return why_marked(rule, interface) if rule is not None else None
 
     def echoes_stopped(self, peer: Peer, interface: str | None) -> Death | None:
         """The rule of this node's own firewall that stops echoes to a peer, or their answers, if that is certain."""

@@ -5,7 +5,7 @@ are followed, and what they lead to counts only where it agrees with the kernel'
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from preflight.model.flow import Flow
@@ -103,6 +103,16 @@ def unused_tables(state: NetworkState, flow: Flow) -> dict[int, Entry]:
     entries = [entry for entry in state.entries if entry.version == version and not entry.dead]
     found = {table: _longest([each for each in entries if each.table == table], flow) for table in sorted(tables)}
     return {table: entry for table, entry in found.items() if entry is not None and entry.type not in REFUSING}
+
+
+def by_a_mark(state: NetworkState, flow: Flow, leads: Callable[[Decision], bool]) -> Rule | None:
+    """The rule that leads a flow where it belongs if a firewall gives its packets the rule's mark; None: no mark does.
+
+    The kernel routes what this node sends again where a rule of the firewall has marked it (nft's `type route`).
+    """
+    version = 6 if flow.is_ipv6 else 4
+    marking = (each for each in state.rules if each.version == version and each.mark and not each.inverted)
+    return next((each for each in marking if leads(decide(state, replace(flow, mark=each.mark)))), None)
 
 
 def selects(rule: Rule, flow: Flow) -> bool:

@@ -40,6 +40,7 @@ class Watched:
     astray_by: devices by which the peer's answers were seen to come in outside the tunnel. entered, left: how many of
     the burst a tap saw behind the queue of the tunnel's device, and behind that of the uplink. came: how many of
     the tunnel's packets a tap saw coming in from the endpoint's host, if none was taken; None where none could look.
+    marks_unread: the firewall, which may mark what this node sends, could not be read.
     """
 
     tunnel: TunnelSide
@@ -52,6 +53,7 @@ class Watched:
     entered: int = 0
     left: int = 0
     came: int | None = None
+    marks_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ def observe_kernel(
     tunnel, uplink = watched.tunnel, uplink_of(after, watched)
     found = [
         observe_address(after, watched.flows, tunnel),
-        observe_route(after, watched.flows, tunnel),
+        observe_route(after, watched.flows, tunnel, marks_unread=watched.marks_unread),
         observe_egress(
             before,
             after,

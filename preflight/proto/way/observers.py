@@ -189,7 +189,8 @@ def _with_passed(record: Record) -> Watched:
         arrived = (each for each in record.tapped.packets if each.tunnel is not None and not each.outgoing)
         # Where the tunnel has taken something of it in this run, what was dropped is the exception.
         came = 0 if view.received_in_run else sum(each.source == outer.destination for each in arrived)
-    return replace(record.watched, entered=len(inside(view, outgoing=True)), left=_left(view), came=came)
+    entered, unread = len(inside(view, outgoing=True)), record.after.rules.unreadable is not None
+    return replace(record.watched, entered=entered, left=_left(view), came=came, marks_unread=unread)
 
 
 def _left(view: TunnelView) -> int:

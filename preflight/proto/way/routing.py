@@ -13,10 +13,10 @@ from preflight.model.flow import Flow
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.remedy import Remedies, heal, look
-from preflight.model.routing import Asked, Lookup, same_address, table_name
+from preflight.model.routing import Asked, Lookup, Rule, same_address, table_name
 from preflight.proto.tunnel.route_advice import give_up
 from preflight.proto.way import reroute
-from preflight.proto.way.fib import Decision, explain, missing_main_rule
+from preflight.proto.way.fib import Decision, by_a_mark, explain, missing_main_rule
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
 from preflight.proto.way.words import counted
@@ -94,15 +94,32 @@ def observe_two(asked: Asked, tunnel: TunnelSide, *, own: bool = False) -> Obser
     return Observation(station=ADDRESS, finding="killed", direction=direction, death=death)  # type: ignore[arg-type]
 
 
-def observe_route(state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSide) -> Observation:
-    """What the kernel does with packets for the peer: refuse them, send them elsewhere, or with a wrong source."""
+def observe_route(
+    state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSide, *, marks_unread: bool = False
+) -> Observation:
+    """What the kernel does with packets for the peer: refuse them, send them elsewhere, or with a wrong source.
+
+    marks_unread: whether a firewall marks them is not known, and a mark may decide.
+    """
     asked = [lookup for flow in flows if (lookup := state.lookup(flow)) is not None]
     if not asked:
         return Observation(station=ROUTE, finding="blind", reason="the kernel was not asked for a route")
     for lookup in asked:
-        if (death := _of_route(state, lookup, tunnel)) is not None:
+        death = _of_route(state, lookup, tunnel)
+        marked = by_a_mark(state, lookup.flow, reroute.into(tunnel)) if death is not None and marks_unread else None
+        if marked is not None:
+            return Observation(station=ROUTE, finding="blind", reason=why_marked(marked, tunnel.interface))
+        if death is not None:
             return _killed(ROUTE, death)
     return Observation(station=ROUTE, finding="clear", reason=f"the kernel sends it {asked[0]}")
+
+
+def why_marked(rule: Rule, interface: str) -> str:
+    """Why nobody can know the route of packets without reading the firewall."""
+    return (
+        f"the rule `{rule}` sends packets with its mark into {interface}, and only root can read whether the firewall "
+        "gives them this mark"
+    )
 
 
 def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:

@@ -7,7 +7,7 @@ import pytest
 
 from preflight.model.flow import Flow
 from preflight.model.routing import Rule
-from preflight.proto.way.fib import decide, explain, missing_main_rule, selects, unused_tables
+from preflight.proto.way.fib import by_a_mark, decide, explain, missing_main_rule, selects, unused_tables
 from tests.proto.way.world import ENTRIES, INNER, OUTER, PEER, RULES, entry, lookup, state
 
 WG_QUICK = (
@@ -32,6 +32,17 @@ def test_wg_quick_s_rules_send_all_but_the_tunnel_s_own_packets_into_it() -> Non
     assert decide(made, elsewhere).interface == "wg0"
     assert decide(made, replace(elsewhere, mark=51820)).interface == "eth0"
     assert decide(made, replace(elsewhere, destination="192.0.2.9")).interface == "eth0"
+
+
+def test_a_mark_that_would_lead_into_the_tunnel_is_found() -> None:
+    """Protects nodes whose firewall marks what goes into the tunnel; wg-quick's mark leads around it instead."""
+    marking = Rule(version=4, priority=90, table=100, mark=7, mask=2**32 - 1)
+    entries = (entry("0.0.0.0/0", "eth0"), entry(f"{PEER}/32", "wg0", table=100))
+    made = state(rules=(*RULES, marking), entries=entries)
+    assert decide(made, INNER).interface == "eth0"
+    assert by_a_mark(made, INNER, lambda found: found.interface == "wg0") == marking
+    assert by_a_mark(made, INNER, lambda found: found.interface == "wg1") is None
+    assert by_a_mark(state(rules=WG_QUICK, entries=FULL), INNER, lambda found: found.interface == "wg0") is None
 
 
 def test_a_throw_a_goto_and_a_rule_that_does_nothing_lead_on() -> None:

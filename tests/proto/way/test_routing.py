@@ -35,6 +35,17 @@ def test_a_route_into_the_tunnel_is_clear() -> None:
     assert observe_route(state(), (INNER,), per_peer).finding == "clear"
 
 
+def test_a_route_that_a_mark_may_change_is_no_leak() -> None:
+    """Only root can read whether the firewall marks what this node sends; who can read it is certain."""
+    marking = Rule(version=4, priority=90, table=100, mark=7, mask=2**32 - 1)
+    entries = (entry("0.0.0.0/0", "eth0"), entry(f"{PEER}/32", "wg0", table=100))
+    made = state(rules=(*RULES, marking), entries=entries)
+    unread = observe_route(made, (INNER,), TUNNEL, marks_unread=True)
+    assert unread.finding == "blind"
+    assert "`90: fwmark 0x7 lookup 100`" in unread.reason
+    assert killed(observe_route(made, (INNER,), TUNNEL)).code is codes.OVERLAY_ROUTE_LEAK
+
+
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit"])
 def test_a_route_that_refuses_is_named_and_replaced(kind: str) -> None:
     """The type is in the sentence, and the fix is what leads into the tunnel."""
