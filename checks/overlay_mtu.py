@@ -1,6 +1,6 @@
 """Do the tunnel's packets fit through the interface under it, and is the tunnel's MTU large enough?"""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from preflight.api import (
@@ -22,7 +22,7 @@ from preflight.api import (
 )
 from preflight.model.facts import TunnelMtuFacts
 from preflight.model.fix import LinkAddresses
-from preflight.model.kernel import NeedsPlatform
+from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
 from preflight.model.remedy import heal
 from preflight.proto.pmtu.advice import set_mtu_here
@@ -36,11 +36,21 @@ _OPEN = (
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """The interface that the tunnel's packets to one endpoint use."""
+    """The interface that the tunnel's packets to one endpoint use.
+
+    endpoint: empty where nobody here knows any: then it is the interface that carries most, whichever they use.
+    """
 
     endpoint: str
     interface: str
     mtu: int
+
+    @property
+    def way(self) -> str:
+        """The interface in a sentence, and why it counts."""
+        if self.endpoint:
+            return f"{self.interface} towards {self.endpoint}"
+        return f"{self.interface}, which carries more than any other way out of this node,"
 
     def fits(self, overhead_bytes: int) -> int:
         """The largest tunnel MTU whose packets leave here in one piece, bytes."""
@@ -89,15 +99,23 @@ def _unknown(state: OverlayState) -> Result:
 async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
     """Where the kernel sends the tunnel's packets. `overlay.session` reports a route into the tunnel itself."""
     endpoints = sorted({peer.endpoint_address for peer in state.peers if peer.endpoint_address})
+    links = await ctx.net.kernel.links()
     if not endpoints:
-        return []
-    mtus = {link.name: link.mtu for link in await ctx.net.kernel.links()}
+        return widest(state, links)
+    mtus = {link.name: link.mtu for link in links}
     routes = await ctx.net.kernel.routes_to(endpoints, mark=state.fwmark)
     return [
         Underlay(endpoint, route.interface, mtus[route.interface])
         for endpoint, route in routes.items()
         if route.interface in mtus and route.interface != state.interface
     ]
+
+
+def widest(state: OverlayState, links: Iterable[Link]) -> list[Underlay]:
+    """The interface that carries most of all that the tunnel may use; none where there is no other."""
+    ways = [each for each in links if each.up and each.addresses and not each.loopback and each.name != state.interface]
+    most = max(ways, key=lambda link: link.mtu, default=None)
+    return [Underlay("", most.name, most.mtu)] if most is not None else []
 
 
 def _carries_ipv6(ctx: Context, state: OverlayState) -> bool | None:
@@ -110,7 +128,7 @@ def needed(minimum_mtu: int, state: OverlayState, underlays: Sequence[Underlay],
     Whether it fits is known only where the tunnel's overhead and its endpoints are: the links behind the first one may
     be smaller, as behind a home router.
     """
-    room = min((underlay.fits(state.overhead_bytes or 0) for underlay in underlays), default=0)
+    room = min((underlay.fits(state.overhead_bytes or 0) for underlay in underlays if underlay.endpoint), default=0)
     return least_mtu(minimum_mtu, ipv6, fits=state.overhead_bytes is None or room < minimum_mtu)
 
 
@@ -131,14 +149,20 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
     facts = replace(facts, underlay_mtu_bytes=tightest.mtu, overhead_bytes=tightest.mtu - fits, fits_bytes=fits)
     sizes = f"{mtu} and {tightest.mtu - fits} bytes of tunnel headers make {mtu + tightest.mtu - fits}"
     if mtu > fits:
-        message = f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}"
+        message = f"{name}: {sizes}, but {tightest.way} has MTU {tightest.mtu}"
         return _bad(codes.OVERLAY_MTU_TOO_BIG, message, _remedies(state, tightest, fits, minimum_mtu), facts)
     return passed(
         NODE,
         Direction.LOCAL,
-        f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
+        _carried(state, tightest, sizes),
         facts=facts,
     )
+
+
+def _carried(state: OverlayState, underlay: Underlay, sizes: str) -> str:
+    if not underlay.endpoint:
+        return f"{state.interface} has MTU {state.mtu}"  # another way out may carry less
+    return f"{state.interface}: {sizes}, which {underlay.interface} with MTU {underlay.mtu} carries"
 
 
 def _larger(state: OverlayState, minimum_mtu: int) -> Remedies:
@@ -166,15 +190,16 @@ def _bad(code: Code, message: str, remedies: Remedies, facts: TunnelMtuFacts) ->
 
 def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
     """What happens to the fragments of a product that fragments itself, if one does not fit the interface."""
-    if state.datagram_bytes is None or not underlays:
+    known = [underlay for underlay in underlays if underlay.endpoint]
+    if state.datagram_bytes is None or not known:
         return ""
     piece = state.datagram_bytes
-    tightest = min(underlays, key=lambda underlay: underlay.fits(piece))
+    tightest = min(known, key=lambda underlay: underlay.fits(piece))
     if tightest.fits(piece) >= 0:
         return ""
     return (
         f"; {state.product} splits large packets into packets of {tightest.mtu - tightest.fits(piece)} bytes, which "
-        f"{tightest.interface} towards {tightest.endpoint} with MTU {tightest.mtu} must fragment again"
+        f"{tightest.way} with MTU {tightest.mtu} must fragment again"
     )
 
 

@@ -4,9 +4,10 @@ from ipaddress import ip_interface
 from typing import Any
 
 import pytest
-from preflight_checks.overlay_mtu import Underlay, judge, needed
+from preflight_checks.overlay_mtu import Underlay, judge, needed, widest
 
 from preflight.api import Status
+from preflight.model.kernel import Link
 from preflight.model.overlay import ConfiguredTunnel, OverlayState
 
 V4 = Underlay("203.0.113.1", "eth0", 1500)
@@ -66,6 +67,7 @@ def test_sizes(mtu: int, underlays: list[Underlay], code: str | None, remedy: st
         (60, [Underlay("203.0.113.1", "ppp0", 1300)], None, 576),
         # Who may not read the endpoints does not know what the packets pass: behind a home router it may be small.
         (60, [], None, 576),
+        (60, [Underlay("", "eth0", 1500)], None, 576),
         (None, [V4], None, 576),
     ],
 )
@@ -74,6 +76,28 @@ def test_a_small_tunnel_is_wrong_where_ipv6_would_fit(
 ) -> None:
     """Protects a healthy overlay of IPv4 over small links from an alarm about IPv6 that nobody saw."""
     assert needed(1280, tunnel(1200, overhead_bytes=overhead), underlays, ipv6) == least
+
+
+ETH0 = Link(2, "eth0", 1500, up=True, carrier=True, addresses=(ip_interface("192.0.2.2/24"),))
+LOOPBACK = Link(1, "lo", 65536, up=True, carrier=True, loopback=True, addresses=(ip_interface("127.0.0.1/8"),))
+WG0 = Link(4, "wg0", 9000, up=True, carrier=True, addresses=(ip_interface("10.66.0.1/24"),))
+
+
+@pytest.mark.parametrize(
+    ("mtu", "others", "code"),
+    [
+        (1500, [ETH0], "overlay.mtu-too-big"),
+        (1440, [ETH0], None),
+        (1500, [ETH0, Link(3, "eth1", 9000, up=True, carrier=True, addresses=ETH0.addresses)], None),
+        (1500, [ETH0, Link(3, "eth1", 9000, up=False, carrier=False, addresses=ETH0.addresses)], "overlay.mtu-too-big"),
+        (1500, [], None),
+    ],
+)
+def test_a_tunnel_that_no_way_out_carries_is_too_big(mtu: int, others: list[Link], code: str | None) -> None:
+    """Protects who may not read where the peers are: whichever interface leads there, it carries less."""
+    result = judge(tunnel(mtu), widest(tunnel(mtu), [LOOPBACK, WG0, *others]), 1280)
+    assert (str(result.code) if result.code else None) == code
+    assert (code is None) == ("carries" not in result.message), result.message
 
 
 def test_a_product_that_fragments_by_itself_is_not_judged_by_overhead() -> None:
