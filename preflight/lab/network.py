@@ -101,6 +101,7 @@ class Network:
         self.plan = plan
         self.keys = keys
         self._mistaken: dict[str, dict[str, TunnelKeys]] = {}
+        self._slowest_ms = 0.0
 
     def command(self, node: str, *words: str) -> list[str]:
         """The command line that runs a program in a node's namespace."""
@@ -167,6 +168,7 @@ class Network:
 
     def start_forwarder(self, node: str, device: str, impairment: Impairment) -> int:
         """Start the user-space bad link in a node; return the index of its device, which is up."""
+        self._slowest_ms = max(self._slowest_ms, impairment.delay_ms)
         words = python_module("preflight.lab.forwarder", device, json.dumps(asdict(impairment)))
         log = self.names.directory / f"{device}.log"
         daemon = start(device, self.command(node, *words), mark=self.names.mark(device), log=log)
@@ -176,6 +178,11 @@ class Network:
             kernel.link("set", index=index_of(kernel, device), mtu=self.plan.link_mtu)
             set_up(kernel, device)
             return index_of(kernel, device)
+
+    @property
+    def slack_s(self) -> float:
+        """How much longer than in a lab without delay a proof waits: a handshake comes before what it waits for."""
+        return 4 * self._slowest_ms / 1000
 
     def wg(self, node: str, *words: str) -> str:
         """Run wg(8) in a node's namespace."""

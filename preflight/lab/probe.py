@@ -32,7 +32,7 @@ def arrivals(network: Network, source: str, target: str, *, port: int = PORT, si
         receiver = socket.socket(family, socket.SOCK_DGRAM)
     with receiver:
         receiver.bind(("", port))
-        return _count(receiver, lambda token: send(network, source, address, token, port=port, size=size))
+        return _count(network, receiver, lambda token: send(network, source, address, token, port=port, size=size))
 
 
 def passing(network: Network, source: str, target: str, *, at: str, device: str, to: str = "", size: int = 64) -> int:
@@ -42,7 +42,7 @@ def passing(network: Network, source: str, target: str, *, at: str, device: str,
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
         tap.bind((device, _ETH_P_ALL))
     with tap:
-        return _count(tap, lambda token: send(network, source, address, token, size=size))
+        return _count(network, tap, lambda token: send(network, source, address, token, size=size))
 
 
 def echoed(network: Network, source: str, target: str) -> bool:
@@ -56,7 +56,7 @@ def echoed(network: Network, source: str, target: str) -> bool:
     with inside(network.names.namespace(source)), socket.socket(family, socket.SOCK_RAW, protocol) as client:
         client.connect((address, 0))
         client.send(request)
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + WAIT_S + network.slack_s
         while select.select([client], [], [], max(0.0, deadline - time.monotonic()))[0]:
             data = client.recv(2000)
             head = data[20:] if family == socket.AF_INET else data
@@ -91,10 +91,10 @@ def send(network: Network, source: str, address: str, token: bytes, *, port: int
                 continue
 
 
-def _count(receiver: socket.socket, sending: Callable[[bytes], None]) -> int:
+def _count(network: Network, receiver: socket.socket, sending: Callable[[bytes], None]) -> int:
     token = secrets.token_bytes(16)
     sending(token)
-    deadline, seen = time.monotonic() + WAIT_S, 0
+    deadline, seen = time.monotonic() + WAIT_S + network.slack_s, 0
     while seen < _COUNT and select.select([receiver], [], [], max(0.0, deadline - time.monotonic()))[0]:
         seen += token in receiver.recv(65535)
     return seen

@@ -75,7 +75,8 @@ def burst(
                 continue  # a refusal by the kernel is as good as a loss
             finally:
                 time.sleep(pause_s)
-        return _collect(receiver, token, list(zip(taps, open_taps, strict=True)), size, count)
+        ends = deadline(WAIT_S + network.slack_s)
+        return _collect(receiver, token, list(zip(taps, open_taps, strict=True)), size, count, ends)
 
 
 def opened(network: "Network", tap: Tap) -> socket.socket:
@@ -87,11 +88,10 @@ def opened(network: "Network", tap: Tap) -> socket.socket:
 
 
 def _collect(
-    receiver: socket.socket, token: bytes, taps: list[tuple[Tap, socket.socket]], size: int, count: int
+    receiver: socket.socket, token: bytes, taps: list[tuple[Tap, socket.socket]], size: int, count: int, ends: float
 ) -> Seen:
     arrived, seen = 0, [0] * len(taps)
     sockets: dict[socket.socket, int] = {handle: number for number, (_, handle) in enumerate(taps)}
-    ends = time.monotonic() + WAIT_S
     # What came is always read completely, so that copies count too.
     while (waiting := arrived < count or min(seen, default=count) < count) or arrived < _MOST_COPIES * count:
         left = max(0.0, ends - time.monotonic()) if waiting else 0.0
