@@ -67,12 +67,12 @@ async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
 
 
 async def _unless_marked(ctx: Context, peer: Peer, result: Result) -> Result:
-    """The same, but undecided where a mark that nobody here may read about would send the packets into the overlay."""
+    """The same, but skipped where a mark that nobody here may read about would send the packets into the overlay."""
     tunnel = ctx.overlay.tunnel_for(peer.address).interface if ctx.overlay is not None else None
     if result.code is codes.OVERLAY_ROUTE_LEAK and tunnel is not None:
         why = await ctx.net.ways.by_a_mark(peer, tunnel)
         if why is not None:
-            return inconclusive(codes.RUN_NEEDS_PRIVILEGE, peer.target, Direction.FORWARD, why)
+            return skipped(codes.RUN_NEEDS_PRIVILEGE, peer.target, Direction.FORWARD, why)
     return result
 
 

@@ -69,7 +69,7 @@ def state_with(link: Link, device: Device) -> OverlayState:
 def state_without(link: Link, error: LocalError) -> OverlayState:
     """The common state of an interface with an unreadable device: the kernel's part, and the reason."""
     if error.kind == "privilege":
-        return state_of(link, "wireguard", unreadable=PRIVILEGE)
+        return state_of(link, "wireguard", unreadable=PRIVILEGE, overhead_bytes=OVERHEAD_BYTES)
     dead = {"condition": "overlay.daemon-down"} if error.kind in ("timeout", "refused") else {}
     return state_of(link, "wireguard", unreadable=str(error), health=(str(error),), **dead)
 

@@ -115,6 +115,10 @@ def _marked(route: str, mode: int) -> tuple[Part, ...]:
 
 
 def _here(setup: Setup) -> Truth:
+    if setup.user != "root":
+        # Everyone may read the setting, and the counter of what it drops.
+        target, direction = ("b", "reverse") if words.heard(setup) else ("node", None)
+        return Truth(_CODE, target, direction, heals="command", vague=(words.UNREACHABLE, words.NO_REVERSE))
     sysctl = Deciding("sysctl", lambda network: f"net.ipv4.conf.{network.tunnel_to('a', 'b')}.rp_filter")
     return words.arrives_here(setup, _CODE, "rp", deciding=sysctl)
 
