@@ -5,7 +5,7 @@ import random
 import statistics
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -31,11 +31,20 @@ from preflight.model.fix import PastProxy
 from preflight.model.printable import excerpt
 from preflight.model.remedy import to_try
 from preflight.proto.control import answers, populi
-from preflight.proto.control.answerer import HEALTH, answered_for, asked_to_wait, keeping_a_slash, right_url, strange
+from preflight.proto.control.answerer import (
+    HEALTH,
+    answered_for,
+    asked_to_wait,
+    keeping_a_slash,
+    right_url,
+    says_too_many,
+    strange,
+)
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.gateways import holds_back
 from preflight.proto.control.greeting import BEHIND_PROXY_LINE, asks_plainly, may_be_tls, said_instead
+from preflight.proto.control.health_probe import Probe, is_slow, is_the_way, round_trips
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
@@ -53,10 +62,6 @@ SAMPLING_S = 0.5
 FAR_SAMPLES, FAR_MS = 2, 400.0
 """Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
 take so long, both are asked at once, with what control.api and an enrolment ask: the way is waited for once."""
-NEARLY = 1.5
-"""Answers that take more than this many times the handshake may have waited behind other packets, or in the server."""
-ENOUGH = 8
-"""Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
@@ -64,19 +69,10 @@ PATIENCE_S = 12.0
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
-MOST_RESETS, UNAVAILABLE = 3, 503
+MOST_RESETS, UNAVAILABLE, AT_ONCE = 3, 503, 4
 TLS_S, GREETING_S = 3.0, 1.5
 
 _LATER = (429, UNAVAILABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Results of a few `GET /health`: good answers, then the bad answer or error that ended the series, if any."""
-
-    good: tuple[HttpAnswer, ...] = ()
-    bad: HttpAnswer | ControlError | None = None
-    attempts: int = 1
 
 
 @check(
@@ -104,7 +100,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
-            usual_ms = statistics.median(_round_trips(probe) or [0.0])
+            usual_ms = statistics.median(round_trips(probe) or [0.0])
             if probe.bad is None and is_slow(probe, slow_ms) and (rested := await ctx.net.held_back(usual_ms)):
                 probe, elsewhere = replace(probe, good=(rested,)), holds_back(usual_ms)
     past_proxy = None
@@ -117,7 +113,10 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     url = ctx.settings.control.usable_url
     if client.proxy is None and isinstance(bad := probe.bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
         probe, elsewhere = replace(probe, good=api, bad=None), answered_for(bad)
-    better = await look_further(ctx, url, probe.bad) if url is not None and client.proxy is None else None
+    await client.pace.settle(lambda: _ask(client))
+    better = client.pace.finding() if probe.bad is None or _too_many(probe.bad) else None
+    if better is None and url is not None and client.proxy is None:
+        better = await look_further(ctx, url, probe.bad)
     for result in judge(url, probe, slow_ms, client.proxy, past_proxy, better, elsewhere):
         yield result
 
@@ -211,9 +210,11 @@ async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = 
         came.clear()
         broken += _is_kept_alive(outcome)
         turns, before = turns + (_says_later(outcome, UNAVAILABLE) and len(good) > before), len(good)
+        if turns == BY_TURNS and _too_many(outcome) and await _is_limit(client):
+            turns = 0
         if broken == BROKEN_IN_A_ROW or turns == BY_TURNS:
             return Probe(tuple(good), outcome, attempts)
-        if len(good) >= LEAST_SAMPLES and _says_later(outcome):
+        if (len(good) >= LEAST_SAMPLES and _says_later(outcome)) or (good and client.pace.narrow):
             break  # there are enough answers; a percentile is not worth pressing a server that says `later`
         wait = _worth_waiting(outcome, attempts)
         patience -= time.monotonic() - began
@@ -222,6 +223,16 @@ async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = 
         attempts, patience = attempts + 1, patience - wait
         await asyncio.sleep(wait)
     return Probe(tuple(good), None, attempts)
+
+
+async def _is_limit(client: "ControlClient") -> bool:
+    """Whether of a few requests at once hardly one passes; of several servers of which one is dead, some answer."""
+    other = client.apart()
+    try:
+        came = await asyncio.gather(*(_ask(other) for _ in range(AT_ONCE)))
+    finally:
+        await other.aclose()
+    return sum(isinstance(each, HttpAnswer) and finding(each) is None for each in came) < AT_ONCE // 2
 
 
 def _wants_more(good: list[HttpAnswer]) -> bool:
@@ -262,6 +273,10 @@ def _says_later(outcome: HttpAnswer | ControlError, *later: int) -> bool:
     return isinstance(outcome, HttpAnswer) and outcome.status in (later or _LATER)
 
 
+def _too_many(outcome: HttpAnswer | ControlError) -> bool:
+    return isinstance(outcome, HttpAnswer) and says_too_many(outcome)
+
+
 def _is_kept_alive(outcome: HttpAnswer | ControlError | None) -> bool:
     return isinstance(outcome, ControlError) and outcome.decided.problem == answers.KEPT_ALIVE
 
@@ -297,19 +312,8 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
     return None if good else strange(HEALTH, outcome, url)
 
 
-def is_slow(probe: Probe, slow_ms: float) -> bool:
-    """Whether good answers take too long."""
-    rtts = _round_trips(probe)
-    return (statistics.median(rtts) if len(rtts) >= ENOUGH else min(rtts)) >= slow_ms
-
-
-def is_the_way(probe: Probe, connect_ms: float) -> bool:
-    """Whether an earlier TCP handshake took about as long as the answers: so the way is that long, without any load."""
-    return min(_round_trips(probe)) <= connect_ms * NEARLY
-
-
 def _good(probe: Probe, slow_ms: float, elsewhere: str = "") -> Result:
-    rtts = _round_trips(probe)
+    rtts = round_trips(probe)
     median = statistics.median(rtts)
     spread = f"median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f}" if len(rtts) > 1 else "measured once"
     times = f"{median:.1f} ms ({spread})"
@@ -363,31 +367,18 @@ def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
 
 
 def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, probe: Probe) -> Result:
-    return failed(
-        codes.HOST_PROXY_ENV,
-        CONTROL,
-        Direction.ROUND_TRIP,
-        f"the proxy {proxy.place} ({proxy.variable}) is in the way: {problem.message}; "
-        "without it the control plane is healthy",
-        remedies=_no_proxy(url),
-        attempts=probe.attempts,
-        measurements=replace(problem.decided, variable=proxy.variable).measurements(),
-        evidence=(_evidence(probe),),
-        station=request("proxy"),
-    )
+    message = f"the proxy {proxy.place} ({proxy.variable}) is in the way: {problem.message}"
+    message += "; without it the control plane is healthy"
+    decided = replace(problem.decided, variable=proxy.variable)
+    return _bad(Finding(codes.HOST_PROXY_ENV, message, _no_proxy(url), decided, "proxy"), replace(probe, good=()), "")
 
 
 def _no_proxy(url: ControlUrl | None) -> Remedies:
     return heal(lambda: PastProxy(host=url.host)) if url else ()
 
 
-def _round_trips(probe: Probe) -> list[float]:
-    """Round trips of answers that did not open a connection, if there are any."""
-    return [a.rtt_ms for a in probe.good if not a.connected] or [a.rtt_ms for a in probe.good]
-
-
 def _facts(probe: Probe) -> HealthFacts | None:
-    return HealthFacts(answers=len(probe.good), **health_figures(_round_trips(probe))) if probe.good else None
+    return HealthFacts(answers=len(probe.good), **health_figures(round_trips(probe))) if probe.good else None
 
 
 def _evidence(probe: Probe) -> Evidence:

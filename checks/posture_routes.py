@@ -184,6 +184,8 @@ class _Asking:
     def _worth_it(self) -> bool:
         """Whether what is left can be asked in time, at the pace at which answers came so far."""
         assert self._limited_s is not None
+        if self._ctx.net.control.pace.narrow:
+            return False
         spent_s = time.monotonic() - self._limited_s
         left = sum(each not in self.asked or self.asked[each].status in LATER for each in self._wanted)
         enough = spent_s < LOOKED_S or self._ctx.net.control.pace.rate * HOPEFUL * (LIMITED_S - spent_s) >= left
@@ -374,11 +376,11 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
 
 
 def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...], rate: float | None = None) -> Result:
-    first = (untold or probes)[0]
+    first = next(iter(untold or probes), None)
     what_next = "run again later, without the proxy in front of it"
     if rate is not None:
         what_next = f"{_limit(rate)}, which is too few to ask them all"
-    answered = f", first {first.answered}" if untold or rate is None else ""
+    answered = f", first {first.answered}" if first and (untold or rate is None) else ""
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,

@@ -26,6 +26,7 @@ from preflight.net.control.line import Line
 from preflight.net.control.pace import Pace
 from preflight.net.control.patience import patiently
 from preflight.net.lookup import system_lookup
+from preflight.proto.control.answerer import says_too_many
 from preflight.proto.control.answers import NOT_JSON, outdated
 from preflight.proto.control.http import Proxy, proxy_for
 from preflight.proto.control.populi import (
@@ -385,7 +386,8 @@ class ControlClient:
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
         hidden = (*bearers, str((body or {}).get("bootstrap_token", "")))
-        return refusal(f"{method} {path}", answer, hidden, f"{self._url().path}{path}")
+        asked, limited = f"{method} {path}", self.pace.refused and says_too_many(answer)
+        return refusal(asked, answer, hidden, f"{self._url().path}{path}", limited=limited)
 
     def _url(self) -> ControlUrl:
         """The URL. Raises ControlError where there is none, or none that can be used."""
