@@ -32,15 +32,17 @@ from preflight.model.printable import excerpt
 from preflight.model.remedy import to_try
 from preflight.proto.control import answers, populi
 from preflight.proto.control.answerer import (
+    BACKEND,
     HEALTH,
     answered_for,
     asked_to_wait,
     keeping_a_slash,
+    only_health_dies,
     right_url,
     says_too_many,
     strange,
 )
-from preflight.proto.control.answers import Finding
+from preflight.proto.control.answers import SERVER_ERROR, Finding
 from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.gateways import holds_back
 from preflight.proto.control.greeting import BEHIND_PROXY_LINE, asks_plainly, may_be_tls, said_instead
@@ -63,15 +65,13 @@ FAR_SAMPLES, FAR_MS = 2, 400.0
 """Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
 take so long, both are asked at once, with what control.api and an enrolment ask: the way is waited for once."""
 ANSWER_TIMEOUT_S = 5.0
-MAX_ATTEMPTS = 6
-PATIENCE_S = 12.0
+MAX_ATTEMPTS, PATIENCE_S = 6, 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
 MOST_RESETS, UNAVAILABLE, AT_ONCE = 3, 503, 4
 TLS_S, GREETING_S = 3.0, 1.5
-
 _LATER = (429, UNAVAILABLE)
 
 
@@ -111,7 +111,11 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
         finally:
             await direct.aclose()
     url = ctx.settings.control.usable_url
-    if client.proxy is None and isinstance(bad := probe.bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
+    bad = probe.bad if client.proxy is None and not (probe.good and _says_later(probe.bad, *BACKEND)) else None
+    if isinstance(bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
+        if (found := only_health_dies(strange(HEALTH, bad, url), bad)) is not None:
+            yield _bad(found, probe, "")
+            return
         probe, elsewhere = replace(probe, good=api, bad=None), answered_for(bad)
     await client.pace.settle(lambda: _ask(client))
     better = client.pace.finding() if probe.bad is None or _too_many(probe.bad) else None
@@ -216,6 +220,8 @@ async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = 
             return Probe(tuple(good), outcome, attempts)
         if (len(good) >= LEAST_SAMPLES and _says_later(outcome)) or (good and client.pace.narrow):
             break  # there are enough answers; a percentile is not worth pressing a server that says `later`
+        if isinstance(outcome, HttpAnswer) and outcome.status == SERVER_ERROR and is_populi(outcome):
+            good += await _others(client)  # of several servers, another one may be healthy
         wait = _worth_waiting(outcome, attempts)
         patience -= time.monotonic() - began
         if wait is None or wait > patience or attempts == MAX_ATTEMPTS:
@@ -226,13 +232,18 @@ async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = 
 
 
 async def _is_limit(client: "ControlClient") -> bool:
-    """Whether of a few requests at once hardly one passes; of several servers of which one is dead, some answer."""
+    """Whether hardly one of a few at once passes; where one of several servers is dead, more do."""
+    return len(await _others(client)) < AT_ONCE // 2
+
+
+async def _others(client: "ControlClient") -> list[HttpAnswer]:
+    """The good ones of a few answers at once, each on another connection."""
     other = client.apart()
     try:
         came = await asyncio.gather(*(_ask(other) for _ in range(AT_ONCE)))
     finally:
         await other.aclose()
-    return sum(isinstance(each, HttpAnswer) and finding(each) is None for each in came) < AT_ONCE // 2
+    return [each for each in came if isinstance(each, HttpAnswer) and finding(each) is None]
 
 
 def _wants_more(good: list[HttpAnswer]) -> bool:
@@ -269,7 +280,7 @@ def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | 
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
 
 
-def _says_later(outcome: HttpAnswer | ControlError, *later: int) -> bool:
+def _says_later(outcome: HttpAnswer | ControlError | None, *later: int) -> bool:
     return isinstance(outcome, HttpAnswer) and outcome.status in (later or _LATER)
 
 
@@ -367,8 +378,8 @@ def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
 
 
 def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, probe: Probe) -> Result:
-    message = f"the proxy {proxy.place} ({proxy.variable}) is in the way: {problem.message}"
-    message += "; without it the control plane is healthy"
+    who = f"the proxy {proxy.place} ({proxy.variable}) is in the way"
+    message = f"{who}: {problem.message}; without it the control plane is healthy"
     decided = replace(problem.decided, variable=proxy.variable)
     return _bad(Finding(codes.HOST_PROXY_ENV, message, _no_proxy(url), decided, "proxy"), replace(probe, good=()), "")
 

@@ -38,6 +38,7 @@ from preflight.proto.control.route_probe import (
     Probe,
     named,
     shows_enough,
+    what_fails,
 )
 from preflight.proto.control.signed import KEY, Signer
 
@@ -61,10 +62,9 @@ MOST_WAITED_S = 5.0
 MOST_SILENCES = 3
 """After this many requests in a row without an answer, skip the rest: each would cost `ASKED_S`."""
 ASKS_FOR_CREDENTIALS = (UNAUTHORIZED, FORBIDDEN)
+AGAIN = "run again later, without the proxy in front of it"
 BODY_BYTES = 65536
 """Bytes of an answer that are read to see whether it is the requested list."""
-
-
 Question = tuple[str, str, "SecretStr | Signer | None"]
 """A method, a path, and the bearer, or who signs in its place."""
 ANY_KEY = "any key"
@@ -377,10 +377,9 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
 
 def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...], rate: float | None = None) -> Result:
     first = next(iter(untold or probes), None)
-    what_next = "run again later, without the proxy in front of it"
-    if rate is not None:
-        what_next = f"{_limit(rate)}, which is too few to ask them all"
+    what_next = f"{_limit(rate)}, which is too few to ask them all" if rate is not None else AGAIN
     answered = f", first {first.answered}" if first and (untold or rate is None) else ""
+    what_next = what_fails(untold, len(probes)) or what_next
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,

@@ -219,7 +219,8 @@ def test_one_of_two_servers_that_is_dead(monkeypatch: pytest.MonkeyPatch) -> Non
             async def aclose(self) -> None:
                 pass
 
-        return asyncio.run(control_health.measure(Client()))
+        probe: Probe = asyncio.run(control_health.measure(Client()))
+        return probe
 
     restarts, turns, limited = probed(200, 503, 503, 200), probed(503, 200, 503, 200, 503), probed(200, 429, 200, 429)
     assert restarts.bad is None

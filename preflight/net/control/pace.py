@@ -15,6 +15,8 @@ FIRST_GAP_S, WIDEST_GAP_S, WIDER = 0.25, 1.0, 1.25
 LONGEST_GAP_S = 4.0
 """Where requests are held back, and more of them would wait behind each other."""
 MOST_WAITED_S = 5.0
+OTHERS_REFUSED = 2
+"""Routes that answer 503 and have never passed: more than one that does not work."""
 SETTLED_S, SETTLING = NARROW_S + 0.05, 2
 """Where the last one passed longer ago, the first request only makes it lately."""
 REFUSED_IN_ROW = 5
@@ -29,6 +31,8 @@ class Pace:
         self._gap_s = self._next_s = self._widened_s = self._since_s = 0.0
         self._passed = self._refused = 0
         self._lives = False
+        self._passing: set[str] = set()
+        self._refusing: set[str] = set()
         self._last_passed_s: float | None = None
         self._too_early_s = 0.0
         self._refusal: HttpAnswer | None = None
@@ -91,18 +95,31 @@ class Pace:
             await asyncio.sleep(wait_s)
         return self._clock()
 
-    def hear(self, answer: HttpAnswer, started_s: float) -> None:
+    def refuses(self, answer: HttpAnswer, route: str = "") -> bool:
+        """Whether an answer refuses a request for their number. route: what was asked.
+
+        A 503 before any answer of a control plane, or at one route that never passed, is what does not work.
+        """
+        if not says_too_many(answer) or answer.status == THROTTLED:
+            return says_too_many(answer)
+        return self._lives and (route in self._passing or len(self._refusing - {route}) >= OTHERS_REFUSED)
+
+    def hear(self, answer: HttpAnswer, started_s: float, route: str = "") -> None:
         """Go slower after a refusal of what was asked at this pace, and wait as long as it asks for."""
         self._lives = self._lives or is_populi(answer)
-        # A 503 before any answer of a control plane is a route, or a server, that does not work.
-        if not says_too_many(answer) or not (self._lives or answer.status == THROTTLED):
+        if not self.refuses(answer, route):
+            if says_too_many(answer):
+                self._refusing.add(route)
+                return
+            self._passing.add(route)
             self._last_passed_s = max(started_s, self._last_passed_s or started_s)
             if self.limited:
                 self._passed, self._refused = self._passed + 1, 0
             return
         now = self._clock()
-        if self._last_passed_s is not None and started_s - self._last_passed_s > self._too_early_s:
-            self._too_early_s, self._refusal = started_s - self._last_passed_s, answer
+        passing = self._last_passed_s is not None and route in self._passing
+        if passing and started_s - (self._last_passed_s or 0.0) > self._too_early_s:
+            self._too_early_s, self._refusal = started_s - (self._last_passed_s or 0.0), answer
         self._since_s = self._since_s or now
         if started_s >= self._widened_s:
             self._refused += self.limited

@@ -204,8 +204,9 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return _other_scope(facts, scope)
     if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
         return _right_bearer(outcome, code, facts)
+    not_handed_on = outcome.error is not None and later(outcome.error) and not outcome.error.by_control_plane
     what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
-    return _REMEDIES.get(code) or look(what, where="control host")
+    return _REMEDIES.get(code) or (PASS_THROUGH if not_handed_on else look(what, where="control host"))
 
 
 def _right_bearer(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies:
@@ -246,6 +247,9 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     said = outcome.error.message if outcome.error else ""
     said += f"; {outcome.ended_by}" if outcome.ended_by else ""
     again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    if outcome.problem == "scope-mismatch" and facts.several:
+        letter = f"the join was accepted in the scope {facts.scope_id!r}, and a moment later that is refused"
+        return f"{outcome.step} failed{again}: {said}; {letter}, so {SEVERAL} answer at this URL, each with its scope"
     if outcome.problem == "scope-mismatch":
         return _about_scope(facts, said)
     if outcome.problem == "not-listed":

@@ -12,7 +12,7 @@ NARROW_S = 0.8
 
 
 def narrow(gap_s: float, refusal: HttpAnswer | None) -> Finding:
-    """What is said of it. gap_s: after this time a request was still too early. refusal: its answer; None: it waited."""
+    """What is said of it. gap_s: so late a request was still too early. refusal: its answer; None: it waited."""
     about = f"fewer than {1 / gap_s:.1f} requests a second" if gap_s < 1 else f"less than one request in {gap_s:.1f} s"
     if refusal is None:
         message = f"the control plane answers, and a limit on the way lets {about} through: it holds others back"
