@@ -71,8 +71,7 @@ BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
 MOST_RESETS, UNAVAILABLE, AT_ONCE = 3, 503, 4
-TLS_S, GREETING_S = 3.0, 1.5
-_LATER = (429, UNAVAILABLE)
+TLS_S, GREETING_S, _LATER = 3.0, 1.5, (429, UNAVAILABLE)
 
 
 @check(
@@ -148,8 +147,7 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
 
 
 async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
-    """The same place, asked by a TLS handshake."""
-    ca_file = ctx.settings.control.ca_file
+    ca_file = ctx.settings.control.ca_file  # the same place, asked by a TLS handshake
     for address in await ctx.net.dns.addresses(url):
         shaken = await ctx.net.tcp.handshake(address, url.port, url.host, ca_file=ca_file, timeout_s=TLS_S)
         if shaken.version is None:
