@@ -12,11 +12,13 @@ _VALUES = {"VOX_MESH_CONTROL_ADDR": parameters.url, "VOX_MESH_SCOPE_ID": paramet
 """What a fix may write there; a token is never one of its parameters."""
 _NAMES = (*_VALUES, "VOX_MESH_TOKEN")
 _BOM = "BOM"
+_BEGINS = r"s/^[[:space:]]*(export|set)[[:space:]]+(VOX_[A-Z0-9_]*[[:space:]]*=)/\2/"
+"""What makes all lines of workers begin with their names: if one was written for a shell, others are too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersLine(Change):
-    """Let a line of a file of the workers begin with its name, as they read it, and hold a value alone.
+    """Let lines of a file of the workers begin with their names, as they read them, and one hold a value alone.
 
     value: another one in its place. rids: what surrounds the value that is there, as keys of `CLEANED_BY`.
     """
@@ -40,12 +42,12 @@ class WorkersLine(Change):
             parameters.one_of(word, CLEANED_BY)
 
     def _commands(self) -> tuple[Command, ...]:
-        script = "; ".join((CLEANED_BY[_BOM], self._line()))
+        script = "; ".join((CLEANED_BY[_BOM], _BEGINS, self._line()))
         return (("sed", "--in-place", "--follow-symlinks", "--regexp-extended", script, self.file),)
 
     def _line(self) -> str:
         """The script for the lines with this name."""
-        told = rf"^[[:space:]]*((export|set)[[:space:]]+)?{self.name}[[:space:]]*="
+        told = rf"^[[:space:]]*{self.name}[[:space:]]*="
         if self.value is not None:
             text = re.sub(r"[\\&#]", r"\\\g<0>", self.value)
             return f"s#{told}.*#{self.name}={text}#"

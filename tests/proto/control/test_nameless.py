@@ -87,7 +87,7 @@ def test_a_list_without_resolvers() -> None:
     empty = replace(resolution, files=NameFiles("files dns", names_resolver=False))
     found = nameless(empty, URL, OVERLAY)
     assert (found.code.slug, found.decided.file) == ("control.dns-refused", "/etc/resolv.conf")
-    assert "names no resolver" in found.message
+    assert "names no address of a resolver" in found.message
     assert names_a_resolver("search x\nnameserver 192.0.2.1\n")
     assert not names_a_resolver("nameserver\n# nameserver 192.0.2.1\noptions ndots:1\n")
 
