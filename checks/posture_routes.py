@@ -377,9 +377,10 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
 
 def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...], rate: float | None = None) -> Result:
     first = next(iter(untold or probes), None)
-    what_next = f"{_limit(rate)}, which is too few to ask them all" if rate is not None else AGAIN
+    what_next = what_fails(untold, len(probes)) or AGAIN
+    if rate is not None:
+        what_next = f"{_limit(rate)}, which is too few to ask them all"
     answered = f", first {first.answered}" if first and (untold or rate is None) else ""
-    what_next = what_fails(untold, len(probes)) or what_next
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,

@@ -221,6 +221,13 @@ def _wrong_authority(own: Certificate, last: Certificate, handshake: Handshake) 
         return f"{_shown(handshake.trust_problem)}; so no authority of that file is trusted"
     if own in authorities:
         return f"The file of {trust} holds the server's own certificate in the place of its issuer's"
+    above = next((each for each in authorities if each.subject == last.issuer and each.subject != each.issuer), None)
+    between = above or next((each for each in authorities if each in handshake.chain), None)
+    if between is not None and between.subject != between.issuer:
+        return (
+            f"The file of {trust} holds {_shown(between.subject_name or between.subject)}, which is an intermediate "
+            f"authority: what is needed there is its issuer, {_shown(between.issuer_name or between.issuer)}"
+        )
     named = [each.key_id for each in authorities if each.subject == last.issuer and each.key_id]
     if named and last.issuer_key_id and last.issuer_key_id not in named:
         return (

@@ -147,3 +147,19 @@ def test_it_settles_whether_a_limit_is_narrow(passes: bool) -> None:
     pace.hear(answer(429), time.monotonic())
     asyncio.run(pace.settle(ask))
     assert (len(asked), pace.narrow) == (1, not passes)
+
+
+def test_one_route_that_never_passed_is_no_limit() -> None:
+    """Protects the cause where a gateway answers 503 for one route alone; for several routes it is a limit."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.hear(HttpAnswer(200, {FEATURE_HEADER: "x"}, b"", 1.0, 0.0, 0.0, connected=False), clock.now, "GET /health")
+    busy = answer(503, server="nginx")
+    for _ in range(3):
+        clock.now += 2
+        pace.hear(busy, clock.now, "POST /join")
+    assert not any((pace.refused, pace.narrow, pace.refuses(busy, "POST /join")))
+    assert pace.refuses(busy, "GET /health")
+    for route in ("POST /leave", "POST /heartbeat", "GET /nodes"):
+        pace.hear(busy, clock.now, route)
+    assert pace.limited
