@@ -90,7 +90,7 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def explained(ctx: Context, url: ControlUrl, handshake: Handshake) -> Handshake:
-    """The same, and whether the server goes on with an older version, where it ended the handshake without a word."""
+    """The same, and whether the server goes on with an older version, where it ended the handshake silently."""
     if handshake.outcome not in ("failed", "reset") or handshake.asks_certificate or is_explained(handshake):
         return handshake
     old = await ctx.net.tcp.old_tls(handshake.address, url.port, url.host)

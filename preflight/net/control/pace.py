@@ -18,7 +18,7 @@ MOST_WAITED_S = 5.0
 OTHERS_REFUSED = 2
 """Routes that answer 503 and have never passed: more than one that does not work."""
 SETTLED_S, SETTLING = NARROW_S + 0.05, 2
-"""Where the last one passed longer ago, the first request only makes it lately."""
+"""Where the last one passed longer ago, the first request only makes it recent."""
 REFUSED_IN_ROW = 5
 """Refusals at a slower and slower pace, without an answer between, that show that it is not the pace."""
 
@@ -62,7 +62,7 @@ class Pace:
         return self._too_early_s >= NARROW_S
 
     def finding(self) -> Finding | None:
-        """What is to be said of such a limit."""
+        """What to say of such a limit."""
         return narrow(self._too_early_s, self._refusal) if self.narrow else None
 
     async def settle(self, ask: Callable[[], Awaitable[object]]) -> None:
@@ -77,7 +77,7 @@ class Pace:
                 return
 
     def limit(self, gap_s: float) -> None:
-        """Ask no faster than this from now on: whoever asks faster is held back."""
+        """Ask no faster than this from now on: what is asked faster is held back."""
         self._since_s = self._since_s or self._clock()
         self._too_early_s = max(self._too_early_s, gap_s)
         self._gap_s = min(LONGEST_GAP_S, max(self._gap_s, gap_s))

@@ -42,7 +42,7 @@ def host_addresses(text: str, name: str) -> tuple[str, ...]:
 
 
 def is_resolver_line(line: str) -> bool:
-    """Whether the C library takes a resolver from a line of resolv.conf: it passes over all but addresses."""
+    """Whether the C library takes a resolver from a line of resolv.conf: it passes over all except addresses."""
     row = line.split()
     try:
         return len(row) > 1 and row[0] == "nameserver" and bool(ip_address(row[1]))

@@ -1,4 +1,4 @@
-"""What a text that is no URL was meant to say, for mistakes of copying and typing; pure.
+"""What a wrong URL was meant to say, for mistakes of copying and typing; pure.
 
 A guess is only asked for its health, without anything secret, and offered where a control plane answers.
 """
