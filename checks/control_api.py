@@ -10,7 +10,7 @@ from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, 
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
-from preflight.proto.control.answerer import BACKEND, OWN, asked_to_wait, strange
+from preflight.proto.control.answerer import BACKEND, OWN, asked_to_wait, says_too_many, strange
 from preflight.proto.control.answers import THROTTLED, Finding
 from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.populi import FEATURE_HEADER, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
@@ -39,7 +39,10 @@ async def control_api(ctx: Context) -> AsyncGenerator[Result, None]:
 
     So no bearer is sent before a control plane has shown itself on the route that gets it.
     """
-    yield judge(await measure(ctx.net.control), ctx.settings.control.usable_url)
+    answer = await measure(ctx.net.control)
+    too_many = isinstance(answer, HttpAnswer) and says_too_many(answer)
+    limit = ctx.net.control.pace.finding() if too_many else None
+    yield judge(answer, ctx.settings.control.usable_url, limit)
 
 
 async def measure(client: "ControlClient") -> HttpAnswer | ControlError:
@@ -65,8 +68,8 @@ async def measure(client: "ControlClient") -> HttpAnswer | ControlError:
     return answer
 
 
-def judge(outcome: HttpAnswer | ControlError, url: ControlUrl | None) -> Result:
-    """A control plane's own answer, or whose it is."""
+def judge(outcome: HttpAnswer | ControlError, url: ControlUrl | None, limit: Finding | None = None) -> Result:
+    """A control plane's own answer, or whose it is. limit: what refuses requests for their number."""
     if isinstance(outcome, ControlError):
         found = answers.finding(outcome, url)
         return _bad(found, Evidence("http", f"GET {LIST_ROUTE}", {"error": outcome.kind, "message": outcome.message}))
@@ -78,7 +81,7 @@ def judge(outcome: HttpAnswer | ControlError, url: ControlUrl | None) -> Result:
     if is_populi(outcome) and outcome.status in OWN:
         message = f"a control plane answers {outcome.status} to GET {LIST_ROUTE} without a bearer"
         return passed(CONTROL, Direction.ROUND_TRIP, message, evidence=(evidence,), station=request("server"))
-    return _bad(strange(f"GET {LIST_ROUTE}", outcome, url), evidence)
+    return _bad(limit or strange(f"GET {LIST_ROUTE}", outcome, url), evidence)
 
 
 def _bad(found: Finding, evidence: Evidence) -> Result:

@@ -5,7 +5,7 @@ import random
 import statistics
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -31,11 +31,22 @@ from preflight.model.fix import PastProxy
 from preflight.model.printable import excerpt
 from preflight.model.remedy import to_try
 from preflight.proto.control import answers, populi
-from preflight.proto.control.answerer import HEALTH, answered_for, asked_to_wait, keeping_a_slash, right_url, strange
-from preflight.proto.control.answers import Finding
+from preflight.proto.control.answerer import (
+    BACKEND,
+    HEALTH,
+    answered_for,
+    asked_to_wait,
+    keeping_a_slash,
+    only_health_dies,
+    right_url,
+    says_too_many,
+    strange,
+)
+from preflight.proto.control.answers import SERVER_ERROR, Finding
 from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.gateways import holds_back
 from preflight.proto.control.greeting import BEHIND_PROXY_LINE, asks_plainly, may_be_tls, said_instead
+from preflight.proto.control.health_probe import Probe, is_slow, is_the_way, round_trips
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import set_url
 from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
@@ -53,30 +64,14 @@ SAMPLING_S = 0.5
 FAR_SAMPLES, FAR_MS = 2, 400.0
 """Where each answer takes so long, two show it, and more of them would only delay the other checks. Where connections
 take so long, both are asked at once, with what control.api and an enrolment ask: the way is waited for once."""
-NEARLY = 1.5
-"""Answers that take more than this many times the handshake may have waited behind other packets, or in the server."""
-ENOUGH = 8
-"""Of fewer samples each may have waited behind packets of other checks: then all of them have to be slow."""
 ANSWER_TIMEOUT_S = 5.0
-MAX_ATTEMPTS = 6
-PATIENCE_S = 12.0
+MAX_ATTEMPTS, PATIENCE_S = 6, 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 BY_TURNS = 2  # failures that each follow a good answer: a server that restarts has one
-MOST_RESETS, UNAVAILABLE = 3, 503
-TLS_S, GREETING_S = 3.0, 1.5
-
-_LATER = (429, UNAVAILABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Results of a few `GET /health`: good answers, then the bad answer or error that ended the series, if any."""
-
-    good: tuple[HttpAnswer, ...] = ()
-    bad: HttpAnswer | ControlError | None = None
-    attempts: int = 1
+MOST_RESETS, UNAVAILABLE, AT_ONCE = 3, 503, 4
+TLS_S, GREETING_S, _LATER = 3.0, 1.5, (429, UNAVAILABLE)
 
 
 @check(
@@ -104,7 +99,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
     if probe.bad is None and is_slow(probe, slow_ms) and not is_the_way(probe, connect_ms):
         async with ctx.net.turns.alone_instead():  # answers wait behind what other checks send over a slow link
             probe = await measure(client)
-            usual_ms = statistics.median(_round_trips(probe) or [0.0])
+            usual_ms = statistics.median(round_trips(probe) or [0.0])
             if probe.bad is None and is_slow(probe, slow_ms) and (rested := await ctx.net.held_back(usual_ms)):
                 probe, elsewhere = replace(probe, good=(rested,)), holds_back(usual_ms)
     past_proxy = None
@@ -115,9 +110,16 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
         finally:
             await direct.aclose()
     url = ctx.settings.control.usable_url
-    if client.proxy is None and isinstance(bad := probe.bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
+    bad = probe.bad if client.proxy is None and not (probe.good and _says_later(probe.bad, *BACKEND)) else None
+    if isinstance(bad, HttpAnswer) and (api := await ctx.net.past_health(bad)):
+        if (found := only_health_dies(strange(HEALTH, bad, url), bad)) is not None:
+            yield _bad(found, probe, "")
+            return
         probe, elsewhere = replace(probe, good=api, bad=None), answered_for(bad)
-    better = await look_further(ctx, url, probe.bad) if url is not None and client.proxy is None else None
+    await client.pace.settle(lambda: _ask(client))
+    better = client.pace.finding() if probe.bad is None or _too_many(probe.bad) else None
+    if better is None and url is not None and client.proxy is None:
+        better = await look_further(ctx, url, probe.bad)
     for result in judge(url, probe, slow_ms, client.proxy, past_proxy, better, elsewhere):
         yield result
 
@@ -145,8 +147,7 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
 
 
 async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
-    """The same place, asked by a TLS handshake."""
-    ca_file = ctx.settings.control.ca_file
+    ca_file = ctx.settings.control.ca_file  # the same place, asked by a TLS handshake
     for address in await ctx.net.dns.addresses(url):
         shaken = await ctx.net.tcp.handshake(address, url.port, url.host, ca_file=ca_file, timeout_s=TLS_S)
         if shaken.version is None:
@@ -211,10 +212,14 @@ async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = 
         came.clear()
         broken += _is_kept_alive(outcome)
         turns, before = turns + (_says_later(outcome, UNAVAILABLE) and len(good) > before), len(good)
+        if turns == BY_TURNS and _too_many(outcome) and await _is_limit(client):
+            turns = 0
         if broken == BROKEN_IN_A_ROW or turns == BY_TURNS:
             return Probe(tuple(good), outcome, attempts)
-        if len(good) >= LEAST_SAMPLES and _says_later(outcome):
+        if (len(good) >= LEAST_SAMPLES and _says_later(outcome)) or (good and client.pace.narrow):
             break  # there are enough answers; a percentile is not worth pressing a server that says `later`
+        if isinstance(outcome, HttpAnswer) and outcome.status == SERVER_ERROR and is_populi(outcome):
+            good += await _others(client)  # of several servers, another one may be healthy
         wait = _worth_waiting(outcome, attempts)
         patience -= time.monotonic() - began
         if wait is None or wait > patience or attempts == MAX_ATTEMPTS:
@@ -222,6 +227,21 @@ async def measure(client: "ControlClient", *, far: bool = False, enrols: bool = 
         attempts, patience = attempts + 1, patience - wait
         await asyncio.sleep(wait)
     return Probe(tuple(good), None, attempts)
+
+
+async def _is_limit(client: "ControlClient") -> bool:
+    """Whether hardly one of a few at once passes; where one of several servers is dead, more do."""
+    return len(await _others(client)) < AT_ONCE // 2
+
+
+async def _others(client: "ControlClient") -> list[HttpAnswer]:
+    """The good ones of a few answers at once, each on another connection."""
+    other = client.apart()
+    try:
+        came = await asyncio.gather(*(_ask(other) for _ in range(AT_ONCE)))
+    finally:
+        await other.aclose()
+    return [each for each in came if isinstance(each, HttpAnswer) and finding(each) is None]
 
 
 def _wants_more(good: list[HttpAnswer]) -> bool:
@@ -258,8 +278,12 @@ def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | 
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
 
 
-def _says_later(outcome: HttpAnswer | ControlError, *later: int) -> bool:
+def _says_later(outcome: HttpAnswer | ControlError | None, *later: int) -> bool:
     return isinstance(outcome, HttpAnswer) and outcome.status in (later or _LATER)
+
+
+def _too_many(outcome: HttpAnswer | ControlError) -> bool:
+    return isinstance(outcome, HttpAnswer) and says_too_many(outcome)
 
 
 def _is_kept_alive(outcome: HttpAnswer | ControlError | None) -> bool:
@@ -297,19 +321,8 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
     return None if good else strange(HEALTH, outcome, url)
 
 
-def is_slow(probe: Probe, slow_ms: float) -> bool:
-    """Whether good answers take too long."""
-    rtts = _round_trips(probe)
-    return (statistics.median(rtts) if len(rtts) >= ENOUGH else min(rtts)) >= slow_ms
-
-
-def is_the_way(probe: Probe, connect_ms: float) -> bool:
-    """Whether an earlier TCP handshake took about as long as the answers: so the way is that long, without any load."""
-    return min(_round_trips(probe)) <= connect_ms * NEARLY
-
-
 def _good(probe: Probe, slow_ms: float, elsewhere: str = "") -> Result:
-    rtts = _round_trips(probe)
+    rtts = round_trips(probe)
     median = statistics.median(rtts)
     spread = f"median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f}" if len(rtts) > 1 else "measured once"
     times = f"{median:.1f} ms ({spread})"
@@ -363,31 +376,18 @@ def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
 
 
 def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, probe: Probe) -> Result:
-    return failed(
-        codes.HOST_PROXY_ENV,
-        CONTROL,
-        Direction.ROUND_TRIP,
-        f"the proxy {proxy.place} ({proxy.variable}) is in the way: {problem.message}; "
-        "without it the control plane is healthy",
-        remedies=_no_proxy(url),
-        attempts=probe.attempts,
-        measurements=replace(problem.decided, variable=proxy.variable).measurements(),
-        evidence=(_evidence(probe),),
-        station=request("proxy"),
-    )
+    who = f"the proxy {proxy.place} ({proxy.variable}) is in the way"
+    message = f"{who}: {problem.message}; without it the control plane is healthy"
+    decided = replace(problem.decided, variable=proxy.variable)
+    return _bad(Finding(codes.HOST_PROXY_ENV, message, _no_proxy(url), decided, "proxy"), replace(probe, good=()), "")
 
 
 def _no_proxy(url: ControlUrl | None) -> Remedies:
     return heal(lambda: PastProxy(host=url.host)) if url else ()
 
 
-def _round_trips(probe: Probe) -> list[float]:
-    """Round trips of answers that did not open a connection, if there are any."""
-    return [a.rtt_ms for a in probe.good if not a.connected] or [a.rtt_ms for a in probe.good]
-
-
 def _facts(probe: Probe) -> HealthFacts | None:
-    return HealthFacts(answers=len(probe.good), **health_figures(_round_trips(probe))) if probe.good else None
+    return HealthFacts(answers=len(probe.good), **health_figures(round_trips(probe))) if probe.good else None
 
 
 def _evidence(probe: Probe) -> Evidence:

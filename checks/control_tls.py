@@ -38,10 +38,12 @@ from preflight.proto.control.populi import HEALTHY, is_populi
 from preflight.proto.control.tls import (
     CODES,
     NAME_SHOWN,
+    OLDER,
     RENEW,
     Trouble,
     day,
     demands_certificate,
+    is_explained,
     names,
     trouble,
 )
@@ -81,10 +83,20 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
         way_inside = await ctx.net.way_inside(url, beyond, overlay, ctx.url_source) if beyond else ()
         yield judge_plain(url, addresses, overlay, way_inside)
     else:
-        handshakes = await measure(ctx, url)
+        handshakes = [await explained(ctx, url, each) for each in await measure(ctx, url)]
         plain = await speaks_plain(ctx, url, handshakes)
         days, right = ctx.settings.thresholds.certificate_days, _synchronised(ctx)
         yield judge(url, handshakes, datetime.now(UTC), days, plain, synchronised=right)
+
+
+async def explained(ctx: Context, url: ControlUrl, handshake: Handshake) -> Handshake:
+    """The same, and whether the server goes on with an older version, where it ended the handshake silently."""
+    if handshake.outcome not in ("failed", "reset") or handshake.asks_certificate or is_explained(handshake):
+        return handshake
+    old = await ctx.net.tcp.old_tls(handshake.address, url.port, url.host)
+    if old.version is None:
+        return handshake
+    return replace(handshake, outcome="failed", detail=f"{handshake.detail}, and {OLDER} ({old.version})")
 
 
 async def speaks_plain(ctx: Context, url: ControlUrl, handshakes: Sequence[Handshake]) -> Remedies | None:

@@ -18,11 +18,14 @@ from preflight.api import (
     codes,
     facts,
     failed,
+    heal,
     look,
     passed,
     request,
 )
+from preflight.model.fix import WorkersLine
 from preflight.model.overlay import OverlayState
+from preflight.model.token import UnreadLine
 from preflight.proto.control.placement import (
     OUTSIDE,
     Placement,
@@ -86,6 +89,9 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     overlay = await ctx.net.with_routes(ctx.overlay, literal)
     if url is not None and literal and placement(url.host, overlay) == "off":
         tried = replace(tried, way_inside=await ctx.net.way_inside(url, literal, overlay, ctx.url_source))
+    if settings.control.url is None and settings.unread_url is not None:
+        yield _not_read(settings.unread_url)
+        return
     yield judge(settings.control.url, settings.control_url_source, overlay, ctx.url_source, tried)
 
 
@@ -143,6 +149,13 @@ def judge(
     if tried.used is False and len(tried.living) == 1:
         return _conflict(url, source, tried, origin or source)
     return _judge_place(url, named, overlay, origin or source, tried)
+
+
+def _not_read(line: UnreadLine) -> Result:
+    """The only control URL is in a line that a shell reads, and workers do not."""
+    message = f"this node has no control URL: {line.path} {line.said}"
+    remedies = heal(lambda: WorkersLine(file=str(line.path.absolute()), name=line.name))
+    return _bad(codes.CONTROL_URL_MISSING, "source", message, remedies, file=str(line.path), problem=line.behind)
 
 
 def _unusable(

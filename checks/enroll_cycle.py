@@ -103,6 +103,8 @@ async def _with_more(ctx: Context, outcome: Outcome, session: "EnrolmentSession"
     refused = outcome.error is not None and outcome.error.status == 401 and outcome.step is not Step.BOOTSTRAP
     if row_is_unknown(outcome):
         return replace(facts, several=await session.has_several_rows(ctx.net.new_control))
+    if outcome.problem == "scope-mismatch" and outcome.step is Step.HEARTBEAT:
+        return replace(facts, several=True)  # a moment ago this scope was good
     if not refused and outcome.problem != "not-listed":
         return facts
     if await session.is_answered_otherwise(ctx.net.new_control):

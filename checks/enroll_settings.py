@@ -11,12 +11,14 @@ from preflight.api import (
     by_hand,
     check,
     codes,
+    heal,
     passed,
     request,
     warned,
 )
+from preflight.model.fix import WorkersLine
 from preflight.model.printable import excerpt
-from preflight.model.token import Disagreement, SwitchedOff
+from preflight.model.token import Disagreement, SwitchedOff, UnreadLine
 
 
 @check(
@@ -32,19 +34,25 @@ async def enroll_settings(ctx: Context) -> AsyncGenerator[Result, None]:
     A token is compared and never shown.
     """
     settings = ctx.settings
-    for result in judge(
-        settings.disagreements, [str(file.path) for file in settings.worker_files], settings.switched_off
-    ):
+    unread = settings.unread_scope if settings.control.scope_id is None else None
+    files = [str(file.path) for file in settings.worker_files]
+    for result in judge(settings.disagreements, files, settings.switched_off, unread):
         yield result
 
 
-def judge(found: Sequence[Disagreement], files: Sequence[str], off: SwitchedOff | None = None) -> list[Result]:
+def judge(
+    found: Sequence[Disagreement],
+    files: Sequence[str],
+    off: SwitchedOff | None = None,
+    unread: UnreadLine | None = None,
+) -> list[Result]:
     """One finding for each thing about which places differ, and one if workers are kept out.
 
-    files: those of the workers that were read.
+    files: those of the workers that were read. unread: a line with the scope id that they do not read.
     """
-    if found or off is not None:
-        return [*map(_differs, found), *([_stays_out(off)] if off is not None else [])]
+    bad = [*([_stays_out(off)] if off is not None else []), *([_not_read(unread)] if unread is not None else [])]
+    if found or bad:
+        return [*map(_differs, found), *bad]
     read = f"the environment and {', '.join(files)}" if files else "the environment alone"
     return [passed(CONTROL, Direction.LOCAL, f"workers of this node read {read}, and nothing in it contradicts")]
 
@@ -68,6 +76,20 @@ def _stays_out(off: SwitchedOff) -> Result:
         station=request("source"),
         remedies=by_hand(line),
         measurements={"variable": off.variable, "source": [off.place]},
+    )
+
+
+def _not_read(line: UnreadLine) -> Result:
+    message = f"{line.path} {line.said}, so workers of this node carry no scope id"
+    return warned(
+        codes.ENROLL_SETTINGS_DISAGREE,
+        CONTROL,
+        Direction.LOCAL,
+        message,
+        aspect="scope",
+        station=request("source"),
+        remedies=heal(lambda: WorkersLine(file=str(line.path.absolute()), name=line.name)),
+        measurements={"problem": line.behind, "file": str(line.path), "variable": line.name},
     )
 
 

@@ -38,6 +38,7 @@ from preflight.proto.control.route_probe import (
     Probe,
     named,
     shows_enough,
+    what_fails,
 )
 from preflight.proto.control.signed import KEY, Signer
 
@@ -61,10 +62,9 @@ MOST_WAITED_S = 5.0
 MOST_SILENCES = 3
 """After this many requests in a row without an answer, skip the rest: each would cost `ASKED_S`."""
 ASKS_FOR_CREDENTIALS = (UNAUTHORIZED, FORBIDDEN)
+AGAIN = "run again later, without the proxy in front of it"
 BODY_BYTES = 65536
 """Bytes of an answer that are read to see whether it is the requested list."""
-
-
 Question = tuple[str, str, "SecretStr | Signer | None"]
 """A method, a path, and the bearer, or who signs in its place."""
 ANY_KEY = "any key"
@@ -184,6 +184,8 @@ class _Asking:
     def _worth_it(self) -> bool:
         """Whether what is left can be asked in time, at the pace at which answers came so far."""
         assert self._limited_s is not None
+        if self._ctx.net.control.pace.narrow:
+            return False
         spent_s = time.monotonic() - self._limited_s
         left = sum(each not in self.asked or self.asked[each].status in LATER for each in self._wanted)
         enough = spent_s < LOOKED_S or self._ctx.net.control.pace.rate * HOPEFUL * (LIMITED_S - spent_s) >= left
@@ -374,11 +376,11 @@ def _from_cache(kept: list[Probe], probes: tuple[Probe, ...]) -> Result:
 
 
 def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...], rate: float | None = None) -> Result:
-    first = (untold or probes)[0]
-    what_next = "run again later, without the proxy in front of it"
+    first = next(iter(untold or probes), None)
+    what_next = what_fails(untold, len(probes)) or AGAIN
     if rate is not None:
         what_next = f"{_limit(rate)}, which is too few to ask them all"
-    answered = f", first {first.answered}" if untold or rate is None else ""
+    answered = f", first {first.answered}" if first and (untold or rate is None) else ""
     return inconclusive(
         codes.RUN_NO_ANSWER,
         CONTROL,

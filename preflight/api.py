@@ -257,6 +257,7 @@ class Context:
             any(value is not None for _, value in settings.control)
             or settings.enrolment is not None
             or any((secrets.token, secrets.bearers, secrets.submitter_token, secrets.only_for_workers))
+            or settings.unread_url is not None
         )
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 from preflight.cli.in_lab import run_in_lab
 from preflight.fixing.names_edit import edited_file
 from preflight.lab.names import KIND_VARIABLE, state_root
-from preflight.model.fix import ClockSync, Fix, PeerAddress, PrivateFiles, ServiceRestart, Setting, TokenAlone
+from preflight.model.fix import (
+    ClockSync,
+    Fix,
+    PeerAddress,
+    PrivateFiles,
+    ServiceRestart,
+    Setting,
+    TokenAlone,
+    WorkersLine,
+)
 from preflight.report.healing import RefusedError
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -33,12 +42,12 @@ def refuse_outside(fixes: Iterable[Fix], environ: Mapping[str, str], mounts: Pat
 def _inside(fix: Fix, kind: str, own: frozenset[str]) -> bool:
     if (file := edited_file(fix)) is not None:
         return file in own
-    if isinstance(fix, Setting | PeerAddress | TokenAlone | PrivateFiles):
+    if isinstance(fix, Setting | PeerAddress | TokenAlone | WorkersLine | PrivateFiles):
         return all(Path(file).resolve().is_relative_to(state_root()) for file in _files(fix))
     return kind != "loopback" and not isinstance(fix, ClockSync | ServiceRestart)
 
 
-def _files(fix: Setting | PeerAddress | TokenAlone | PrivateFiles) -> tuple[str, ...]:
+def _files(fix: Setting | PeerAddress | TokenAlone | WorkersLine | PrivateFiles) -> tuple[str, ...]:
     if isinstance(fix, PrivateFiles):
         return fix.paths
     return (fix.path,) if isinstance(fix, TokenAlone) else (fix.file,)

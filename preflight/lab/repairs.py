@@ -16,7 +16,16 @@ from preflight.fixing.steps import FixError
 from preflight.lab.labs import Lab
 from preflight.lab.names import ROUTER
 from preflight.lab.node_state import node_state
-from preflight.model.fix import ClockSync, Fix, PeerAddress, PrivateFiles, ServiceRestart, Setting, TokenAlone
+from preflight.model.fix import (
+    ClockSync,
+    Fix,
+    PeerAddress,
+    PrivateFiles,
+    ServiceRestart,
+    Setting,
+    TokenAlone,
+    WorkersLine,
+)
 from preflight.report.remedies import RemedyEntry
 
 
@@ -106,7 +115,7 @@ def _confined(lab: Lab, fix: Fix) -> bool:
     files: tuple[str, ...] = ()
     if isinstance(fix, PrivateFiles):
         files = fix.paths
-    elif isinstance(fix, Setting | PeerAddress | TokenAlone):
+    elif isinstance(fix, Setting | PeerAddress | TokenAlone | WorkersLine):
         files = (fix.path if isinstance(fix, TokenAlone) else fix.file,)
     return all(Path(file).resolve().is_relative_to(lab.names.directory) for file in files)
 

@@ -5,6 +5,7 @@ from shlex import quote
 from typing import Literal
 
 from preflight.model.remedy import Remedies
+from preflight.model.token import UnreadLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class EnrolmentFacts:
     bearer_place: where this node's own bearer comes from. scope_file: the settings file, if the scope comes from it.
     written_down: the record of the node in the state folder, for clean-up after a kill; unrecorded: why there is none.
     hidden: what to say and to do about a better bearer. several: another answer to the same question was different.
+    unread_scope: a line with this node's scope id that workers do not read.
     """
 
     url: str
@@ -40,6 +42,7 @@ class EnrolmentFacts:
     unrecorded: str = ""
     hidden: tuple[str, Remedies] | None = None
     several: bool = False
+    unread_scope: UnreadLine | None = None
 
 
 @dataclass(frozen=True, slots=True)

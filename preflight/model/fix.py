@@ -44,6 +44,7 @@ from preflight.model.routing_fixes import (
     RefusalDelete,
 )
 from preflight.model.wireguard_fixes import NoPresharedKey, WgQuickValue, WireguardKey, WireguardPort
+from preflight.model.worker_fixes import WorkersLine
 
 __all__ = [
     "KINDS",
@@ -87,6 +88,7 @@ __all__ = [
     "WireguardKey",
     "WireguardPeer",
     "WireguardPort",
+    "WorkersLine",
     "ZeroTierTakes",
 ]
 
@@ -123,6 +125,7 @@ Fix = (
     | Environment
     | PastProxy
     | TokenAlone
+    | WorkersLine
     | BearerFromWorkerToken
     | ResponderStart
     | HostsName

@@ -1,7 +1,7 @@
 """Tokens as this node holds them: where each was found, what is wrong with its text, and how a file is put right."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -51,6 +51,25 @@ class HeldToken:
     def place(self) -> str:
         """The source for a message, with its file."""
         return self.source if self.path is None or str(self.path) in self.source else f"{self.source} ({self.path})"
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadLine:
+    """A line of `mesh.env` that sets a value for a shell, and none for workers, who read `NAME=value` alone.
+
+    behind: what is in front of the name. `repr` does not show the value.
+    """
+
+    path: Path
+    name: str
+    behind: str
+    text: str = field(repr=False)
+
+    @property
+    def said(self) -> str:
+        """A clause about the file."""
+        sign = "a byte order mark (BOM)" if self.behind == "BOM" else self.behind
+        return f"has {sign} in front of {self.name}, and workers read lines that begin with the name alone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from dns.rdtypes.IN.AAAA import AAAA
 
 from preflight.model.dns import Lookup, LookupOutcome
 from preflight.model.event import Listener, telling
+from preflight.proto.control.naming import is_resolver_line
 
 _RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
 _STRIPPED = frozenset({dns.edns.EDECode.BLOCKED, dns.edns.EDECode.FILTERED, dns.edns.EDECode.PROHIBITED})
@@ -40,7 +42,9 @@ def configured(path: Path) -> Configured:
     """The resolvers of resolv.conf; the C library asks 127.0.0.1 if the file names none."""
     reader = dns.resolver.Resolver(configure=False)
     try:
-        reader.read_resolv_conf(str(path))
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if is_resolver_line(line) or line.split()[:1] != ["nameserver"]]
+        reader.read_resolv_conf(StringIO("\n".join(kept)))
     except (dns.resolver.NoResolverConfiguration, OSError):
         reader.nameservers = ["127.0.0.1"]
     return Configured(
@@ -212,14 +216,18 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     """One response as data; CNAMEs are followed within it. Raises DNSException if it is malformed."""
     rcode = response.rcode()
     if rcode == dns.rcode.NXDOMAIN:
-        return Lookup(server, "nxdomain")
+        chain = response.resolve_chaining() if isinstance(response, dns.message.QueryMessage) else None
+        alias = chain.canonical_name.to_text(omit_final_dot=True) if chain is not None and chain.cnames else ""
+        return Lookup(server, "nxdomain", detail=f"an alias of {alias}" if alias else "")
     if rcode == dns.rcode.REFUSED:
         return Lookup(server, "rejected", detail="it answers REFUSED")
     if rcode != dns.rcode.NOERROR or not isinstance(response, dns.message.QueryMessage):
         return Lookup(server, "failed", detail=dns.rcode.to_text(rcode))
-    rrset = response.resolve_chaining().answer
+    chain = response.resolve_chaining()
+    rrset = chain.answer
     if rrset is None:
-        return Lookup(server, "no-address")
+        alias = chain.canonical_name.to_text(omit_final_dot=True) if chain.cnames else ""
+        return Lookup(server, "no-address", detail=f"an alias of {alias}" if alias else "")
     addresses = tuple(dict.fromkeys(record.address for record in rrset if isinstance(record, A | AAAA)))
     return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="no usable records")
 
@@ -238,7 +246,7 @@ def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
         return replace(bad, source=server)
     # A name with records of another type exists: one NXDOMAIN with an empty answer comes from a broken resolver.
     outcome: LookupOutcome = "nxdomain" if all(answer.outcome == "nxdomain" for answer in answers) else "no-address"
-    return Lookup(server, outcome)
+    return Lookup(server, outcome, detail=next((each.detail for each in answers if each.detail), ""))
 
 
 def _unanswered(answers: Sequence[Lookup]) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
-from preflight.model.token import Disagreement, HeldToken, SwitchedOff
+from preflight.model.token import Disagreement, HeldToken, SwitchedOff, UnreadLine
 from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.agreement import disagreements
@@ -121,6 +121,19 @@ class Settings:
     peers_from_file: bool = False
     disagreements: tuple[Disagreement, ...] = ()
     switched_off: SwitchedOff | None = None
+
+    @property
+    def unread_url(self) -> UnreadLine | None:
+        """A control URL of this node in a line that no worker reads."""
+        return self._unread(URL)
+
+    @property
+    def unread_scope(self) -> UnreadLine | None:
+        """The same about the scope id."""
+        return self._unread(SCOPE)
+
+    def _unread(self, name: str) -> UnreadLine | None:
+        return next((line for file in self.worker_files for line in file.unread if line.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,24 @@
 as it does for a worker.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preflight.model.token import SwitchedOff
+from preflight.model.token import SwitchedOff, UnreadLine
 from preflight.settings.reading import bounded
 
 TOKEN, SCOPE, URL = "VOX_MESH_TOKEN", "VOX_MESH_SCOPE_ID", "VOX_MESH_CONTROL_ADDR"
 ENABLED, JOIN = "VOX_MESH_ENABLED", "VOX_MESH_HTTP_JOIN"
+_READ = (TOKEN, SCOPE, URL)
 _NO = ("0", "false", "no", "off")
 _ROOTS = ("VOX_WORKSPACE_ROOT", "VOX_REPO_ROOT")
 _MESH_ENV = Path(".vox", "populi", "mesh.env")
+_UNREAD = re.compile(r"(\ufeff)?\s*(?:(export|set)\s+)?([A-Z_]+)\s*=(.*)")
+"""A line that a shell or a person reads as a setting: a byte order mark, a word of the shell, the name, the text."""
 _Value = tuple[str, str, str]
 """The variable, what the file calls it, and its text."""
 
@@ -26,12 +30,13 @@ _Value = tuple[str, str, str]
 class WorkerFile:
     """One such file: its values by the names of the same variables. `repr` shows none of them.
 
-    keys: what the file itself calls a value, where that is not a variable's name.
+    keys: what the file itself calls a value, where that is not a variable's name. unread: what only a shell reads.
     """
 
     path: Path
     values: Mapping[str, str] = field(repr=False)
     keys: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[UnreadLine, ...] = ()
 
     def place(self, name: str) -> str:
         """Where a value is, for a message."""
@@ -67,22 +72,35 @@ def _add(found: dict[Path, WorkerFile], path: Path, read: Callable[[str], Iterab
     if path in found:
         return
     try:
-        values = [each for each in read(bounded(path).decode("utf-8")) if each[2].strip()]
+        text = bounded(path).decode("utf-8")
+        values = [each for each in read(text) if each[2].strip()]
     except (OSError, ValueError):
         return
     keys = {name: key for name, key, _ in values if key != name}
-    found[path] = WorkerFile(path, {name: value for name, _, value in values}, keys)
+    told = {name: value for name, _, value in values}
+    unread = tuple(each for each in _unread(path, text) if each.name not in told) if read is _lines else ()
+    found[path] = WorkerFile(path, told, keys, unread)
+
+
+def _unread(path: Path, text: str) -> Iterator[UnreadLine]:
+    """The lines that begin with something else than the name; of a name the last one, as in a shell."""
+    lines = {}
+    for line in text.split("\n"):
+        match = _UNREAD.fullmatch(line.strip())
+        if match and match[3] in _READ and match[4].strip() and (match[1] or match[2]):
+            lines[match[3]] = UnreadLine(path, match[3], "BOM" if match[1] else match[2], match[4].strip())
+    yield from lines.values()
 
 
 def _lines(text: str) -> Iterator[_Value]:
     """`NAME=value` lines; the worker takes white space away, and nothing else. The first line of a name counts."""
     seen = set()
     for line in text.split("\n"):
-        name, sign, value = line.strip(" \t").partition("=")
+        name, sign, value = line.strip().partition("=")  # the end of a line of Windows is white space too
         name = name.strip()
         if sign and not name.startswith("#") and name not in seen:
             seen.add(name)
-            yield name, name, value.strip(" \t")
+            yield name, name, value.strip()
 
 
 def _config(text: str) -> Iterator[_Value]:

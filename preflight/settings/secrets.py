@@ -39,6 +39,7 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, 
     texts = (
         *(environ.get(name, "").strip() for name in SECRET_VARIABLES),
         *(file.values.get(name, "") for file in settings.worker_files for name in SECRET_VARIABLES),
+        *(line.text for file in settings.worker_files for line in file.unread if line.name in SECRET_VARIABLES),
         *map(secret_text, paths),
     )
     known = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from preflight.model.token import HeldToken
+from preflight.model.token import HeldToken, TokenTrouble, UnreadLine
 from preflight.proto.control.token_text import one_time_trouble, read_token
 from preflight.settings.places import TOKEN, WorkerFile
 from preflight.settings.reading import secret_bytes
@@ -40,6 +40,14 @@ def in_lines(file: WorkerFile) -> HeldToken | None:
     return None if text is None else _held(file.place(TOKEN), text.encode(), file.path, line=True)
 
 
+def _unread(file: WorkerFile, line: UnreadLine) -> HeldToken:
+    """A bearer that no worker reads; what is wrong with its text is cleaned away with what is in front of its name."""
+    _, wrong = read_token(line.text.encode())
+    inside = wrong.cleaned_by if wrong is not None else ()
+    cleaned = (line.behind, *inside) if wrong is None or inside else ()
+    return HeldToken(file.place(TOKEN), None, TokenTrouble(line.behind, line.said, cleaned), file.path, line=True)
+
+
 def _held(source: str, raw: bytes, path: Path | None = None, *, line: bool = False) -> HeldToken:
     text, trouble = read_token(raw)
     return HeldToken(source, None if trouble else SecretStr(text), trouble, path, line)
@@ -52,7 +60,8 @@ def bearers(environ: Mapping[str, str], token_file: Path | None, files: Iterable
     """
     named = in_file(token_file, "control.token_file") if token_file is not None else None
     found = (in_variable(environ, TOKEN), named, *map(in_lines, files))
-    return tuple(each for each in found if each is not None)
+    read = tuple(each for each in found if each is not None)
+    return read or tuple(_unread(file, each) for file in files for each in file.unread if each.name == TOKEN)[:1]
 
 
 def one_time(

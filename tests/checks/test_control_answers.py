@@ -5,15 +5,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from ipaddress import ip_interface, ip_network
+from typing import Any
 
 import pytest
 from preflight_checks import control_clock, control_health, control_tls
-from preflight_checks.control_health import Probe
 
 from preflight.api import Status, codes
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
+from preflight.net.control.pace import Pace
+from preflight.proto.control.health_probe import Probe, is_slow
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.url import ControlUrl
 from tests.kernel_says import routed
@@ -205,11 +207,20 @@ def test_one_of_two_servers_that_is_dead(monkeypatch: pytest.MonkeyPatch) -> Non
         left = iter(statuses)
 
         class Client:
+            pace = Pace()
+
             async def health(self, timeout_s: float) -> HttpAnswer:
                 status = next(left, 200)
                 return answered(status, b"ok\n" if status == 200 else b"")
 
-        return asyncio.run(control_health.measure(Client()))
+            def apart(self) -> Any:
+                return self
+
+            async def aclose(self) -> None:
+                pass
+
+        probe: Probe = asyncio.run(control_health.measure(Client()))
+        return probe
 
     restarts, turns, limited = probed(200, 503, 503, 200), probed(503, 200, 503, 200, 503), probed(200, 429, 200, 429)
     assert restarts.bad is None
@@ -233,9 +244,9 @@ def test_a_slow_control_plane_comes_with_time_outs() -> None:
 def test_only_answers_that_all_took_long_are_slow() -> None:
     """Each of a few may have waited behind other packets of this node; such answers are asked for again, alone."""
     few = [answered(rtt_ms=900) for _ in range(3)]
-    assert control_health.is_slow(Probe(tuple(few)), 300.0)
-    assert not control_health.is_slow(Probe((*few, answered(rtt_ms=20))), 300.0)
-    assert control_health.is_slow(Probe((*few, *few, *few, answered(rtt_ms=20))), 300.0)
+    assert is_slow(Probe(tuple(few)), 300.0)
+    assert not is_slow(Probe((*few, answered(rtt_ms=20))), 300.0)
+    assert is_slow(Probe((*few, *few, *few, answered(rtt_ms=20))), 300.0)
 
 
 def test_proxies() -> None:

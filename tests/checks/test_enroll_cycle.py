@@ -1,6 +1,7 @@
 """enroll.cycle's judge, by table."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from preflight_checks.enroll_cycle import blocked, judge, judge_used
@@ -9,6 +10,8 @@ from preflight.api import Direction, Status, codes, failed, passed, request
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.facts import DeathFacts
+from preflight.model.fix import WorkersLine
+from preflight.model.token import UnreadLine
 from preflight.proto.control.answers import outdated
 from preflight.proto.control.enroll import Outcome, Problem, Step, Transition
 from preflight.proto.control.own_row import State
@@ -272,3 +275,22 @@ def test_an_answer_of_a_cache_is_no_step(status: int) -> None:
     assert result.message.startswith("listed failed: GET /v1/populi/nodes was answered")
     assert "nginx has cached" in result.message
     assert "proxy_cache off" in result.remedies[0].lines[0]
+
+
+def test_a_scope_that_only_a_shell_reads() -> None:
+    """Protects the remedy: the line of this node's own file is put right, and nothing else is changed."""
+    line = UnreadLine(Path("/h/mesh.env"), "VOX_MESH_SCOPE_ID", "export", "ours")
+    facts = EnrolmentFacts(url="u", identity="i", unread_scope=line, listed_scope="ours")
+    error = ControlError("status", 403, "scope mismatch")
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch", error), facts)
+    assert "export in front of VOX_MESH_SCOPE_ID" in result.message
+    assert isinstance(result.remedies[0].fix, WorkersLine)
+
+
+def test_a_scope_that_is_refused_after_it_was_accepted() -> None:
+    """Only several control planes do that."""
+    facts = EnrolmentFacts(url="u", identity="i", scope_id="ours", several=True)
+    error = ControlError("status", 403, "scope mismatch")
+    result = judge(Outcome(Step.HEARTBEAT, 0.0, 1.0, "scope-mismatch", error), facts)
+    assert "the join was accepted in the scope 'ours'" in result.message
+    assert result.measurements["problem"] == "several control planes"

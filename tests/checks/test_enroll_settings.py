@@ -5,7 +5,7 @@ from pathlib import Path
 from preflight_checks.enroll_settings import judge
 
 from preflight.api import Status
-from preflight.model.token import Disagreement, SwitchedOff
+from preflight.model.token import Disagreement, SwitchedOff, UnreadLine
 
 
 def test_each_disagreement_names_its_places() -> None:
@@ -38,3 +38,11 @@ def test_a_worker_that_is_told_to_stay_out() -> None:
     (only,) = judge([], [], off)
     assert only.status is Status.WARN
     assert "VOX_MESH_HTTP_JOIN is 0 in /h/mesh.env" in only.message
+
+
+def test_a_scope_that_workers_do_not_read() -> None:
+    """The line is named, and put right where it is."""
+    (only,) = judge([], [], None, UnreadLine(Path("/h/mesh.env"), "VOX_MESH_SCOPE_ID", "export", "s"))
+    assert only.status is Status.WARN
+    assert "export" in only.message
+    assert only.remedies[0].fix is not None

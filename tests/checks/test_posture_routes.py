@@ -224,7 +224,7 @@ def test_a_signature_counts_only_where_none_is_refused(asked: list[Probe], code:
 @pytest.mark.parametrize(("rate", "word"), [(0.8, "lets about 0.8 requests a second"), (None, "without the proxy")])
 def test_what_is_undecided_says_why(rate: float | None, word: str) -> None:
     """Protects the truth: a limit is not something else that a proxy does."""
-    untold = probes([*[REFUSED] * 14, Gate.UNTOLD])
+    untold = probes([*[REFUSED] * 13, Gate.UNTOLD, Gate.UNTOLD])
     result = judge([*untold, *UNKNOWN], rate)
     assert result.status is Status.INCONCLUSIVE
     assert word in result.message
@@ -239,7 +239,7 @@ class Broken(Limited):
         broken = str(asked[1]).endswith("/join")
         headers = {"server": "nginx"} if broken else {FEATURE_HEADER: "exec-lease-v1"}
         answer = HttpAnswer(503 if broken else 401, headers, b"", 1.0, 0.0, 0.0, connected=False)
-        self.pace.hear(answer, time.monotonic())
+        self.pace.hear(answer, time.monotonic(), str(asked[1]))
         return answer
 
 
@@ -253,3 +253,13 @@ def test_a_route_that_does_not_work_is_not_a_limit(monkeypatch: pytest.MonkeyPat
     assert result.status is Status.INCONCLUSIVE
     assert "limit" not in result.message
     assert "POST /join" in result.message
+
+
+@pytest.mark.parametrize(("status", "alone"), [(503, True), (429, False)])
+def test_one_route_that_fails_may_not_be_handed_on(status: int, alone: bool) -> None:
+    """What a stranger's request cannot show is said, with what would show it."""
+    fails = [Probe("POST", "/join", bearer, Gate.UNTOLD, status) for bearer in ("none", "unknown")]
+    rest = [Probe(*route, bearer, Gate.REFUSED, 401) for route in ROUTES[2:] for bearer in ("none", "unknown")]
+    assert ("not be handed on" in judge([*fails, *rest]).message) is alone
+    assert "not be handed on" not in judge(fails).message
+    assert judge([], 0.5).status is Status.INCONCLUSIVE

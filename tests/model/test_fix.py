@@ -132,6 +132,10 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "settings.peer-address": {"file": paths, "before": addresses, "address": addresses},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
     "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
+    "workers.line": {
+        "file": paths, "name": st.just("VOX_MESH_CONTROL_ADDR"), "value": optional() | urls,
+        "rids": st.sets(st.sampled_from(tuple(CLEANED_BY))).map(tuple),
+    },
     "environment.bearer": {},
     "environment.no-proxy": {"host": words | addresses},
     "names.hosts": {"host": words, "address": addresses},

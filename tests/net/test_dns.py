@@ -109,7 +109,7 @@ def _record_questions(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None
     monkeypatch.setattr(dns.message, "make_query", recorded)
 
 
-@pytest.mark.parametrize("text", [None, "", "search overlay.test\n"])
+@pytest.mark.parametrize("text", [None, "", "search overlay.test\n", "nameserver dns.mesh.test\nnameserver\n"])
 def test_a_missing_resolv_conf_means_the_local_resolver(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preflight.model.token import SwitchedOff
+from preflight.model.token import SwitchedOff, UnreadLine
 from preflight.settings.places import SCOPE, TOKEN, URL, WorkerFile, switched_off, worker_files
 
 
@@ -36,6 +36,16 @@ def test_lines_are_read_as_workers_read_them(tmp_path: Path) -> None:
     write(tmp_path / ".vox/populi/mesh.env", f'# {TOKEN}=no\n {TOKEN} = "x" \n{TOKEN}=later\n{SCOPE}=\nnonsense\n')
     (file,) = worker_files({}, tmp_path)
     assert file.values == {TOKEN: '"x"'}
+
+
+def test_what_only_a_shell_reads_is_known(tmp_path: Path) -> None:
+    """Workers pass over a name behind export or a byte order mark, but not over the end of a line of Windows."""
+    text = f"\ufeff{TOKEN}=t\r\nexport {URL}=http://a\nexport {URL}=http://b\r\n{SCOPE}=s\r\nexport {SCOPE}=other\n"
+    path = write(tmp_path / ".vox/populi/mesh.env", text)
+    (file,) = worker_files({}, tmp_path)
+    assert (file.values[SCOPE], file.values.get(TOKEN), file.values.get(URL)) == ("s", None, None)
+    assert file.unread == (UnreadLine(path, TOKEN, "BOM", "t"), UnreadLine(path, URL, "export", "http://b"))
+    assert "http" not in repr(file)
 
 
 def test_the_place_that_wins_says_whether_workers_join(tmp_path: Path) -> None:

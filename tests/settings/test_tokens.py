@@ -41,6 +41,21 @@ def test_which_bearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert sent(loaded(tmp_path, {}, token=None)) == "of-mesh-env"
 
 
+def test_a_bearer_behind_export_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers do not read it; it counts as a bearer only where there is no other, and no report shows it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".vox/populi").mkdir(parents=True)
+    (tmp_path / ".vox/populi/mesh.env").write_text('export VOX_MESH_TOKEN="of-a-shell"\n')
+    only = loaded(tmp_path, {}, token=None)
+    assert sent(only) is None
+    (held,) = only.secrets.bearers
+    assert held.trouble is not None
+    assert held.trouble.cleaned_by == ("export", "quotes")
+    assert "of-a-shell" in known_secrets(only, {})
+    assert sent(loaded(tmp_path, {})) == "of-the-file"
+    assert [each.trouble for each in loaded(tmp_path, {}).secrets.bearers] == [None]
+
+
 def test_a_token_of_a_role_is_not_sent_as_a_bearer(tmp_path: Path) -> None:
     """Workers read one variable; a token in another one is known, so that a check can say so."""
     settings = loaded(tmp_path, {WORKER: "of-a-worker"}, token=None)

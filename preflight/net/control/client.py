@@ -295,7 +295,7 @@ class ControlClient:
     ) -> HttpAnswer:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
-        moments = Moments(self.tell, f"{method} {path}")
+        moments = Moments(self.tell, asked_for := f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
         started_s = await self.pace.turn()
         self.tell(started_s, "request-started", request=moments.request, to=place, timeout_s=limit)
@@ -317,16 +317,16 @@ class ControlClient:
         except (httpx.HTTPError, ssl.SSLError) as error:
             trouble = failure(error, place, moments)
         else:
-            self._hear(moments.request, answer, started_s)
+            self._hear(moments.request, answer, started_s, asked_for)
             kept, renamed = self._line.names.judge(headers[REQUEST_NAME], path, answer.headers)
             return replace(answer, kept=kept, renamed=renamed)
         self._line.destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
-    def _hear(self, request: str, answer: HttpAnswer, started_s: float) -> None:
+    def _hear(self, request: str, answer: HttpAnswer, started_s: float, route: str) -> None:
         self.heard = True
-        self.pace.hear(answer, started_s)
+        self.pace.hear(answer, started_s, route)
         self.tell(
             time.monotonic(),
             "answer-received",
@@ -385,7 +385,8 @@ class ControlClient:
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
         hidden = (*bearers, str((body or {}).get("bootstrap_token", "")))
-        return refusal(f"{method} {path}", answer, hidden, f"{self._url().path}{path}")
+        asked = f"{method} {path}"
+        return refusal(asked, answer, hidden, f"{self._url().path}{path}", limited=self.pace.refuses(answer, asked))
 
     def _url(self) -> ControlUrl:
         """The URL. Raises ControlError where there is none, or none that can be used."""

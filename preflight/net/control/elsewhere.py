@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError, HttpAnswer
-from preflight.proto.control.answerer import OWN
+from preflight.proto.control.answerer import BACKEND, OWN
 from preflight.proto.control.populi import HEALTHY, LIST_ROUTE, LOOKED_AT_BYTES, is_populi
 
 if TYPE_CHECKING:
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 ASKED_S = 5.0
 SAMPLES = 2
-_ANSWERED_ITSELF = (200, 204, 401, 403, 404, 405)
-"""How gateways answer what they do not hand on."""
+_ANSWERED_ITSELF = (200, 204, 401, 403, 404, 405, *BACKEND)
+"""How gateways answer what they do not hand on, or hand to a server that is dead."""
 
 
 async def past_health(client: "ControlClient", health: HttpAnswer | ControlError | None) -> tuple[HttpAnswer, ...]:

@@ -135,6 +135,7 @@ class EnrolmentSession:
             bearer_place=secrets.bearers[0].place if secrets.bearers else "",
             only_for_workers=secrets.only_for_workers,
             scope_file=str(source.absolute()) if source is not None and self._settings.scope_from_file else None,
+            unread_scope=None if self._settings.control.scope_id else self._settings.unread_scope,
             written_down=self._note.row,
             unrecorded=self._note.trouble,
         )

@@ -4,7 +4,7 @@ import errno
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.control.proxy_tunnel import ProxyTunnel, proxy_authorization
 from preflight.net.tcp.tls import client_context
-from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET, TOO_LONG
+from preflight.proto.control.answers import CUT, KEPT_ALIVE, LIMIT, RESET, TOO_LONG
 from preflight.proto.control.gateways import header_too_large, passed_through, server_name
 from preflight.proto.control.http import REDIRECTION, Proxy, redirect_base, redirect_place, retry_after_s
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, kind_of, shown
@@ -180,10 +180,12 @@ def failure(error: httpx.HTTPError | ssl.SSLError, place: str, moments: Moments)
     return _ended("protocol", "closed the connection without an answer", place, moments)
 
 
-def refusal(asked: str, answer: HttpAnswer, hidden: tuple[str, ...], path: str) -> ControlError:
+def refusal(
+    asked: str, answer: HttpAnswer, hidden: tuple[str, ...], path: str, *, limited: bool = False
+) -> ControlError:
     """An answer that is not a control plane's 2xx as an error, with a line of its body that shows nothing hidden.
 
-    asked: the method and the route. path: of the URL that was asked.
+    asked: the method and the route. path: of the URL that was asked. limited: it refuses requests for their number.
     """
     kind, status = kind_of(answer), answer.status
     quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
@@ -194,6 +196,7 @@ def refusal(asked: str, answer: HttpAnswer, hidden: tuple[str, ...], path: str) 
     by += "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
     wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
     known, decided = (status if kind == "status" else None), _decided(answer, path)
+    decided = replace(decided, problem=LIMIT) if limited else decided
     message = f"{asked} was answered {status}{by}{said}"
     return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
 

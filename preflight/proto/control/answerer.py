@@ -71,6 +71,19 @@ def answered_for(answer: HttpAnswer) -> str:
     return f"; these are answers of its API without a bearer, for {HEALTH} is answered {answer.status} by {server}"
 
 
+def only_health_dies(found: Finding, bad: HttpAnswer) -> Finding | None:
+    """Where a gateway has no living server for `/health`, and hands the API on; None for any other answer."""
+    if bad.status not in BACKEND:
+        return None
+    server = server_name(bad) or "the gateway in front of it"
+    message = (
+        f"{_said(HEALTH, bad, quoting=False)}{_by(bad)}, and a control plane answers on its API behind it: only for "
+        f"/health {server} has no answer of it"
+    )
+    line = f"Let {server} send /health to the same server as /v1/populi/."
+    return replace(found, message=message, remedies=by_hand(line, where="control host"))
+
+
 def keeping_a_slash(found: Finding, url: ControlUrl) -> Finding:
     """Where a gateway takes the prefix of the URL away, and not the slash behind it."""
     message = (

@@ -23,7 +23,7 @@ TRANSPORT: dict[str, Code] = {
     "redirected": codes.CONTROL_REDIRECTED,
     "exposed": codes.CONTROL_PLAIN_HTTP,
 }
-CUT, KEPT_ALIVE, RESET, NOT_JSON, CACHED = "cut short", "kept-alive", "reset", "JSON", "cached"
+CUT, KEPT_ALIVE, RESET, NOT_JSON, CACHED, LIMIT = "cut short", "kept-alive", "reset", "JSON", "cached", "limit"
 """Problems of an answer, or of the connection in its place."""
 _PROBLEMS = {
     CUT: codes.CONTROL_BAD_ANSWER,
@@ -31,6 +31,7 @@ _PROBLEMS = {
     RESET: codes.CONTROL_CONNECTION_RESET,
     NOT_JSON: codes.CONTROL_BAD_ANSWER,
     CACHED: codes.CONTROL_BAD_ANSWER,
+    LIMIT: codes.CONTROL_THROTTLED,
 }
 ANSWERED = (
     codes.CONTROL_THROTTLED,
@@ -144,6 +145,8 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
         return Finding(code, message, KEEP_PATH, replace(decided, problem=PATH_CHANGED))
     gateway = decided.server if error.by_control_plane and code is codes.ENROLL_UNAUTHORIZED else None
     remedies = _REMEDIES.get(code) or look(look_at(url))
+    if code is codes.CONTROL_THROTTLED and not error.by_control_plane:
+        remedies = GATEWAY_LIMIT
     return Finding(
         code,
         error.message + (taken_out(gateway) if gateway else ""),

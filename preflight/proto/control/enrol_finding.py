@@ -7,7 +7,7 @@ from preflight.codes import Code
 from preflight.model.change import NamedValue
 from preflight.model.control import ControlError
 from preflight.model.enrolment import EnrolmentFacts
-from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
+from preflight.model.fix import BearerFromWorkerToken, Environment, Setting, WorkersLine
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal, look
 from preflight.proto.control.answers import (
@@ -200,12 +200,13 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return ONE_CONTROL_PLANE
     if code is codes.ENROLL_BOOTSTRAP_DISABLED and outcome.error is not None and outcome.error.status == UNAVAILABLE:
         return _MESH_TOKEN
-    if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
-        return _other_scope(facts, scope)
+    if code is codes.ENROLL_SCOPE_MISMATCH and (other := _other_scope(facts)):
+        return other
     if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
         return _right_bearer(outcome, code, facts)
+    not_handed_on = outcome.error is not None and later(outcome.error) and not outcome.error.by_control_plane
     what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
-    return _REMEDIES.get(code) or look(what, where="control host")
+    return _REMEDIES.get(code) or (PASS_THROUGH if not_handed_on else look(what, where="control host"))
 
 
 def _right_bearer(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies:
@@ -233,9 +234,13 @@ def new_bearer(place: str) -> Remedies:
     return by_hand(sentence, where="control host")
 
 
-def _other_scope(facts: EnrolmentFacts, scope_id: str) -> Remedies:
-    """Change the scope where it really comes from."""
-    source = facts.scope_file
+def _other_scope(facts: EnrolmentFacts) -> Remedies:
+    """Change the scope where it really comes from; nothing where the right one is not known."""
+    if (line := facts.unread_scope) is not None:
+        return heal(lambda: WorkersLine(file=str(line.path.absolute()), name=line.name))
+    scope_id, source = _right_scope(facts), facts.scope_file
+    if scope_id is None:
+        return ()
     if source is not None:
         return heal(lambda: Setting(file=source, key="control.scope_id", value=scope_id))
     return heal(lambda: Environment(variables=(NamedValue("VOX_MESH_SCOPE_ID", scope_id),)))
@@ -246,6 +251,9 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     said = outcome.error.message if outcome.error else ""
     said += f"; {outcome.ended_by}" if outcome.ended_by else ""
     again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    if outcome.problem == "scope-mismatch" and facts.several:
+        letter = f"the join was accepted in the scope {facts.scope_id!r}, and a moment later that is refused"
+        return f"{outcome.step} failed{again}: {said}; {letter}, so {SEVERAL} answer at this URL, each with its scope"
     if outcome.problem == "scope-mismatch":
         return _about_scope(facts, said)
     if outcome.problem == "not-listed":
@@ -288,6 +296,9 @@ def _about_scope(facts: EnrolmentFacts, said: str) -> str:
             f"the bootstrap token gave a credential for the scope {facts.foreign_scope!r}, but this node is set to "
             f"{own}; it did not join, for scopes are compared to the letter"
         )
+    if facts.unread_scope is not None:
+        line = facts.unread_scope
+        return f"this node carries no scope id: {line.path} {line.said}; the control plane refuses that: {said}"
     right = _right_scope(facts)
     others = f"; the nodes that it lists carry {right!r}" if right is not None else ""
     return f"the control plane refuses the scope {own} of this node, which it compares to the letter{others}: {said}"

@@ -8,6 +8,7 @@ from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.facts import DeathFacts
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.model.overlay import OverlayState
+from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.naming import asking_resolvers, listed, named_here
@@ -18,10 +19,28 @@ from preflight.proto.control.url import SERVER_PORT, ControlUrl
 def nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Finding:
     """Why there is no address. A resolver that knows the name says more than one that does not answer."""
     found = _nameless(resolution, url, overlay)
+    if (noted := _noted(found, resolution)) is not None:
+        return noted
     if "." in resolution.name or resolution.files.completes or found.decided.problem not in (None, "refused"):
         return found
     short = f"; {resolution.name} is a short name, and {RESOLVERS_FILE} has no search list that completes it"
     return replace(found, message=found.message + short)
+
+
+def _noted(found: Finding, resolution: Resolution) -> Finding | None:
+    """The same for a name that this node itself would know in another spelling, or that resolvers are not asked for."""
+    name, files = resolution.name, resolution.files
+    if name.endswith(".") and files.hosts:
+        bare = name.rstrip(".")
+        message = f"{HOSTS_FILE} gives {listed(files.hosts)} for {bare}, and the control URL has a dot behind the name"
+        line = f"Take the dot behind {bare} out of the control URL."
+        message += f", with which programs do not find it there: {found.message}"
+        return replace(found, message=message, remedies=by_hand(line), decided=DeathFacts(problem="dot"))
+    if name.rstrip(".").endswith(_MDNS) and files.services and not any("mdns" in each for each in files.services):
+        services = " ".join(files.services)
+        note = f"; names in {_MDNS} are for mDNS, which the line hosts of {SWITCH_FILE} ({services}) does not ask"
+        return replace(found, message=found.message + note)
+    return None
 
 
 def _nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Finding:
@@ -39,7 +58,7 @@ def _nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | N
         empty = next((lookup for lookup in negative if lookup.outcome == "no-address"), None)
         return Finding(
             codes.CONTROL_DNS_NXDOMAIN,
-            f"{what} {name} " + (_EMPTY if empty else "does not exist"),
+            f"{what} {name} " + _negative(empty or negative[0]),
             by_hand(
                 f"Give {name} the control plane's overlay address in DNS or {HOSTS_FILE}, "
                 f"or make {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT} with that address the control URL."
@@ -49,6 +68,13 @@ def _nameless(resolution: Resolution, url: ControlUrl, overlay: OverlayState | N
         )
     silent = next((lookup for lookup in asked if lookup.outcome == "timeout"), asked[0])
     return _without_answer(resolution, silent)
+
+
+def _negative(lookup: Lookup) -> str:
+    """What a resolver says of a name without an address. An alias is excerpted: it is what another server says."""
+    if lookup.detail.startswith(ALIAS):
+        return f"is {excerpt(lookup.detail, SHOWN)} (CNAME), and that name has no address"
+    return _EMPTY if lookup.outcome == "no-address" else "does not exist"
 
 
 def _without_answer(resolution: Resolution, silent: Lookup) -> Finding:
@@ -118,6 +144,8 @@ _REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
 }
 """What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
 _EMPTY = "exists and has no address, or the resolver takes a private one out silently, as unbound may"
+_MDNS = ".local"
+ALIAS, SHOWN = "an alias of ", 120
 _RESOLVED = "127.0.0.53"
 _NOT_PERMITTED = "Operation not permitted"
 """EPERM, the kernel's word for what a rule of its own drops on the way out."""
@@ -132,7 +160,7 @@ def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lo
     decided = DeathFacts(problem=problem, resolver=address_of(lookup))
     sentence = sentence.format(**words)
     if not resolution.files.names_resolver:
-        sentence = f"{RESOLVERS_FILE} names no resolver, so programs ask {lookup.source}, and {sentence}"
+        sentence = f"{RESOLVERS_FILE} names no address of a resolver, so programs ask {lookup.source}, and {sentence}"
         decided = DeathFacts(problem=problem, file=RESOLVERS_FILE)
         remedies = by_hand(f"nameserver ADDRESS-OF-A-RESOLVER   # in {RESOLVERS_FILE}", root=True)
     return Finding(code, sentence, remedies, decided, "name")

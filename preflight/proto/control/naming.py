@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from preflight.model.dns import Lookup, NameFiles
 from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE, HostsName, ResolverLess, SwitchToDns
@@ -40,10 +41,18 @@ def host_addresses(text: str, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row[0] for row in rows if wanted in map(str.lower, row[1:])))
 
 
+def is_resolver_line(line: str) -> bool:
+    """Whether the C library takes a resolver from a line of resolv.conf: it passes over all except addresses."""
+    row = line.split()
+    try:
+        return len(row) > 1 and row[0] == "nameserver" and bool(ip_address(row[1]))
+    except ValueError:
+        return False
+
+
 def names_a_resolver(text: str) -> bool:
     """Whether a list of resolvers has one."""
-    rows = (line.split() for line in text.splitlines())
-    return any(row[0] == "nameserver" for row in rows if len(row) > 1)
+    return any(map(is_resolver_line, text.splitlines()))
 
 
 def signed_by(text: str) -> str:

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Literal
 
 from preflight.model.change import NamedValue
-from preflight.model.fix import Environment, Setting
+from preflight.model.fix import Environment, Setting, WorkersLine
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Route
 from preflight.model.overlay import IPNetwork, OverlayState
@@ -198,7 +198,8 @@ def set_url(url: str, source: str | None) -> Remedies:
         return by_hand(f"preflight all {source} {quote(url)}")
     if source is not None and (value := _IN_FILE.fullmatch(source)):
         text = url if value[1].isupper() else f" {json.dumps(url)}"
-        return by_hand(f"{value[1]}{' =' if value[1].islower() else '='}{text}   # in {value[2]}")
+        line = heal(lambda: WorkersLine(file=value[2], name=value[1], value=url)) if value[1].isupper() else ()
+        return line or by_hand(f"{value[1]}{' =' if value[1].islower() else '='}{text}   # in {value[2]}")
     if source is not None and not source.replace("_", "").isupper():
         file = str(PurePosixPath(source))
         remedies = heal(lambda: Setting(file=file, key="control.url", value=url))

@@ -40,6 +40,7 @@ NEWER_ROUTES: tuple[tuple[str, str], ...] = (
 """The same for routes that not every control plane has; `worker/execute` runs scripts."""
 
 RUNS = NEWER_ROUTES[0]
+ENROLLING = ("/join", "/heartbeat", "/leave", "/exec/lease/grant", "/exec/lease/renew", "/exec/lease/release")
 TELLING = (LIST, RUNS)
 """Where an unknown bearer is tried although there is a limit of requests: the list, and what runs scripts."""
 
@@ -84,6 +85,20 @@ def shows_enough(asked: Iterable[Probe]) -> bool:
     plain = {(probe.method, probe.path) for probe in asked if probe.bearer == "none"}
     unknown = {(probe.method, probe.path) for probe in asked if probe.bearer == "unknown"}
     return plain.issuperset((*ROUTES, RUNS)) and unknown.issuperset(TELLING)
+
+
+def what_fails(untold: Iterable[Probe], asked: int) -> str | None:
+    """What is said where the server fails at one route alone, with any bearer: a stranger's request may never reach it.
+
+    Where it fails for members too, only a member's own request shows that. asked: the number of all probes.
+    """
+    failed = tuple(untold)
+    routes = {(probe.method, probe.path) for probe in failed}
+    if len(routes) != 1 or len(failed) == asked or not all((probe.status or 0) // 100 == 5 for probe in failed):
+        return None
+    ((_, path),) = routes
+    sees = ", which an enrolment shows (--enroll)" if path in ENROLLING else ""
+    return f"all other routes got one, so this one may not be handed on to the control plane{sees}"
 
 
 def named(through: list[Probe]) -> list[str]:

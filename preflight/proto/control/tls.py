@@ -3,6 +3,7 @@
 A name in a stranger's certificate is never a place for this node's bearers, and its issuer nobody to trust.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +38,8 @@ CODES: dict[str, Code] = {
     "unreachable": codes.CONTROL_UNREACHABLE,
 }
 INTERNAL_ERROR, VERSION, DNS_NAMES = "internal error", "TLS version", "DNS names"
-_TOO_OLD = ("ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
+OLDER = "an older version is accepted"
+_TOO_OLD = ("ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", OLDER)
 _NEWER_TLS = by_hand(
     "Let the TLS terminator in front of the control plane accept TLS 1.2 and 1.3.", where="control host"
 )
@@ -53,6 +55,7 @@ _OTHER_AUTHORITY = {
     "critical extension": "Issue another certificate without the critical extension that clients do not know.",
 }
 """What heals where the key, the signature and the purpose are right, by words of OpenSSL's reason."""
+_EOF = "UNEXPECTED_EOF"
 _NO_COMMON, COMMON = "ALERT_HANDSHAKE_FAILURE", "cipher suite"
 _COMMON_SUITES = look(
     "nginx -T | grep -nE 'ssl_(ciphers|ecdh_curve|protocols)'   # clients need ECDHE with AES-GCM or ChaCha20",
@@ -84,6 +87,11 @@ def demands_certificate(handshake: Handshake) -> bool:
         return True
     refused = handshake.asks_certificate and status_of(handshake.reply) in _ASKS_FOR_ONE
     return refused and header(handshake.reply, FEATURE_HEADER) is None
+
+
+def is_explained(handshake: Handshake) -> bool:
+    """Whether OpenSSL's words for a failure say what it is: they are in capitals; others say that it ended."""
+    return re.match(r"[A-Z0-9]+(_[A-Z0-9]+)+$", handshake.detail) is not None and _EOF not in handshake.detail
 
 
 def trouble(url: ControlUrl, handshake: Handshake, now: datetime) -> Trouble:
@@ -213,6 +221,13 @@ def _wrong_authority(own: Certificate, last: Certificate, handshake: Handshake) 
         return f"{_shown(handshake.trust_problem)}; so no authority of that file is trusted"
     if own in authorities:
         return f"The file of {trust} holds the server's own certificate in the place of its issuer's"
+    above = next((each for each in authorities if each.subject == last.issuer and each.subject != each.issuer), None)
+    between = above or next((each for each in authorities if each in handshake.chain), None)
+    if between is not None and between.subject != between.issuer:
+        return (
+            f"The file of {trust} holds {_shown(between.subject_name or between.subject)}, which is an intermediate "
+            f"authority: what is needed there is its issuer, {_shown(between.issuer_name or between.issuer)}"
+        )
     named = [each.key_id for each in authorities if each.subject == last.issuer and each.key_id]
     if named and last.issuer_key_id and last.issuer_key_id not in named:
         return (

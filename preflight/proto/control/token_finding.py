@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preflight.model.fix import TokenAlone
+from preflight.model.fix import TokenAlone, WorkersLine
 from preflight.model.measurement import Measurement
 from preflight.model.remedy import Remedies, by_hand, heal
-from preflight.model.token import Better, HeldToken, TokenTrouble
+from preflight.model.token import CLEANED_BY, Better, HeldToken, TokenTrouble
 
 NEW_ONE_TIME_TOKEN = "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h"  # noqa: S105 - makes one
 SEVERAL = "several control planes"
@@ -19,6 +19,9 @@ ONE_CONTROL_PLANE = by_hand(
 )
 _NOT_INSIDE = ("empty", "placeholder", "masked", "URL", "HTML", "PEM")
 """The token is not in the text, so no cleaning finds it."""
+UNREAD = ("export", "set", "BOM")
+"""What is in front of a name in a line of a file, behind which workers do not find it."""
+_TOKEN = "VOX_MESH_TOKEN"  # noqa: S105 - a variable's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Malformed:
 def malformed_bearer(held: HeldToken, trouble: TokenTrouble) -> Malformed:
     """A bearer that no request may carry."""
     message = f"{_place(held)} {_said(trouble)}, so this bearer cannot be right, and nothing sent it"
+    if held.line and trouble.problem in UNREAD:
+        message = f"{_place(held)} {_said(trouble)}, so they send no bearer"
     if trouble.problem in _NOT_INSIDE:
         ask = f"Put the token for workers of this cluster into {held.place}; the control host has it."
         return Malformed(message, by_hand(ask, where="control host"), measured(held, trouble))
@@ -75,6 +80,9 @@ def cleaned(held: HeldToken, trouble: TokenTrouble) -> Remedies:
     path = held.path
     if path is not None and trouble.cleaned_by and not held.line:
         return heal(lambda: TokenAlone(path=str(path.absolute()), rids=trouble.cleaned_by))
+    if path is not None and trouble.cleaned_by and held.source.startswith(f"{_TOKEN} in "):
+        rids = tuple(word for word in trouble.cleaned_by if word in CLEANED_BY)
+        return heal(lambda: WorkersLine(file=str(path.absolute()), name=_TOKEN, rids=rids))
     return by_hand(
         f"Write the token alone into {held.place}: one line of plain text, without quotes and without a name."
     )

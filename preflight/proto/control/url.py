@@ -12,6 +12,7 @@ from unicodedata import normalize
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from preflight.model.host_port import bracketed, join_host_port
+from preflight.proto.control.url_guess import INVISIBLE, guess
 
 IPAddress = IPv4Address | IPv6Address
 SCHEME_PORTS = {"http": 80, "https": 443}
@@ -29,6 +30,7 @@ _QUERY = re.compile(r"([^@?#%\s]+)[?#].*", re.DOTALL)
 
 
 _INSTEAD = "a bearer token goes into control.token_file of the settings or into VOX_MESH_TOKEN, never into the URL"
+_MOST_MISTAKES = 4
 _LONGEST_SHOWN = 200
 """Characters of a URL that cannot be used; the start is enough to recognise it in a message."""
 
@@ -105,6 +107,8 @@ def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
         return _usable(text)
     except _UnusableError as error:
         meant = None if error.meant is None else _parsed(error.meant)
+        if meant is None and error.fault == "invalid" and error.problem != "variable":
+            meant = _parsed(guess(text))
         if error.fault == "secret":
             # Not even a part of it: where a password ends cannot be known for certain.
             hosts = meant.hosts if meant else ()
@@ -124,11 +128,15 @@ def meant_without(meant: ControlUrl | None, problem: str | None = "password") ->
 
 
 def _parsed(text: str) -> ControlUrl | None:
-    """A corrected URL; None if it has another mistake."""
-    try:
-        return _usable(text)
-    except _UnusableError:
-        return None
+    """A corrected URL, and corrected again where it has more mistakes; None if nothing shows what is meant."""
+    for _ in range(_MOST_MISTAKES):
+        try:
+            return _usable(text)
+        except _UnusableError as error:
+            if error.meant is None or error.problem == "zone":
+                return None
+            text = error.meant
+    return None
 
 
 def is_passed_over(url: ControlUrl | ControlUrlError) -> bool:
@@ -162,6 +170,8 @@ def _usable(text: str) -> ControlUrl:
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         meant = re.sub(r"[\s\x00-\x1f\x7f]", "", text)
         raise _UnusableError("it holds a blank or a control character", problem="blank", meant=meant)
+    if INVISIBLE.search(text):
+        raise _UnusableError("it holds an invisible character", problem="invisible", meant=INVISIBLE.sub("", text))
     parts = _split(_with_scheme(_with_slashes(text)))
     scheme = parts.scheme.lower()
     if scheme not in SCHEME_PORTS:

@@ -43,7 +43,8 @@ def kept(request: Request) -> bytes:
     [
         (behind("200 OK"), 2),
         (behind("404 Not Found"), 2),
-        (behind("502 Bad Gateway"), 0),
+        (behind("502 Bad Gateway"), 2),
+        (behind("500 Internal Server Error"), 0),
         (lambda request: answer(body=b"<html>"), 0),
         (kept, 0),
     ],

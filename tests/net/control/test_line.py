@@ -14,6 +14,7 @@ from preflight.api import Check, Context
 from preflight.model.control import HttpAnswer
 from preflight.model.facts import ControlConnectFacts
 from preflight.net.control.client import ControlClient
+from preflight.proto.control.health_probe import Probe, is_the_way
 from preflight.proto.control.populi import LIST_ROUTE
 from preflight.proto.control.url import parse_control_url
 from preflight.settings.load import Settings
@@ -88,7 +89,7 @@ def test_nothing_is_asked_ahead_any_more_once_a_client_is_closed(open_trap: "Ope
 def test_a_way_that_is_long_without_load(connect_ms: float, expected: bool) -> None:
     """A second look alone costs seconds, and shows nothing new where the handshake took as long as the answers."""
     answers = tuple(HttpAnswer(200, {}, b"ok", 600.0, 0.0, 0.6, connected=False) for _ in range(2))
-    assert control_health.is_the_way(control_health.Probe(answers), connect_ms) is expected
+    assert is_the_way(Probe(answers), connect_ms) is expected
 
 
 async def run(check: Check, ctx: Context) -> list[str]:

@@ -1,5 +1,8 @@
 """Requests to one control plane: no faster than anyone on the way lets through."""
 
+import asyncio
+import time
+
 import pytest
 
 from preflight.model.control import HttpAnswer
@@ -106,3 +109,57 @@ def test_who_refuses_however_slowly_it_is_asked_is_asked_as_its_answers_say() ->
     clock.now += MOST_WAITED_S
     assert not pace.limited
     assert [pace.turn_s() for _ in range(3)] == [0.0] * 3
+
+
+def test_a_refusal_long_after_the_last_that_passed_is_a_narrow_limit() -> None:
+    """Protects the cause: only that shows that hardly one request a second passes; and then it counts as a limit."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.hear(answer(429), clock.now)
+    pace.hear(answer(200), clock.now)
+    clock.now += 0.5
+    pace.hear(answer(429), clock.now)
+    assert (pace.narrow, pace.finding()) == (False, None)
+    clock.now += 0.5
+    pace.hear(answer(429), clock.now)
+    found = pace.finding()
+    assert pace.narrow
+    assert found is not None
+    assert "1.0 s after the last that passed was answered 429" in found.message
+    for _ in range(REFUSED_IN_ROW + 1):
+        clock.now += 2
+        pace.hear(answer(429), clock.now)
+    assert pace.limited
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_it_settles_whether_a_limit_is_narrow(passes: bool) -> None:
+    """One request late enough decides; without a limit none is asked."""
+    pace, asked = Pace(), []
+
+    async def ask() -> None:
+        asked.append(1)
+        pace.hear(answer(200 if passes else 429), time.monotonic())
+
+    asyncio.run(pace.settle(ask))
+    assert not asked
+    pace.hear(answer(200), time.monotonic())
+    pace.hear(answer(429), time.monotonic())
+    asyncio.run(pace.settle(ask))
+    assert (len(asked), pace.narrow) == (1, not passes)
+
+
+def test_one_route_that_never_passed_is_no_limit() -> None:
+    """Protects the cause where a gateway answers 503 for one route alone; for several routes it is a limit."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.hear(HttpAnswer(200, {FEATURE_HEADER: "x"}, b"", 1.0, 0.0, 0.0, connected=False), clock.now, "GET /health")
+    busy = answer(503, server="nginx")
+    for _ in range(3):
+        clock.now += 2
+        pace.hear(busy, clock.now, "POST /join")
+    assert not any((pace.refused, pace.narrow, pace.refuses(busy, "POST /join")))
+    assert pace.refuses(busy, "GET /health")
+    for route in ("POST /leave", "POST /heartbeat", "GET /nodes"):
+        pace.hear(busy, clock.now, route)
+    assert pace.limited

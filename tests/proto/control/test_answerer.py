@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.control import HttpAnswer
-from preflight.proto.control.answerer import right_url, strange
+from preflight.proto.control.answerer import only_health_dies, right_url, strange
 from preflight.proto.control.url import ControlUrl
 
 URL = ControlUrl("http", "10.66.0.3", 9847)
@@ -132,3 +132,14 @@ def test_an_answer_that_lacks_only_the_header() -> None:
     found = strange(HEALTH, answered(200, b"ok\n", server="nginx"), URL)
     assert "takes that header out" in found.message
     assert "takes that header out" not in strange(HEALTH, answered(200, b"OK", server="nginx"), URL).message
+
+
+def test_only_health_has_a_dead_server() -> None:
+    """Protects the truth: the control plane lives, and another server than its own is asked for `/health`."""
+    bad = HttpAnswer(502, {"server": "nginx"}, b"", 1.0, 0.0, 0.0, connected=False)
+    found = only_health_dies(strange(HEALTH, bad, None), bad)
+    assert found is not None
+    assert "only for /health nginx has no answer" in found.message
+    assert "same server" in found.remedies[0].lines[0]
+    other = HttpAnswer(404, {"server": "nginx"}, b"", 1.0, 0.0, 0.0, connected=False)
+    assert only_health_dies(strange(HEALTH, other, None), other) is None

@@ -87,7 +87,7 @@ def test_a_list_without_resolvers() -> None:
     empty = replace(resolution, files=NameFiles("files dns", names_resolver=False))
     found = nameless(empty, URL, OVERLAY)
     assert (found.code.slug, found.decided.file) == ("control.dns-refused", "/etc/resolv.conf")
-    assert "names no resolver" in found.message
+    assert "names no address of a resolver" in found.message
     assert names_a_resolver("search x\nnameserver 192.0.2.1\n")
     assert not names_a_resolver("nameserver\n# nameserver 192.0.2.1\noptions ndots:1\n")
 
@@ -110,3 +110,27 @@ def test_a_short_name_that_nothing_completes() -> None:
     assert "no search list" in nameless(bare, URL, OVERLAY).message
     assert "search list" not in nameless(resolution, URL, OVERLAY).message
     assert "search list" not in nameless(replace(bare, name=NAME), URL, OVERLAY).message
+
+
+def test_an_alias_of_a_name_without_an_address() -> None:
+    """Protects the lever: the record of the control host's name is right, and what it leads to lacks."""
+    for outcome in ("nxdomain", "no-address"):
+        found = nameless(asked("nxdomain", no("10.66.0.53", outcome, "an alias of gone.example")), URL, OVERLAY)
+        assert "is an alias of gone.example (CNAME), and that name has no address" in found.message
+
+
+def test_a_dot_behind_a_name_of_the_hosts_file() -> None:
+    """Programs look only for the plain name there."""
+    files, system = NameFiles("files dns", (INSIDE,)), Lookup("system", "nxdomain")
+    dotted = Resolution(f"{NAME}.", system, (no("10.66.0.53", "nxdomain"),), files=files)
+    found = nameless(dotted, URL, OVERLAY)
+    assert f"Take the dot behind {NAME}" in found.remedies[0].lines[0]
+    assert found.decided.problem == "dot"
+
+
+def test_a_name_that_only_mdns_has() -> None:
+    """The switch does not ask it."""
+    local = Resolution("c.local", Lookup("system", "nxdomain"), (no("10.66.0.53", "nxdomain"),), files=FILES)
+    assert "mDNS" in nameless(local, URL, OVERLAY).message
+    asks = Resolution("c.local", local.system, local.resolvers, files=NameFiles("files mdns4_minimal dns"))
+    assert "mDNS" not in nameless(asks, URL, OVERLAY).message

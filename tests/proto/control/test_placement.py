@@ -9,6 +9,7 @@ from preflight.model.complaint import Complaint
 from preflight.model.kernel import Route
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.model.remedy import as_text
+from preflight.model.worker_fixes import WorkersLine
 from preflight.proto.control.placement import (
     host_inside,
     inside,
@@ -253,7 +254,9 @@ def test_a_control_plane_may_answer_at_several_addresses_of_one_member(hosts: li
 def test_a_value_in_a_file_of_the_workers_is_changed_there() -> None:
     """It is not the settings file, and each file has its own name for it."""
     (line,) = set_url("http://10.66.0.3:9847", "VOX_MESH_CONTROL_ADDR in /home/u/.vox/populi/mesh.env")
-    assert line.lines == ("VOX_MESH_CONTROL_ADDR=http://10.66.0.3:9847   # in /home/u/.vox/populi/mesh.env",)
+    assert line.fix == WorkersLine(
+        file="/home/u/.vox/populi/mesh.env", name="VOX_MESH_CONTROL_ADDR", value="http://10.66.0.3:9847"
+    )
     (line,) = set_url("http://10.66.0.3:9847", "mesh.control_url in /srv/Vox.toml")
     assert line.lines == ('mesh.control_url = "http://10.66.0.3:9847"   # in /srv/Vox.toml',)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
-from preflight.proto.control.tls import demands_certificate, names, trouble
+from preflight.proto.control.tls import OLDER, demands_certificate, is_explained, names, trouble
 from preflight.proto.control.url import ControlUrl
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -170,3 +170,29 @@ def test_an_address_among_the_dns_names() -> None:
     assert found.decided.problem == "DNS names"
     assert "DNS names" in found.message
     assert "subjectAltName=IP:10.66.0.3" in f"{found.remedies}"
+
+
+@pytest.mark.parametrize("chain", [(LEAF, MIDDLE), (LEAF,)])
+def test_an_intermediate_authority_in_the_place_of_the_root(chain: tuple[Certificate, ...]) -> None:
+    """Protects the cause: the server sends what it must, and the file of this node has the wrong certificate."""
+    found = trouble(URL, shaken("untrusted", *chain, authorities=(MIDDLE,), trust="control.ca_file"), NOW)
+    assert "holds Middle CA, which is an intermediate authority" in found.message
+    assert "Upper CA" in found.message
+    root = trouble(URL, shaken("untrusted", LEAF, authorities=(ROOT,), trust="control.ca_file"), NOW)
+    assert "intermediate authority: what" not in root.message
+
+
+@pytest.mark.parametrize(
+    ("detail", "explained"),
+    [
+        ("TLSV1_ALERT_PROTOCOL_VERSION", True),
+        ("UNEXPECTED_EOF_WHILE_READING", False),
+        ("no reason given", False),
+        ("the connection was closed during the handshake", False),
+    ],
+)
+def test_an_end_without_a_word_explains_nothing(detail: str, explained: bool) -> None:
+    """Only then the server is offered an older version; that it takes one says what was wrong."""
+    assert is_explained(shaken("failed", detail=detail)) is explained
+    found = trouble(URL, shaken("failed", detail=f"{detail}, and {OLDER} (TLSv1.1)"), NOW)
+    assert found.decided.problem == "TLS version"
