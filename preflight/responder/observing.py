@@ -111,6 +111,7 @@ class Observers:
         bursts = vantage.bursts(after, sent, seen)
         flows = [burst.flow for burst in bursts]
         rules_after = await asyncio.to_thread(self._firewall.snapshot, flows, _addresses(after))
+        bursts = vantage.begun_there(bursts, rules_after)
         view = _view(vantage, overlay, tap, after, sent)
         found = (
             *observe_kernel(before, after, replace(vantage.watched, sent=sent)),

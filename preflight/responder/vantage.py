@@ -13,6 +13,7 @@ from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest
 from preflight.proto.way.flows import HANDSHAKE_BYTES, outer_flow
 from preflight.proto.way.kernel_word import Watched, uplink_of
 from preflight.proto.way.netfilter.burst import Burst
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.observation import PacketClass
 from preflight.proto.way.observers import OVERHEAD_BYTES, tunnel_side
 from preflight.proto.way.told import peer_tunnel
@@ -116,6 +117,17 @@ class Vantage:
     def bursts(self, state: NetworkState, sent: int, seen: int) -> tuple[Burst, ...]:
         """What a firewall is asked about. sent: probes; seen: the asker's packets that came out of the tunnel."""
         return tuple(self._bursts(state, sent, seen))
+
+    def begun_there(self, bursts: Iterable[Burst], rules: FilterSnapshot) -> tuple[Burst, ...]:
+        """The same where the probes of this host have made answers of the asker's packets, which began nothing then.
+
+        The asker counts what came before: a stateful filter has dropped that, and lets pass what comes since.
+        """
+        held = rules.held(self.questions)
+        if held is None or not held.answers:
+            return tuple(bursts)
+        asked = self.questions.connection
+        return tuple(replace(each, fresh=True, sent=0) if each.flow.connection == asked else each for each in bursts)
 
     def _bursts(self, state: NetworkState, sent: int, seen: int) -> Iterator[Burst]:
         yield Burst(flow=self.probes, sent=sent)

@@ -100,7 +100,10 @@ def observe_route(state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSide
     if not asked:
         return Observation(station=ROUTE, finding="blind", reason="the kernel was not asked for a route")
     for lookup in asked:
-        if (death := _of_route(state, lookup, tunnel)) is not None:
+        death = _of_route(state, lookup, tunnel)
+        # What a rule marks on its way out is routed again, wherever it went before.
+        again = asked[-1].flow.mark != lookup.flow.mark
+        if death is not None and not (again and death.code == codes.OVERLAY_ROUTE_LEAK):
             return _killed(ROUTE, death)
     return Observation(station=ROUTE, finding="clear", reason=f"the kernel sends it {asked[0]}")
 

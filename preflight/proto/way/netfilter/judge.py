@@ -71,6 +71,8 @@ def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[
 
 def _states(snapshot: FilterSnapshot, burst: Burst) -> list[tuple[State, Tri]]:
     """The states, and whether rules that translate are asked for the flow in them."""
+    if burst.fresh:
+        return [("new", Tri.YES)]
     if not snapshot.asked(burst.flow):
         unknown: list[tuple[State, Tri]] = [("new", Tri.YES), ("established", Tri.MAYBE)]
         if not burst.leaves and burst.flow.protocol != "udp":
