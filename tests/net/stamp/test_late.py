@@ -23,6 +23,7 @@ class Watch:
     """Has seen packets come in."""
 
     def seen(self) -> int:
+        """How many."""
         return 14
 
 
