@@ -259,7 +259,8 @@ class PacketWays:
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
         if carrier == "openvpn" and watched.outer is None and (remote := openvpn_remote()) is not None:
-            watched = replace(watched, outer=(await self._chosen(openvpn_flow(remote, ports)))[0])
+            outer, again = await self._chosen(openvpn_flow(remote, ports))
+            watched = replace(watched, outer=outer, remarked=again if again != outer else None)
             before = await self._moment(overlay, watched)
         wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
         tap = await stack.enter_async_context(Tap(wanted))
@@ -356,7 +357,7 @@ class PacketWays:
         if outer is None:
             return Watched(tunnel=side, flows=flows, sent=COUNT)
         outer, again = await self._chosen(outer)
-        return Watched(tunnel=side, flows=flows, outer=outer, remarked=None if again == outer else again, sent=COUNT)
+        return Watched(tunnel=side, flows=flows, outer=outer, remarked=again if again != outer else None, sent=COUNT)
 
     async def _chosen(self, flow: Flow) -> tuple[Flow, Flow]:
         """The flow with the source that the kernel chooses, and the same with the mark that a rule gives it then."""
