@@ -73,10 +73,11 @@ class Observers:
         vantage = await self._vantage(request)
         if vantage is None:
             return None
+        rules = await asyncio.to_thread(self._firewall.snapshot)
+        vantage = vantage.marked_by(rules)
         first = await self._snapshot(vantage)
         vantage = vantage.leaving_by(first)
-        before = await self._snapshot(vantage, uplink_of(first, vantage.watched))
-        return vantage, before, await asyncio.to_thread(self._firewall.snapshot)
+        return vantage, await self._snapshot(vantage, uplink_of(first, vantage.watched)), rules
 
     async def _vantage(self, request: ProbeRequest) -> Vantage | None:
         if not is_own(request, self._peers):

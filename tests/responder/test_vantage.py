@@ -148,6 +148,16 @@ def test_what_the_own_probes_let_in_began_nothing(answers: bool | None, fresh: b
     ]
 
 
+def test_probes_that_a_rule_marks_are_asked_about_with_the_mark() -> None:
+    """The kernel routes them again by it, after the route that nobody marked."""
+    made = vantage()
+    assert made.marked_by(FilterSnapshot(unreadable="locked")) == made
+    assert made.marked_by(FilterSnapshot()).watched.flows == made.watched.flows
+    marked = replace(made, mark=7).watched.flows
+    assert [flow.mark for flow in marked] == [0, 7]
+    assert marked[0] == made.watched.flows[0]
+
+
 def test_what_is_not_known_is_not_asked() -> None:
     """Without the right to read the tunnel there are no outer packets to ask about, and nobody owns anything."""
     made = vantage(replace(OVERLAY, peers=(), unreadable="privilege"))

@@ -52,8 +52,8 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read, but for its rules, which are those right behind the burst. later_rules: as they were in the end,
-    None if that is the same; ruled_ns: when the last ones were read.
+    `after` was read, except for its rules, which are those right behind the burst. later_rules: as they were in the
+    end, None if that is the same; ruled_ns: when the last ones were read.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: what it answers. answers: of the uplink, None if it was not asked. others: addresses of
     further peers; heard: those that have answered. traces: to its endpoint, where nothing else showed the place; hops:

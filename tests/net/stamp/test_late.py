@@ -31,7 +31,7 @@ class Watch:
 def test_what_comes_as_the_inquiry_ends_was_not_dropped_here(
     monkeypatch: pytest.MonkeyPatch, comes: bool, found: tuple[int | None, int]
 ) -> None:
-    """A tunnel may get its session just then: what the watch saw and nobody has read yet is no firewall's fault."""
+    """A tunnel may get its session just then: a firewall drops nothing that nobody has read yet."""
 
     async def unread(self: Inquiry) -> AskResult:
         if comes:

@@ -101,7 +101,7 @@ def test_another_device_is_a_leak() -> None:
 
 
 def test_what_a_rule_marks_is_routed_again() -> None:
-    """A leak that the mark mends is none, and a mark that leads elsewhere is one; a source has its own rules."""
+    """A mark may lead into the tunnel, or away from it; a source has its own rules."""
     marked = replace(INNER, source=OWN, mark=7)
     by_mark = Rule(version=4, priority=90, mark=7, mask=0xFFFFFFFF, table=77)
     astray = (*ENTRIES, entry(f"{PEER}/32", "eth0", gateway="192.0.2.1"))

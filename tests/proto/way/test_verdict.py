@@ -41,7 +41,7 @@ def verdict(*words: Observation) -> Verdict:
 
 
 def test_who_hands_packets_on_is_one_cause_for_both_ways() -> None:
-    """The silence of the way back is no second fault, and nothing is to be looked for at the peer."""
+    """The silence of the way back is not a second fault, and nobody has to look at the peer."""
     refusing = Death(code=codes.REACH_NO_FORWARD, message="c refuses them", facts=DeathFacts(offender="c"))
     back = said("socket", "absent", "receiver", direction="reverse")
     forward, reverse = conclude("b", [said("forward", "killed", "forwarder", death=refusing), back])
