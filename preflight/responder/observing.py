@@ -73,10 +73,11 @@ class Observers:
         vantage = await self._vantage(request)
         if vantage is None:
             return None
+        rules = await asyncio.to_thread(self._firewall.snapshot)
+        vantage = vantage.marked_by(rules)
         first = await self._snapshot(vantage)
         vantage = vantage.leaving_by(first)
-        before = await self._snapshot(vantage, uplink_of(first, vantage.watched))
-        return vantage, before, await asyncio.to_thread(self._firewall.snapshot)
+        return vantage, await self._snapshot(vantage, uplink_of(first, vantage.watched)), rules
 
     async def _vantage(self, request: ProbeRequest) -> Vantage | None:
         if not is_own(request, self._peers):
@@ -111,6 +112,7 @@ class Observers:
         bursts = vantage.bursts(after, sent, seen)
         flows = [burst.flow for burst in bursts]
         rules_after = await asyncio.to_thread(self._firewall.snapshot, flows, _addresses(after))
+        bursts = vantage.begun_there(bursts, rules_after)
         view = _view(vantage, overlay, tap, after, sent)
         found = (
             *observe_kernel(before, after, replace(vantage.watched, sent=sent)),

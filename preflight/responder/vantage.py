@@ -13,6 +13,8 @@ from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest
 from preflight.proto.way.flows import HANDSHAKE_BYTES, outer_flow
 from preflight.proto.way.kernel_word import Watched, uplink_of
 from preflight.proto.way.netfilter.burst import Burst
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot
+from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import PacketClass
 from preflight.proto.way.observers import OVERHEAD_BYTES, tunnel_side
 from preflight.proto.way.told import peer_tunnel
@@ -36,7 +38,8 @@ class Vantage:
     """One asker. address, port: its socket; own, own_port: the responder's, to which it sends; uid: of the responder.
 
     tunnel: of this host, which has the asker's address, or would have it. source: of the tunnel's own packets; empty as
-    long as the kernel was not asked. public_key: of the asker's end of the tunnel, as it says.
+    long as the kernel was not asked. mark: that a rule gives to probes, by which they are routed again.
+    public_key: of the asker's end of the tunnel, as it says.
     """
 
     address: str
@@ -46,6 +49,7 @@ class Vantage:
     tunnel: OverlayState
     uid: int
     source: str = ""
+    mark: int = 0
     public_key: str | None = None
 
     @classmethod
@@ -98,8 +102,14 @@ class Vantage:
     def watched(self) -> Watched:
         """The same with the tunnel's own packets, as the kernel's observers take it."""
         inside = replace(self.probes, interface_out=None)
+        flows = tuple(dict.fromkeys((inside, replace(inside, mark=self.mark))))
         outer = outer_flow(self.tunnel, self.address, self.source)
-        return Watched(tunnel=tunnel_side(Peer(self.address), self.tunnel), flows=(inside,), outer=outer)
+        return Watched(tunnel=tunnel_side(Peer(self.address), self.tunnel), flows=flows, outer=outer)
+
+    def marked_by(self, rules: FilterSnapshot) -> Self:
+        """The same, with the mark that this host's rules give to probes."""
+        mark = mark_of_sent(rules.ruleset, self.probes) if rules.unreadable is None else None
+        return self if mark is None else replace(self, mark=mark)
 
     def leaving_by(self, state: NetworkState) -> Self:
         """The same, with the source that the kernel chooses for the tunnel's own packets."""
@@ -116,6 +126,17 @@ class Vantage:
     def bursts(self, state: NetworkState, sent: int, seen: int) -> tuple[Burst, ...]:
         """What a firewall is asked about. sent: probes; seen: the asker's packets that came out of the tunnel."""
         return tuple(self._bursts(state, sent, seen))
+
+    def begun_there(self, bursts: Iterable[Burst], rules: FilterSnapshot) -> tuple[Burst, ...]:
+        """The same where the probes of this host have made answers of the asker's packets, which began nothing then.
+
+        The asker counts what came before: a stateful filter has dropped that, and lets pass what comes since.
+        """
+        held = rules.held(self.questions)
+        if held is None or not held.answers:
+            return tuple(bursts)
+        asked = self.questions.connection
+        return tuple(replace(each, fresh=True, sent=0) if each.flow.connection == asked else each for each in bursts)
 
     def _bursts(self, state: NetworkState, sent: int, seen: int) -> Iterator[Burst]:
         yield Burst(flow=self.probes, sent=sent)

@@ -12,6 +12,7 @@ from preflight.model.peer import Peer
 from preflight.model.routing import Lookup
 from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest, probe
 from preflight.proto.stamp.sender import SessionPlan, SessionSender
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Tracked
 from preflight.responder.vantage import QUESTION_BYTES, Vantage, is_own
 
 REQUEST = ProbeRequest(
@@ -129,6 +130,32 @@ def test_the_tunnels_own_packets() -> None:
     ]
     assert bursts[6].flow == replace(chosen, interface_out="eth0")
     assert (bursts[5].flow.interface_in, bursts[5].flow.source) == ("eth0", "192.0.2.1")
+
+
+@pytest.mark.parametrize(("answers", "fresh"), [(True, True), (False, False), (None, False)])
+def test_what_the_own_probes_let_in_began_nothing(answers: bool | None, fresh: bool) -> None:
+    """The asker counts the packets before: a stateful filter drops these, and takes the later ones for answers."""
+    made = vantage()
+    asked = made.questions
+    held = None
+    if answers is not None:
+        held = Tracked(established=True, source=asked.source, destination=asked.destination, answers=answers)
+    rules = FilterSnapshot(tracked={asked: held})
+    bursts = made.begun_there(made.bursts(NetworkState(), sent=10, seen=3), rules)
+    assert [(burst.fresh, burst.sent) for burst in bursts] == [
+        *((False, 10), (fresh, 0 if fresh else 3)),
+        *((False, 0), (fresh, 0)),
+    ]
+
+
+def test_probes_that_a_rule_marks_are_asked_about_with_the_mark() -> None:
+    """The kernel routes them again by it, after the route that nobody marked."""
+    made = vantage()
+    assert made.marked_by(FilterSnapshot(unreadable="locked")) == made
+    assert made.marked_by(FilterSnapshot()).watched.flows == made.watched.flows
+    marked = replace(made, mark=7).watched.flows
+    assert [flow.mark for flow in marked] == [0, 7]
+    assert marked[0] == made.watched.flows[0]
 
 
 def test_what_is_not_known_is_not_asked() -> None:

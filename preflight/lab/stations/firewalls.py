@@ -237,6 +237,10 @@ def _only_tcp_is(setup: Setup) -> Truth:
     return Truth("reach.icmp-filtered", "b", "round-trip", where="peer", undecided=True)
 
 
+_STATEFUL = rule("input", "new", "drop", "ct state new")
+_NEW_DROPPED = f"at b, {_STATEFUL.what}: what a sends to b, and no answer of a to what b sends"
+
+
 def _echo_excluded(setup: Setup) -> str | None:
     if setup.responder in ("absent", "filtered"):
         return "without a responder nothing else of b answers"
@@ -262,6 +266,14 @@ FAULTS = (
         expected=_only_tcp_is,
         proof=proofs.each_of(proofs.dies_behind_the_tap("a", "b"), _no_echo),
         excluded=_echo_excluded,
+    ),
+    Fault(
+        name="input-new",
+        summary=_NEW_DROPPED,
+        place=Place("packet", "input", "receiver"),
+        made=lambda setup: (_STATEFUL.part("b"),),
+        expected=_received_by_b("input", _STATEFUL),
+        proof=proofs.dies_behind_the_tap("a", "b"),
     ),
     _rewritten("a", "", _rewritten_is),
     _rewritten("b", "-answers", _rewritten_there),

@@ -153,8 +153,13 @@ class PathProbes:
             udp.watch_errors(unconnected)
             async with self._questions if peer.agent_id is not None else nullcontext():
                 result = await Inquiry(self, peer, unconnected, tunnel).run()
-            # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
+            # The watch comes before the socket: what it has seen by now has come to the socket by now, or never will.
             seen = watch.seen() if watch else None
+            late = bool(seen) and any(each.source[0] == peer.address for each in udp.waiting(unconnected))
+        if late and not result.reached_socket:
+            # It came as the inquiry ended, as where the tunnel got its session then: nothing here has dropped it.
+            again, seen = await self.stamp(peer, count=AGAIN_COUNT, interval_s=ASK_INTERVAL_S), None
+            result = replace(result, answered=again.answered)
         if result.answered and result.probes_received:
             # To a stateful filter what this node sent then was an answer to the peer's probes: a new flow shows more.
             again = await self.stamp(peer, count=AGAIN_COUNT, interval_s=ASK_INTERVAL_S)

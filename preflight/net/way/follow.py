@@ -270,11 +270,12 @@ class PacketWays:
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
         if carrier == "openvpn" and watched.outer is None and (remote := openvpn_remote()) is not None:
-            watched = replace(watched, outer=await self._chosen(openvpn_flow(remote, ports)))
+            outer, again = await self._chosen(openvpn_flow(remote, ports))
+            watched = replace(watched, outer=outer, remarked=again if again != outer else None)
             before = await self._moment(overlay, watched)
         wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
         tap = await stack.enter_async_context(Tap(wanted))
-        tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
+        tracing = self._rules_traced(stack, (watched.flows[0], *((watched.outer,) if watched.outer else ())))
         stats = await self.burst(peer)
         sent = Record(
             peer=peer,
@@ -360,15 +361,24 @@ class PacketWays:
         """
         side = tunnel_side(peer, tunnel, ports)
         outer = None if side.elsewhere else outer_flow(tunnel, peer.address)
-        if outer is not None:
-            outer = await self._chosen(outer)
-        flows = (inner_flow(peer, os.getuid()),)
-        return Watched(tunnel=side, flows=flows, outer=outer, sent=COUNT)
+        inner = inner_flow(peer, os.getuid())
+        # A connected socket asks twice: with the source that the first answer gave it, a rule may decide otherwise.
+        chosen, remarked = await self._chosen(inner)
+        flows = tuple(dict.fromkeys((inner, chosen, remarked)))
+        if outer is None:
+            return Watched(tunnel=side, flows=flows, sent=COUNT)
+        outer, again = await self._chosen(outer)
+        return Watched(tunnel=side, flows=flows, outer=outer, remarked=again if again != outer else None, sent=COUNT)
 
-    async def _chosen(self, outer: Flow) -> Flow:
-        """The flow with the source that the kernel chooses."""
-        lookup = (await self._kernel.snapshot((outer,))).lookup(outer)
-        return replace(outer, source=(lookup.source if lookup else None) or "")
+    async def _chosen(self, flow: Flow) -> tuple[Flow, Flow]:
+        """The flow with the source that the kernel chooses, and the same with the mark that a rule gives it then."""
+        lookup = (await self._kernel.snapshot((flow,))).lookup(flow)
+        if lookup is None or not lookup.source:
+            return replace(flow, source=""), replace(flow, source="")
+        chosen, rules = replace(flow, source=lookup.source), self._firewall.snapshot()
+        leaving = replace(chosen, interface_out=lookup.interface)
+        mark = mark_of_sent(rules.ruleset, leaving) if rules.unreadable is None else None
+        return chosen, chosen if mark is None else replace(chosen, mark=mark)
 
     async def _moment(self, overlay: OverlayState, watched: Watched) -> Moment:
         first = await self._kernel.snapshot(*questions(watched))
@@ -382,8 +392,8 @@ class PacketWays:
 
 
 def _with_rules_of(record: Record, first: Record) -> Record:
-    """With the rules as they were right after the burst: other packets move their counters later."""
-    return replace(record, after=replace(record.after, rules=first.after.rules), ruled_ns=first.ruled_ns)
+    """With the rules as they were right after the burst, too: other packets move their counters later."""
+    return replace(record, after=replace(record.after, rules=first.after.rules), later_rules=record.after.rules)
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:

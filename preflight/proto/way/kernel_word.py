@@ -33,9 +33,11 @@ _WITHOUT_ROUTE = ("Ip.OutNoRoutes", "Ip6.OutNoRoutes")
 class Watched:
     """One burst to one peer.
 
-    flows: what this node sends to the peer inside the tunnel, one for each protocol and port, with an empty source
-    where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
-    the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
+    flows: what this node sends to the peer inside the tunnel: first with an empty source, for the kernel to choose it,
+    then with the chosen one, as a connected socket asks, and with the mark that a rule gives it, if one does.
+    outer: the tunnel's own packets to the endpoint, with its mark and ports; None where the endpoint is not known.
+    remarked: the same with the mark that a rule gives it, by which the kernel routes it again; None without one.
+    sent: packets that the burst sent, of the class `packets`.
     arrives_by: devices by which the tunnel's packets were seen to come in, in addition to the one by which they leave.
     astray_by: devices by which the peer's answers were seen to come in outside the tunnel. entered, left: how many of
     the burst a tap saw behind the queue of the tunnel's device, and behind that of the uplink. came: how many of
@@ -46,6 +48,7 @@ class Watched:
     tunnel: TunnelSide
     flows: tuple[Flow, ...]
     outer: Flow | None = None
+    remarked: Flow | None = None
     sent: int = 0
     packets: PacketClass = "data"
     arrives_by: frozenset[str] = frozenset()
@@ -54,6 +57,11 @@ class Watched:
     left: int = 0
     came: int | None = None
     marks_unread: bool = False
+
+    def routed(self, state: NetworkState) -> Flow | None:
+        """The flow whose route counts in the end: the rules see what the first look-up does not refuse."""
+        first = state.lookup(self.outer) if self.outer else None
+        return self.outer if self.remarked is None or first is None or first.refused else self.remarked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +87,15 @@ def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, 
     """
     elsewhere = (arriving_astray(watched.flows[0], watched.tunnel, device) for device in sorted(watched.astray_by))
     arriving = (*_arriving(watched, uplink), *(flow for flow in elsewhere if flow is not None))
-    leaving = (*watched.flows, *((watched.outer,) if watched.outer else ()), *map(back_of, arriving))
+    outer = filter(None, (watched.outer, watched.remarked))
+    leaving = (*watched.flows, *outer, *map(back_of, arriving))
     return tuple(dict.fromkeys(leaving)), arriving
 
 
 def uplink_of(state: NetworkState, watched: Watched) -> str | None:
     """The device that the tunnel's packets leave by; None where they do not leave, or where that is not known."""
-    lookup = state.lookup(watched.outer) if watched.outer else None
+    outer = watched.routed(state)
+    lookup = state.lookup(outer) if outer else None
     if lookup is None or lookup.refused or lookup.interface in watched.tunnel.interfaces:
         return None
     return lookup.interface
@@ -96,7 +106,7 @@ def observe_kernel(
 ) -> tuple[Observation, ...]:
     """Everything that the two snapshots say. answers: of the uplink; None: nobody was asked."""
     answers = answers or Answers()
-    tunnel, uplink = watched.tunnel, uplink_of(after, watched)
+    tunnel, uplink, outer = watched.tunnel, uplink_of(after, watched), watched.routed(after)
     found = [
         observe_address(after, watched.flows, tunnel),
         observe_route(after, watched.flows, tunnel, marks_unread=watched.marks_unread),
@@ -111,10 +121,8 @@ def observe_kernel(
             packets=watched.packets,
         ),
         observe_tunnel(before, after, tunnel, watched.sent, routed=watched.outer is not None),
-        observe_route_outer(
-            after, watched.outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)
-        ),
-        observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers, answers.next_best),
+        observe_route_outer(after, outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)),
+        observe_neighbour(after, outer, tunnel, answers.asked, answers.routers, answers.next_best),
     ]
     if uplink is not None:
         found.append(

@@ -14,6 +14,7 @@ from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
 from preflight.proto.way.behind import observe_behind
 from preflight.proto.way.counters import observe_egress
+from preflight.proto.way.filtered import unless_filtered, word_of_rules
 from preflight.proto.way.flows import HANDSHAKE_BYTES, PROBE_BYTES, inner_flow, outer_answer
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
@@ -51,7 +52,8 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read; ruled_ns: when its rules were, which may be earlier.
+    `after` was read, except for its rules, which are those right behind the burst. later_rules: as they were in the
+    end, None if that is the same; ruled_ns: when the last ones were read.
     carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
     that refuses. pings: what it answers. answers: of the uplink, None if it was not asked. others: addresses of
     further peers; heard: those that have answered. traces: to its endpoint, where nothing else showed the place; hops:
@@ -66,6 +68,7 @@ class Record:
     stats: StampStats
     tapped: Tapped
     read_ns: int
+    later_rules: FilterSnapshot | None = None
     ruled_ns: int = 0
     large: StampStats | None = None
     ports: tuple[UdpPort, ...] = ()
@@ -152,7 +155,9 @@ def _has_family(owner: OverlayPeer, address: str) -> bool:
 def observe(record: Record) -> tuple[Observation, ...]:
     """What every observer says of the burst, of both ways."""
     before, after = record.before, record.after
-    bursts = tuple(filter_bursts(record))
+    rules = word_of_rules(
+        before.rules, after.rules, record.later_rules or after.rules, tuple(filter_bursts(record)), record.traced
+    )
     report = record.asked.report if record.asked else None
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     strayed = tuple(_astray(record))
@@ -166,13 +171,11 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *observe_kernel(before.kernel, after.kernel, _with_passed(record), record.answers),
         *_queue_of_large(record),
         *strayed,
-        *with_filters_behind(
-            observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
-        ),
+        *with_filters_behind(rules, after.kernel, record.watched),
         *(
             each
             for view in _views(record)
-            for each in observe_tunnel(view, tunnel, by)
+            for each in unless_filtered(observe_tunnel(view, tunnel, by), rules)
             if not (strayed and missed(each))
         ),
         *_along_the_way(record),

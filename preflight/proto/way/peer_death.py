@@ -65,12 +65,18 @@ def _rule(facts: DeathFacts) -> str:
     return f"rule {facts.rule_handle} of its chain {facts.chain}{noted}"
 
 
+_TRANSLATING = "nat "
+"""The table in which iptables translates, as facts name a chain: it drops nothing."""
+
+
 def _firewall(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
     if facts.chain is None and facts.address is None:
         return None
     udp_only = asker.passes and not each.station.endswith("-outer")
     only = f"; {asker.passes} passes" if udp_only else ""
-    by = f"the firewall of {asker.name} drops {_what(each)}: {_rule(facts)}"
+    translates = facts.chain is not None and facts.chain.startswith(_TRANSLATING)
+    does = "sends elsewhere" if translates and each.direction == "forward" else "drops"
+    by = f"the firewall of {asker.name} {does} {_what(each)}: {_rule(facts)}"
     if facts.chain is None:
         by = f"a policy of IPsec of {asker.name} drops {_what(each)}, for {facts.address}"
     return Death(

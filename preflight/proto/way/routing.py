@@ -109,7 +109,9 @@ def observe_route(
         marked = by_a_mark(state, lookup.flow, reroute.into(tunnel)) if death is not None and marks_unread else None
         if marked is not None:
             return Observation(station=ROUTE, finding="blind", reason=why_marked(marked, tunnel.interface))
-        if death is not None:
+        # What a rule marks on its way out is routed again, wherever it went before.
+        again = asked[-1].flow.mark != lookup.flow.mark
+        if death is not None and not (again and death.code == codes.OVERLAY_ROUTE_LEAK):
             return _killed(ROUTE, death)
     return Observation(station=ROUTE, finding="clear", reason=f"the kernel sends it {asked[0]}")
 

@@ -16,8 +16,9 @@ from preflight.codes import (
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer, OverlayState, Owners
 from preflight.model.peer_tunnel import PeerTunnel
-from preflight.model.remedy import Remedies, by_hand
+from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.way import session_advice as advice
+from preflight.proto.way.behind import may_be_behind
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView
@@ -60,7 +61,9 @@ def observe_told(view: TunnelView, told: PeerTunnel, by: str) -> tuple[Observati
     if view.product != "wireguard" or view.after.unreadable or own_key is None or told.public_key is None:
         return ()
     found = _not_its_address(view, told) or _owner_here(view, told, peer)
-    if found is None and peer is not None:
+    if found is None and peer is not None and _is_behind(view, told, peer):
+        found = _owner_behind(view, told, peer)
+    elif found is None and peer is not None:
         found = _keys(view, told, peer, own_key) or _owner_there(view, told, own_key) or _shared(view, told, peer)
     return (_said(found, by),) if found is not None else ()
 
@@ -92,6 +95,25 @@ def _owner_here(view: TunnelView, told: PeerTunnel, owner: OverlayPeer | None) -
     remedies = advice.allow(view.after, entry, view.address, taken_from)
     counts = owner.key if owner is not None else entry.key
     return _killed(_HERE, OVERLAY_ALLOWED_IPS, message, DeathFacts(public_key=counts), remedies)
+
+
+def _is_behind(view: TunnelView, told: PeerTunnel, owner: OverlayPeer) -> bool:
+    """Whether the owner of its address is another machine, which hands packets on: neither end has the other's key."""
+    strangers = told.public_key != owner.key and not told.knows_key
+    return strangers and may_be_behind(view.after, view.address)
+
+
+def _owner_behind(view: TunnelView, told: PeerTunnel, owner: OverlayPeer) -> Observation | None:
+    """The peer takes this node's packets from the one that hands them on, if that one has this node's address there."""
+    if told.owner is not None or not _own(view):
+        return None
+    message = (
+        f"the tunnel of {view.target} gives this node's address {_own(view)[0]} to no peer, not even to the one that "
+        f"hands packets on, as {owner.key} does for {view.name}: it drops what comes from here"
+    )
+    line = f"wg show {told.interface} allowed-ips   # on {view.target}: who hands packets on must have {_own(view)[0]}"
+    remedies = look(line, where="peer", host=view.target, root=True)
+    return _killed(_THERE, OVERLAY_ALLOWED_IPS, message, DeathFacts(public_key=owner.key), remedies)
 
 
 def _keys(view: TunnelView, told: PeerTunnel, peer: OverlayPeer, own_key: str) -> Observation | None:

@@ -109,7 +109,7 @@ def _without_udp(dead: Hop | None, further: Hop, flow: Flow, tunnel: TunnelSide)
     return Death(
         code=codes.REACH_NO_FORWARD,
         message=f"UDP from this node to {where} vanishes {behind}, from the tunnel's port and from another one, and "
-        f"echoes get on to {further.address}: a filter there lets no UDP through",
+        f"echoes get on to {further.address}: a filter there does not let it through",
         facts=DeathFacts(offender=dead.address if dead else None),
         remedies=by_hand(f"Have UDP let through {behind}; where that cannot be, use another network.", where="router"),
     )

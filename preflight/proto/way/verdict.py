@@ -119,7 +119,10 @@ def _as_one(known: Sequence[Verdict], said: Iterable[Observation]) -> tuple[Verd
     waits = any(
         each.station == _ITS_SESSION and each.direction == "reverse" and each.finding == "blind" for each in said
     )
-    if any(each.proven and (_stops_both(each) or (waits and _stops_the_tunnel(each))) for each in known):
+    # Who hands packets on does so for both ways, and the other way's end cannot know what it does.
+    handed_on = any(each.proven and each.station is not None and each.station.host == "forwarder" for each in known)
+    stops = any(each.proven and (_stops_both(each) or (waits and _stops_the_tunnel(each))) for each in known)
+    if stops or handed_on:
         return tuple(_not_another(each) if each in silent else each for each in known)
     if any(each.proven and each.code == codes.OVERLAY_ROUTE_LEAK and each.direction == "forward" for each in known):
         # The strict filter asks the routes of this node: the leaking one is why it refuses what comes from the peer.

@@ -341,3 +341,10 @@ def test_the_mark_with_which_it_is_routed(namespace: Namespace, rules: tuple[str
     """Rules for what this node sends may mark it, and the kernel then routes it again by that mark."""
     namespace.nft(chain("output", f"{TO} meta mark 7 jump other", *rules, kind="route", priority=-150))
     assert mark_of_sent(Firewall().snapshot().ruleset, namespace.flow(mark=7)) == mark
+
+
+@pytest.mark.parametrize(("kind", "mark"), [("route", 5), ("filter", 7)])
+def test_only_chains_that_are_made_for_it_route_again(namespace: Namespace, kind: str, mark: int) -> None:
+    """What a chain for filters marks keeps the route that it has."""
+    namespace.nft(chain("output", f"{TO} meta mark set 5", kind=kind, priority=-150))
+    assert mark_of_sent(Firewall().snapshot().ruleset, namespace.flow(mark=7)) == mark

@@ -7,12 +7,12 @@ from preflight.model.counters import Counters
 from preflight.model.filter_fixes import FilterPass
 from preflight.model.kernel import ReversePathFilter
 from preflight.model.remedy import heal
-from preflight.model.routing import Arrival, Asked
+from preflight.model.routing import Arrival, Asked, Rule
 from preflight.proto.way.counters import FILTERED
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, questions, uplink_of, with_filters_behind
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
-from tests.proto.way.world import INNER, OUTER, OWN, PEER, TUNNEL, entry, state
+from tests.proto.way.world import ENTRIES, INNER, OUTER, OWN, PEER, RULES, TUNNEL, entry, state
 
 WATCHED = Watched(tunnel=TUNNEL, flows=(INNER,), outer=OUTER, sent=5)
 
@@ -54,6 +54,21 @@ def test_the_uplink_is_where_the_kernel_sends_the_tunnel_s_packets() -> None:
     assert uplink_of(state(entries=()), WATCHED) is None
     assert uplink_of(state(entries=(entry("0.0.0.0/0", "wg0"),)), WATCHED) is None
     assert uplink_of(state(), replace(WATCHED, outer=None)) is None
+
+
+def test_the_mark_that_a_rule_gives_decides_where_the_tunnel_s_packets_go() -> None:
+    """The kernel routes them again by it, unless it has refused them before any rule."""
+    marked = replace(OUTER, mark=9)
+    by_mark = Rule(version=4, priority=90, mark=9, mask=0xFFFFFFFF, table=99)
+    refusing = entry("0.0.0.0/0", None, table=99, type="blackhole")
+    watched = replace(WATCHED, remarked=marked)
+    made = state(rules=(*RULES, by_mark), entries=(*ENTRIES, refusing), flows=(INNER, OUTER, marked))
+    assert uplink_of(made, watched) is None
+    (death,) = [each.death for each in observe_kernel(made, made, watched) if each.death is not None]
+    assert "`blackhole 0.0.0.0/0 table 99` is of type blackhole" in death.message.replace("default", "0.0.0.0/0")
+    assert marked in questions(watched)[0]
+    first = state(entries=(), flows=(INNER, OUTER, marked))
+    assert watched.routed(first) == OUTER
 
 
 def test_both_reverse_path_filters_have_their_stations() -> None:

@@ -119,6 +119,14 @@ def test_what_a_death_is_called_here(said: PeerObservation, code: Code, message:
     assert all((remedy.where, remedy.host, remedy.kind) == ("peer", "b", "next") for remedy in death.remedies)
 
 
+def test_a_translation_drops_nothing() -> None:
+    """It sends the packets to another place, and the sentence says so."""
+    said = told("prerouting", FORWARD, "host.firewall-drop", rule_handle=2, chain="nat PREROUTING")
+    death = death_of(said, ASKER)
+    assert death is not None
+    assert "the firewall of b sends elsewhere what this node sends to it" in death.message
+
+
 def test_a_filter_that_lets_echoes_pass() -> None:
     """Where b answers echo requests, only UDP is blocked; the tunnel's own packets are never only that."""
     echoed = Asker(name="b", address="10.66.0.1", passes="ICMP echo")

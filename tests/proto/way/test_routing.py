@@ -13,7 +13,7 @@ from preflight.model.routing import Asked, Neighbour, Rule
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.routing import observe_address, observe_route, observe_two
 from tests.proto.way.test_fib import FULL, WG_QUICK
-from tests.proto.way.world import ENTRIES, INNER, LINKS, PEER, RULES, TUNNEL, changed, entry, lookup, state
+from tests.proto.way.world import ENTRIES, INNER, LINKS, OWN, PEER, RULES, TUNNEL, changed, entry, lookup, state
 
 
 def killed(observation: Observation) -> Death:
@@ -109,6 +109,28 @@ def test_another_device_is_a_leak() -> None:
     assert "UDP port 862" in both.message
     assert f"`90: to {PEER}/32 ipproto 17 lookup 177`" in both.message
     assert str(as_text(both.remedies)).startswith(f"ip route replace {PEER}/32 dev wg0 table 177")
+
+
+def test_what_a_rule_marks_is_routed_again() -> None:
+    """A mark may lead into the tunnel, or away from it; a source has its own rules."""
+    marked = replace(INNER, source=OWN, mark=7)
+    by_mark = Rule(version=4, priority=90, mark=7, mask=0xFFFFFFFF, table=77)
+    astray = (*ENTRIES, entry(f"{PEER}/32", "eth0", gateway="192.0.2.1"))
+    mended = state(
+        rules=(*RULES, by_mark), entries=(*astray, entry(f"{PEER}/32", "wg0", table=77)), flows=(INNER, marked)
+    )
+    assert observe_route(mended, (INNER, marked), TUNNEL).finding == "clear"
+    broken = state(
+        rules=(*RULES, by_mark), entries=(*ENTRIES, entry("0.0.0.0/0", "eth0", table=77)), flows=(INNER, marked)
+    )
+    death = killed(observe_route(broken, (INNER, marked), TUNNEL))
+    assert death.code == codes.OVERLAY_ROUTE_LEAK
+    assert str(as_text(death.remedies)).startswith(f"ip route replace {PEER}/32 dev wg0 table 77")
+    chosen = replace(INNER, source=OWN)
+    of_source = Rule(version=4, priority=90, source=ip_network(f"{OWN}/32"), table=5)
+    refusing = entry("10.66.0.0/24", None, table=5, type="unreachable")
+    own = state(rules=(*RULES, of_source), entries=(*ENTRIES, refusing), flows=(INNER, chosen))
+    assert "table 5` is of type unreachable" in killed(observe_route(own, (INNER, chosen), TUNNEL)).message
 
 
 def test_wg_quick_s_rule_that_is_gone_is_added_again() -> None:

@@ -42,6 +42,19 @@ def test_this_node_has_an_old_key_of_the_peer() -> None:
     assert KEY_C in line
 
 
+@pytest.mark.parametrize(("owner", "says"), [(None, True), (KEY_B, False)])
+def test_a_peer_behind_another_one_has_no_wrong_key(owner: str | None, says: bool) -> None:
+    """Of a hub both ends have the key, and neither has the other's: replacing the hub's key would cut this node off."""
+    hub = state(peer(address="10.66.0.0/24"))
+    told = PeerTunnel(interface="wg9", public_key=KEY_C, owner=owner, addresses=(B,))
+    found = observe_told(view(before=hub), told, BY)
+    assert [each.death.code.slug for each in found if each.death] == (["overlay.allowed-ips"] if says else [])
+    for each in found:
+        assert each.death is not None
+        assert "to no peer, not even to the one that hands packets on" in each.death.message
+        assert {remedy.kind for remedy in each.death.remedies} == {"next"}
+
+
 @pytest.mark.parametrize(("owner", "lines"), [(None, 1), (STRANGER, 2)], ids=["no entry", "an old key"])
 def test_the_peer_does_not_know_this_node_s_key(owner: str | None, lines: int) -> None:
     """This node's key is in the sentence; the old entry of its address goes."""

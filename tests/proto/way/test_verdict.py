@@ -40,6 +40,15 @@ def verdict(*words: Observation) -> Verdict:
     return only
 
 
+def test_who_hands_packets_on_is_one_cause_for_both_ways() -> None:
+    """The silence of the way back is not a second fault, and nobody has to look at the peer."""
+    refusing = Death(code=codes.REACH_NO_FORWARD, message="c refuses them", facts=DeathFacts(offender="c"))
+    back = said("socket", "absent", "receiver", direction="reverse")
+    forward, reverse = conclude("b", [said("forward", "killed", "forwarder", death=refusing), back])
+    assert (forward.code, forward.station) == (codes.REACH_NO_FORWARD, Station("forward", "forwarder"))
+    assert (reverse.code, reverse.remedies) == (None, ())
+
+
 def test_a_proven_death_has_its_place_and_its_facts() -> None:
     """The sentence, the code and the facts are those of the station that dropped."""
     found = verdict(said("filter-out", "killed", death=RULE), said("tunnel", "absent"))

@@ -32,7 +32,8 @@ class Burst:
     firewall between the two readings: what a socket sent, or what a tap on the device saw coming in; 0 where nobody
     counted or none came. What was only expected does not count: a counter that did not move is taken for a proof.
     left_as: the source with which a tap behind all rules saw it leave; None if that is not known. refused: the kernel
-    refused to send any, as a rule on the way out makes it (EPERM).
+    refused to send any, as a rule on the way out makes it (EPERM). fresh: what counts is whether a flow may begin so,
+    whatever connection tracking holds of this one.
     """
 
     flow: Flow
@@ -42,6 +43,7 @@ class Burst:
     sent: int = 0
     left_as: str | None = None
     refused: bool = False
+    fresh: bool = False
 
     @property
     def leaves(self) -> bool:

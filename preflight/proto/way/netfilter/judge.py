@@ -9,7 +9,7 @@ from preflight.proto.way.netfilter.attributes import text
 from preflight.proto.way.netfilter.bits import Tri, certainly
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.packet import Packet, State, in_host_order
-from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook, Rule, Tracked
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook, Rule, Ruleset, Tracked
 from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.netfilter.walk import Change, Counters, Counts, Key, Kill, KillKind, Walk, key_of
 from preflight.proto.way.stations import Station
@@ -71,6 +71,8 @@ def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[
 
 def _states(snapshot: FilterSnapshot, burst: Burst) -> list[tuple[State, Tri]]:
     """The states, and whether rules that translate are asked for the flow in them."""
+    if burst.fresh:
+        return [("new", Tri.YES)]
     if not snapshot.asked(burst.flow):
         unknown: list[tuple[State, Tri]] = [("new", Tri.YES), ("established", Tri.MAYBE)]
         if not burst.leaves and burst.flow.protocol != "udp":
@@ -99,7 +101,9 @@ def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: St
         state=state,
         devices=snapshot.ruleset.devices,
     )
-    walk = Walk(snapshot.ruleset, Counts(counters, burst.sent), packet, nat=nat)
+    # No counter has seen the first packet of a flow that began before the readings.
+    seen = Counters(Ruleset(), snapshot.ruleset) if burst.fresh else counters
+    walk = Walk(snapshot.ruleset, Counts(seen, burst.sent), packet, nat=nat)
     events: list[Event] = []
     for hook, station in burst.hooks:
         kills, changes = len(walk.kills), len(walk.changes)
@@ -115,7 +119,7 @@ def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: St
 
 def _deadly(snapshot: FilterSnapshot, burst: Burst, hook: Hook, change: Change) -> Change | None:
     """The change, with what is known of its result, if the packets cannot do their work behind it."""
-    held = snapshot.held(burst.flow)
+    held = None if burst.fresh else snapshot.held(burst.flow)
     action = change.action
     flow = burst.flow
     if action.kind in ("snat", "masquerade"):

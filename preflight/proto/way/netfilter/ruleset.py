@@ -123,7 +123,8 @@ class Ruleset:
 class Tracked:
     """What connection tracking holds of a flow. established: its next packet is not the first one of a connection.
 
-    source, source_port, destination, destination_port: what translation makes of the flow's packets.
+    source, source_port, destination, destination_port: what translation makes of the flow's packets. answers: the
+    connection began in the other direction.
     """
 
     established: bool
@@ -131,6 +132,7 @@ class Tracked:
     destination: str
     source_port: int | None = None
     destination_port: int | None = None
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

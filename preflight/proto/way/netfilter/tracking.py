@@ -43,6 +43,7 @@ def tracked(flow: Flow, data: bytes) -> Tracked:
         source_port=there[1],
         destination=there[2],
         destination_port=there[3],
+        answers=answers,
     )
 
 

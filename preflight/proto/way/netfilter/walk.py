@@ -121,10 +121,14 @@ class Walk:
         for chain in chains_at(self._ruleset, hook, self.packet.flow):
             if not self.alive or self.missed:
                 return
-            self.packet = replace(self.packet, hook=hook, priority=chain.priority)
-            reach = self.alive & self._nat if chain.kind == "nat" else self.alive
-            if reach:
-                self._base(chain, reach)
+            self.pass_chain(chain, hook)
+
+    def pass_chain(self, chain: Chain, hook: Hook) -> None:
+        """Through one chain at which the kernel begins."""
+        self.packet = replace(self.packet, hook=hook, priority=chain.priority)
+        reach = self.alive & self._nat if chain.kind == "nat" else self.alive
+        if reach:
+            self._base(chain, reach)
 
     def _base(self, chain: Chain, reach: Tri) -> None:
         left = self._through(chain, reach, 0)
@@ -217,12 +221,22 @@ def mark_of_sent(ruleset: Ruleset, flow: Flow) -> int | None:
     """The mark with which a flow that this node sends is routed, behind the rules for what it sends.
 
     None where they may have changed it and nobody can know to what: the kernel then routes again by a mark of theirs.
+    It does so behind the chains that are made for it: what another chain marks keeps its route.
     """
     packet = Packet(flow=flow, hook="output", mark=in_host_order(flow.mark), devices=ruleset.devices)
     walk = Walk(ruleset, Counts(Counters(ruleset, ruleset)), packet)
-    walk.pass_hook("output")
-    mark = walk.packet.mark
+    mark = packet.mark
+    for chain in chains_at(ruleset, "output", flow):
+        had = walk.packet.mark
+        walk.pass_chain(chain, "output")
+        if _routes_again(chain) and walk.packet.mark != had:
+            mark = walk.packet.mark
     return int.from_bytes(mark.value, sys.byteorder) if mark.is_known else None
+
+
+def _routes_again(chain: Chain) -> bool:
+    """Whether the kernel looks for a route again where a rule of the chain has given a packet another mark."""
+    return chain.kind == "route" or (chain.legacy and chain.table == "mangle")
 
 
 def key_of(chain: Chain, rule: Rule | None) -> Key:

@@ -109,6 +109,22 @@ def test_an_established_flow_passes_what_a_new_one_does_not() -> None:
         assert not any(each.death.certain for each in observations if each.death)
 
 
+def test_whether_a_flow_may_begin_so_whatever_this_one_has_become() -> None:
+    """A host's own probes make answers of what came before them and was dropped."""
+    sent = flow(950)
+    held = Tracked(
+        established=True,
+        source="10.66.0.1",
+        source_port=40000,
+        destination="10.66.0.2",
+        destination_port=950,
+        answers=True,
+    )
+    found = snapshot(ruleset("usual"), {sent: held})
+    observations = observe_filters(found, found, [Burst(flow=sent, fresh=True)])
+    assert death(observations).certain
+
+
 def test_a_source_that_tracking_shows_rewritten() -> None:
     """The rule that translates, and the address that the kernel really gave."""
     sent = flow(703)
