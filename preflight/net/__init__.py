@@ -359,14 +359,11 @@ class Net:
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
-        wanted = [address for address in addresses if "%" not in address]
-        if overlay is None or not wanted:
-            return overlay
-        try:
-            routes = await self.kernel.routes_to(wanted)
-        except NeedsPlatform:
-            return overlay
-        return replace(overlay, routes={**overlay.routes, **routes})
+        if overlay is None:
+            return None
+        from preflight.net.overlay_routes import with_routes
+
+        return await with_routes(overlay, addresses, self.kernel, self.listener)
 
     async def overlay_facts(self, product: str) -> "dict[str, Fact]":
         """What a product's daemon knows in addition to its state; nothing for other products."""
