@@ -1,12 +1,10 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
 import os
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
-from preflight.model.kernel import NeedsPlatform
 from preflight.net.control import elsewhere
 from preflight.net.control.destination import SecretWay
 from preflight.overlay.wgquick import stopped

@@ -60,12 +60,14 @@ class Verdicts:
     depends: bool = False
 
 
-def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[World, ...]:
+def worlds(
+    snapshot: FilterSnapshot, counters: Counters, burst: Burst, passed: frozenset[Key] = frozenset()
+) -> tuple[World, ...]:
     """What happens to a flow, for every state in which connection tracking may see it.
 
-    A world whose counters contradict it is left out, unless they all do.
+    A world whose counters contradict it is left out, unless they all do. passed: as `Walk` has it.
     """
-    found = tuple(_world(snapshot, counters, burst, state, nat) for state, nat in _states(snapshot, burst))
+    found = tuple(_world(snapshot, counters, burst, each, passed) for each in _states(snapshot, burst))
     return tuple(each for each in found if each.missed is None) or found
 
 
@@ -91,7 +93,14 @@ def _translated(burst: Burst, held: Tracked) -> bool:
     return now != (held.source, held.source_port, held.destination, held.destination_port)
 
 
-def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: State, nat: Tri) -> World:
+def _world(
+    snapshot: FilterSnapshot,
+    counters: Counters,
+    burst: Burst,
+    tracked: tuple[State, Tri],
+    passed: frozenset[Key] = frozenset(),
+) -> World:
+    state, nat = tracked
     packet = Packet(
         flow=burst.flow,
         hook="output",
@@ -99,7 +108,7 @@ def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: St
         state=state,
         devices=snapshot.ruleset.devices,
     )
-    walk = Walk(snapshot.ruleset, Counts(counters, burst.sent), packet, nat=nat)
+    walk = Walk(snapshot.ruleset, Counts(counters, burst.sent), packet, nat=nat, passed=passed)
     events: list[Event] = []
     for hook, station in burst.hooks:
         kills, changes = len(walk.kills), len(walk.changes)
