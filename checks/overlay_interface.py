@@ -266,7 +266,7 @@ def _addresses_of_the_file(state: OverlayState) -> Remedies:
     if file is None or not file.addresses:
         return ()
     lost = _outside(state, file.addresses) if file.table != "off" else ()
-    if any(each.prefixlen <= WHOLE_BITS for each in lost) or (lost and file.table is not None):
+    if any(each.prefixlen == 0 for each in lost) or (lost and file.table is not None):
         return heal(lambda: WgQuick(interface=name, again=True))
     addresses = tuple(map(str, file.addresses))
     room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if _too_small_for_ipv6(state) else ()

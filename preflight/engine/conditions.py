@@ -61,6 +61,11 @@ def same_way(cause: Result, effect: Result) -> bool:
     return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
 
 
+def of_one_rule(cause: Result, effect: Result) -> bool:
+    """Where packets are proven to die both ways, what is sent and what is answered are stopped by two rules."""
+    return effect.station is None or cause.station is None or same_way(cause, effect)
+
+
 def unanswered(_: Result, effect: Result) -> bool:
     """A server that answers was reached, even if it refuses."""
     return not isinstance(effect.facts, EnrolmentStepFacts) or effect.facts.http_status is None

@@ -16,6 +16,7 @@ from preflight.engine.conditions import (
     by_one_filter,
     of_a_join,
     of_large_packets,
+    of_one_rule,
     of_the_clock,
     of_the_mtu,
     of_the_peer,
@@ -250,7 +251,7 @@ RULES: tuple[Rule, ...] = (
     Rule("reach.unreachable", ("reach.loss", *_UNMEASURED, *_SILENT), "control"),
     Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", same_way),
     # A finding from ICMP alone is not about UDP.
-    Rule("udp.blocked", ("udp.*", "run.needs-responder")),
+    Rule("udp.blocked", ("udp.*", "run.needs-responder"), condition=of_one_rule),
     Rule("udp.blocked", ("reach.icmp-filtered",), condition=by_one_filter),
     Rule("reach.icmp-filtered", ("run.needs-responder",), condition=but_for_tcp),
     # The packets that measure loss are small: they pass a black hole.

@@ -32,6 +32,8 @@ def _routes_to_endpoints(text: str) -> Iterator[str]:
     for host in _ENDPOINT.findall(text):
         ip = f"ip -{6 if ':' in host else 4} route"
         yield f"PreUp = {ip} add {host} $({ip} show default | head -n 1 | cut -d ' ' -f 2-)"
+        # Without it the tunnel could not be started a second time.
+        yield f"PostDown = {ip} del {host}"
 
 
 def up(argv: Sequence[str], *, mark: str, log: Path, timeout: float) -> None:

@@ -19,8 +19,8 @@ class PeerObservation:
     direction: as this node has it: `forward` to the peer, which is then the receiver; `reverse` from it, the sender.
     So no word of a peer is about another host. finding, packets: as `preflight.proto.way.observation` has them.
     sent, seen: packets of the class in the burst, and how many of them were seen. code: the slug of what killed them,
-    as it is called on the peer itself; facts: what decided; certain: False for what fits and is not proven. fix: what
-    the peer would change on itself.
+    as it is called on the peer itself; facts: what decided; certain: False for what fits and is not proven. fixes: what
+    the peer would change on itself, all of it together.
     """
 
     station: str
@@ -32,7 +32,7 @@ class PeerObservation:
     code: str | None = None
     facts: DeathFacts | None = None
     certain: bool = True
-    fix: Fix | None = None
+    fixes: tuple[Fix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,7 +169,8 @@ class OverlayState:
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
     routing may route differently. configured: the set-up in its configuration file, if there is a readable one.
     key_expires_unix_s: when this node's key or certificate expires. further: this node's further overlays, and further
-    tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
+    tunnels of the same one. routes: how the kernel sends to each address about which it was asked; hidden: how it would
+    send into a tunnel, without the narrower route that leads out, where it is not known who owns what.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
     lists_sessions: False if the product does not show its sessions, so that a peer may have one that is not in peers.
@@ -203,6 +204,7 @@ class OverlayState:
     key_expires_unix_s: float | None = None
     further: tuple["OverlayState", ...] = ()
     routes: Mapping[str, Route] = field(default_factory=dict, hash=False)
+    hidden: Mapping[str, Route] = field(default_factory=dict, hash=False)
     _owners: list[Owners] = field(default_factory=list, init=False, repr=False, compare=False)
     datagram_bytes: int | None = None
     lists_members: bool = True
@@ -272,6 +274,9 @@ class OverlayState:
         networks = [owned] if owned is not None else []
         if not self.lists_owners or (owned is not None and owned.prefixlen <= WHOLE_BITS):
             networks += (*self.prefixes, *(interface.network for interface in self.addresses))
+        hidden = self.hidden.get(address)
+        if hidden is not None and hidden.matched is not None and hidden.interface == self.interface:
+            networks.append(hidden.matched)
         bits = (network.prefixlen for network in networks if _inside(wanted, network))
         return max((length for length in bits if length > WHOLE_BITS), default=-1)
 

@@ -1,12 +1,10 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
 import os
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
-from preflight.model.kernel import NeedsPlatform
 from preflight.net.control import elsewhere
 from preflight.net.control.destination import SecretWay
 from preflight.overlay.wgquick import stopped
@@ -359,14 +357,11 @@ class Net:
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
-        wanted = [address for address in addresses if "%" not in address]
-        if overlay is None or not wanted:
-            return overlay
-        try:
-            routes = await self.kernel.routes_to(wanted)
-        except NeedsPlatform:
-            return overlay
-        return replace(overlay, routes={**overlay.routes, **routes})
+        if overlay is None:
+            return None
+        from preflight.net.overlay_routes import with_routes
+
+        return await with_routes(overlay, addresses, self.kernel, self.listener)
 
     async def overlay_facts(self, product: str) -> "dict[str, Fact]":
         """What a product's daemon knows in addition to its state; nothing for other products."""

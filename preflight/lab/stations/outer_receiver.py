@@ -37,8 +37,10 @@ def _second_way(network: "Network", node: str) -> None:
     """The node reaches its remote end by another link, under the same address; what comes to it takes the old one."""
     way, there = leaving(network, node), f"to-{node}-{_LAN}"
     prefix, length = (f"fdc9:0:0:9{_NUMBER[node]}::", 64) if ":" in way.address else (f"10.203.{_NUMBER[node]}.", 24)
-    peer = ["peer", "name", there, "netns", network.names.namespace(ROUTER)]
-    ip(network, node, "link", "add", _LAN, "type", "veth", *peer)
+    # One that carries less than the tunnel's own packets would be a second fault.
+    size = ["mtu", str(network.plan.link_mtu)]
+    peer = ["peer", "name", there, *size, "netns", network.names.namespace(ROUTER)]
+    ip(network, node, "link", "add", _LAN, *size, "type", "veth", *peer)
     for where, device, number in ((node, _LAN, 2), (ROUTER, there, 1)):
         ip(network, where, "addr", "add", f"{prefix}{number}/{length}", "dev", device, *_at_once(prefix))
         ip(network, where, "link", "set", device, "up")

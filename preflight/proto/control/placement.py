@@ -81,7 +81,11 @@ def leak(address: str, overlay: OverlayState) -> tuple[str, Remedies]:
     message = f"the way there does not go through {tunnel.interface}, which has that address: {route}"
     if overlay.at(route.interface) is not None:
         return message, look_at_route(address)  # another tunnel may be there for a reason
-    return message, into_the_overlay(tunnel, address, route.table)
+    hidden = overlay.hidden.get(address)
+    if hidden is None:
+        return message, into_the_overlay(tunnel, address, route.table)
+    message += f"; without that route, {hidden.matched} leads there by {tunnel.interface}"
+    return message, into_the_overlay(tunnel, address, route.table, gateway=hidden.gateway)
 
 
 def unowned(address: str, overlay: OverlayState) -> tuple[str, Remedies]:

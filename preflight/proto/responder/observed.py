@@ -1,7 +1,7 @@
 """What a responder observed, as an optional field of its report by mailbox: bounded, and read with distrust.
 
-Only what is named here crosses: stations, counts, codes, facts of a few kinds, each with its own form, and one change
-of the peer's network, with its parameters. No sentence does: the reader makes them. An entry that is not exactly like
+Only what is named here crosses: stations, counts, codes, facts of a few kinds, each with its own form, and changes of
+the peer's network, with their parameters. No sentence does: the reader makes them. An entry that is not exactly like
 that is ignored, and so is a fact, or a change.
 """
 
@@ -20,6 +20,7 @@ from preflight.model.fix import (
     AddressDelete,
     FilterPass,
     Fix,
+    FlowForget,
     IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
@@ -43,6 +44,8 @@ MOST_PACKETS = 10_000
 """A burst is far smaller."""
 LONGEST_COMMENT = 80
 MOST_NETWORKS = 16
+MOST_FIXES = 6
+"""Changes that heal one death together."""
 _STATION = re.compile(r"[a-z-]{1,24}")
 _CODE = re.compile(r"[a-z]{1,12}\.[a-z-]{1,32}")
 _CHAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,63} [A-Za-z0-9_][A-Za-z0-9_./-]{0,63}")
@@ -54,6 +57,7 @@ _WEIGHT = {"killed": 0, "absent": 1, "seen": 2, "blind": 3, "clear": 4}
 PeerFix = (
     FilterPass
     | IptablesPass
+    | FlowForget
     | KernelSettings
     | Route
     | PolicyRule
@@ -123,7 +127,7 @@ def _entry(observed: PeerObservation) -> dict[str, Any]:
         "code": observed.code,
         "facts": {name: value for name, value in facts.items() if name in _FACTS},
         "likely": not observed.certain,
-        "fix": _written(observed.fix),
+        **_written(observed.fixes),
     }
     said = {name: value for name, value in fields.items() if value}
     return {"station": observed.station, "direction": observed.direction, "finding": observed.finding, **said}
@@ -152,15 +156,20 @@ def _read(entry: Mapping[str, Any]) -> PeerObservation | None:
         code=code,
         facts=_facts(entry.get("facts")),
         certain=not likely,
-        fix=_fix(entry["fix"]) if finding == "killed" and "fix" in entry else None,
+        fixes=_fixes(entry) if finding == "killed" else (),
     )
 
 
-def _written(fix: Fix | None) -> dict[str, Any] | None:
-    """The parameters of a change; None for a kind that may not cross."""
-    if not isinstance(fix, get_args(PeerFix)):
-        return None
-    return {name: value for name, value in asdict(fix).items() if value is not None}
+def _written(fixes: Iterable[Fix]) -> dict[str, Any]:
+    """The parameters of the changes: all of them, or nothing if one is of a kind that may not cross.
+
+    Several have a field of their own, which a reader that knows of one only does not take for all of them.
+    """
+    known = tuple(fixes)
+    if not known or len(known) > MOST_FIXES or not all(isinstance(fix, get_args(PeerFix)) for fix in known):
+        return {}
+    written = [{name: value for name, value in asdict(fix).items() if value is not None} for fix in known]
+    return {"fix": written[0]} if len(written) == 1 else {"fixes": written}
 
 
 @cache
@@ -168,6 +177,15 @@ def _adapter() -> "TypeAdapter[Fix]":
     from pydantic import Field, TypeAdapter
 
     return TypeAdapter(Annotated[PeerFix, Field(discriminator="id")])
+
+
+def _fixes(entry: Mapping[str, Any]) -> tuple[Fix, ...]:
+    """Every change that an entry names, or none of them."""
+    values = entry.get("fixes", [entry["fix"]] if "fix" in entry else [])
+    if not isinstance(values, list) or len(values) > MOST_FIXES:
+        return ()
+    read = [_fix(value) for value in values]
+    return () if None in read else tuple(fix for fix in read if fix is not None)
 
 
 def _fix(value: object) -> Fix | None:

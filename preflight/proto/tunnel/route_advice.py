@@ -15,8 +15,13 @@ OWN_ROUTES = ("tailscale", "zerotier")
 _NOT_ACCEPTED = "overlay.routes-not-accepted"
 
 
-def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str | None = None) -> Remedies:
-    """A route for this address alone, so that no other host loses its way. state: the tunnel that has it."""
+def into_the_overlay(
+    state: OverlayState, address: str, table: int, lasting: str | None = None, *, gateway: str | None = None
+) -> Remedies:
+    """A route for this address alone, so that no other host loses its way. state: the tunnel that has it.
+
+    gateway: the member behind which it is, where the tunnel's device asks for one.
+    """
     if state.product in OWN_ROUTES:
         return _by_the_product(state, address)
     if state.product == "nebula" and not any(ip_address(address) in own.network for own in state.addresses):
@@ -28,6 +33,7 @@ def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str
         lambda: fix.Route(
             action="replace",
             destination=host,
+            gateway=gateway,
             interface=state.interface,
             table=None if table == MAIN_TABLE else table,
         ),

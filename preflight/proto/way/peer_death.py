@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
+from preflight.model.fix import Fix
 from preflight.model.observed import PeerObservation
 from preflight.model.remedy import Remedies, heal, look
 from preflight.proto.way.observation import Death, Passing
@@ -38,10 +39,12 @@ def death_of(each: PeerObservation, asker: Asker) -> Death | None:
     death = judge(each, each.facts or DeathFacts(), asker) if judge else None
     if death is None:
         return None
-    fix = each.fix
-    lasting = f"the same in the configuration of {asker.name}"
-    healing = heal(lambda: fix, where="peer", host=asker.name, lasting=lasting) if fix is not None else ()
+    healing = tuple(remedy for fix in each.fixes for remedy in _there(fix, asker))
     return replace(death, remedies=healing or death.remedies, certain=each.certain)
+
+
+def _there(fix: Fix, asker: Asker) -> Remedies:
+    return heal(lambda: fix, where="peer", host=asker.name, lasting=f"the same in the configuration of {asker.name}")
 
 
 def _one_way(each: PeerObservation) -> Code:

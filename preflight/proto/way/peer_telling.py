@@ -53,7 +53,7 @@ def told(observations: Iterable[Observation]) -> Iterator[PeerObservation]:
             code=death.code.slug if death else None,
             facts=death.facts if death else None,
             certain=death.certain if death else True,
-            fix=_fix(death) if death else None,
+            fixes=_fixes(death) if death else (),
         )
 
 
@@ -68,8 +68,9 @@ def _changed(own: Iterable[Observation]) -> int:
     return min(places, default=len(_PLACE))
 
 
-def _fix(death: Death) -> Fix | None:
-    """What heals here, if it is one change: several belong together, and half of them may be worse than none."""
-    fixes = [remedy.fix for remedy in death.remedies if remedy.kind == "fix"]
-    here = all(remedy.where == "node" for remedy in death.remedies)
-    return fixes[0] if len(fixes) == 1 and here else None
+def _fixes(death: Death) -> tuple[Fix, ...]:
+    """What heals here, if all of it can be said: half of what belongs together may be worse than nothing."""
+    remedies = [remedy for remedy in death.remedies if remedy.kind == "fix"]
+    if any(remedy.where != "node" or remedy.fix is None for remedy in remedies):
+        return ()
+    return tuple(remedy.fix for remedy in remedies if remedy.fix is not None)

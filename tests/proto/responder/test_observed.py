@@ -1,6 +1,7 @@
 """What crosses of an observation, and that nothing else does: the field is bounded, and read with distrust."""
 
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from preflight.model import observed as model
 from preflight.model.facts import DeathFacts
-from preflight.model.fix import LinkUp, PrivateFiles, Route
+from preflight.model.fix import FlowForget, LinkUp, PrivateFiles, Route
 from preflight.model.observed import PeerObservation
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.proto.responder import observed
@@ -25,7 +26,7 @@ RULE = PeerObservation(
     seen=4,
     code="host.firewall-drop",
     facts=DeathFacts(rule_handle=12, chain="guard input", comment="no peers"),
-    fix=Route(action="replace", destination="10.66.0.1/32", interface="wg0"),
+    fixes=(Route(action="replace", destination="10.66.0.1/32", interface="wg0"),),
 )
 ENTRY = {"station": "input", "direction": "forward", "finding": "killed"}
 json_values = st.recursive(
@@ -152,12 +153,30 @@ def test_a_change_of_another_kind_is_ignored(fix: object) -> None:
 def test_only_changes_of_the_network_leave() -> None:
     """What names a file of the peer's stays there."""
     files = PeerObservation(
-        station="input", finding="killed", direction="forward", fix=PrivateFiles(paths=("/etc/wireguard/wg0.conf",))
+        station="input",
+        finding="killed",
+        direction="forward",
+        fixes=(PrivateFiles(paths=("/etc/wireguard/wg0.conf",)),),
     )
     assert "fix" not in encode([files])[0]
     assert encode(
-        [PeerObservation(station="tunnel", finding="killed", direction="reverse", fix=LinkUp(interface="a"))]
+        [PeerObservation(station="tunnel", finding="killed", direction="reverse", fixes=(LinkUp(interface="a"),))]
     )[0]["fix"] == {"id": "link.up", "interface": "a"}
+
+
+UP, FORGET = LinkUp(interface="a"), FlowForget(destination="10.201.2.2", destination_port=51820)
+
+
+def test_several_changes_come_together_or_not_at_all() -> None:
+    """A reader that knows of one change only must not take the first of them for all."""
+    both = PeerObservation(station="post-outer", finding="killed", direction="reverse", fixes=(UP, FORGET))
+    (entry,) = encode([both])
+    assert "fix" not in entry
+    assert decode([entry]) == (both,)
+    (part,) = decode([{**entry, "fixes": [entry["fixes"][0], {"id": "unknown"}]}])
+    assert not part.fixes
+    file = PrivateFiles(paths=("/etc/wireguard/wg0.conf",))
+    assert not decode(encode([replace(both, fixes=(UP, file))]))[0].fixes
 
 
 @settings(max_examples=200, deadline=None)
@@ -169,7 +188,7 @@ def test_only_changes_of_the_network_leave() -> None:
                 "direction": st.sampled_from(["forward", "reverse"]) | json_values,
                 "finding": st.sampled_from(["seen", "killed"]) | json_values,
             },
-            optional=dict.fromkeys(("packets", "sent", "seen", "code", "facts", "likely", "fix", "more"), json_values),
+            optional=dict.fromkeys(("packets", "sent", "seen", "code", "facts", "likely", "fix", "fixes"), json_values),
         )
         | json_values,
         max_size=8,
@@ -180,7 +199,7 @@ def test_whatever_comes_is_read_or_ignored(value: object) -> None:
     """Any field of any kind gives observations within their bounds, which can be written again."""
     read = decode(value)
     assert decode(encode(read)) == tuple(sorted(read, key=lambda each: observed._WEIGHT[each.finding]))
-    assert all(each.fix is None or all(line.isprintable() for line in each.fix.lines) for each in read)
+    assert all(line.isprintable() for each in read for fix in each.fixes for line in fix.lines)
 
 
 TUNNEL = PeerTunnel(

@@ -175,7 +175,7 @@ def test_what_heals_is_done_there() -> None:
         code="reach.no-forward",
         facts=DeathFacts(route_type="blackhole"),
         certain=False,
-        fix=fix,
+        fixes=(fix,),
     )
     death = death_of(said, ASKER)
     assert death is not None

@@ -7,7 +7,7 @@ import pytest
 from preflight import codes
 from preflight.model.facts import DeathFacts
 from preflight.model.fix import LinkUp
-from preflight.model.remedy import heal, look
+from preflight.model.remedy import by_hand, heal, look
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.peer_telling import told
 from preflight.proto.way.stations import Station
@@ -44,7 +44,7 @@ def test_only_of_its_own_host(station: Station, direction: str, becomes: str | N
 def test_a_death_is_told_by_code_facts_and_fix() -> None:
     """The sentence stays here: the asker makes its own."""
     (said,) = told([Observation(station=Station("filter-out"), finding="killed", death=DEATH)])
-    assert (said.code, said.facts, said.certain, said.fix) == ("host.firewall-drop", DEATH.facts, False, FIX)
+    assert (said.code, said.facts, said.certain, said.fixes) == ("host.firewall-drop", DEATH.facts, False, (FIX,))
     assert "own firewall" not in str(said)
 
 
@@ -54,13 +54,22 @@ def test_a_death_without_a_cause_is_not_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "remedies", [(*heal(lambda: FIX), *heal(lambda: FIX)), heal(lambda: FIX, where="peer", host="c"), look("ip link")]
+    "remedies",
+    [(*heal(lambda: FIX), *by_hand("restart it")), heal(lambda: FIX, where="peer", host="c"), look("ip link")],
 )
 def test_only_a_whole_change_of_this_host_is_told(remedies: tuple[object, ...]) -> None:
     """Half of what heals, or what heals elsewhere, heals nothing at the asker's peer."""
     death = Death(code=codes.HOST_FIREWALL_DROP, message="", remedies=remedies)  # type: ignore[arg-type]
     (said,) = told([Observation(station=Station("filter-out"), finding="killed", death=death)])
-    assert said.fix is None
+    assert not said.fixes
+
+
+def test_changes_that_belong_together_are_told_together() -> None:
+    """A rule in each of two chains needs a line for each."""
+    more = LinkUp(interface="eth0")
+    death = Death(code=codes.HOST_FIREWALL_DROP, message="", remedies=(*heal(lambda: FIX), *heal(lambda: more)))
+    (said,) = told([Observation(station=Station("filter-out"), finding="killed", death=death)])
+    assert said.fixes == (FIX, more)
 
 
 def test_what_was_changed_was_not_seen() -> None:

@@ -201,8 +201,8 @@ def test_one_route_heals_both_directions() -> None:
     route = Route(action="replace", destination="10.66.0.1/32", interface="wg0")
     loose = KernelSettings(settings=(NamedValue("net.ipv4.conf.wg0.rp_filter", "2"),))
     observed = (
-        killed("rp", "forward", "host.rp-filter", fix=loose),
-        killed("route", "reverse", "overlay.route-leak", facts=DeathFacts(interface="eth0"), fix=route),
+        killed("rp", "forward", "host.rp-filter", fixes=(loose,)),
+        killed("route", "reverse", "overlay.route-leak", facts=DeathFacts(interface="eth0"), fixes=(route,)),
     )
     asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=10, observed=observed), local=HERE)
     deaths = [each.death for each in peer_word(asked, "b") if each.death is not None]

@@ -60,12 +60,14 @@ class Verdicts:
     depends: bool = False
 
 
-def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[World, ...]:
+def worlds(
+    snapshot: FilterSnapshot, counters: Counters, burst: Burst, passed: frozenset[Key] = frozenset()
+) -> tuple[World, ...]:
     """What happens to a flow, for every state in which connection tracking may see it.
 
-    A world whose counters contradict it is left out, unless they all do.
+    A world whose counters contradict it is left out, unless they all do. passed: as `Walk` has it.
     """
-    found = tuple(_world(snapshot, counters, burst, state, nat) for state, nat in _states(snapshot, burst))
+    found = tuple(_world(snapshot, counters, burst, each, passed) for each in _states(snapshot, burst))
     return tuple(each for each in found if each.missed is None) or found
 
 
@@ -93,7 +95,14 @@ def _translated(burst: Burst, held: Tracked) -> bool:
     return now != (held.source, held.source_port, held.destination, held.destination_port)
 
 
-def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: State, nat: Tri) -> World:
+def _world(
+    snapshot: FilterSnapshot,
+    counters: Counters,
+    burst: Burst,
+    tracked: tuple[State, Tri],
+    passed: frozenset[Key] = frozenset(),
+) -> World:
+    state, nat = tracked
     packet = Packet(
         flow=burst.flow,
         hook="output",
@@ -103,7 +112,7 @@ def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: St
     )
     # No counter has seen the first packet of a flow that began before the readings.
     seen = Counters(Ruleset(), snapshot.ruleset) if burst.fresh else counters
-    walk = Walk(snapshot.ruleset, Counts(seen, burst.sent), packet, nat=nat)
+    walk = Walk(snapshot.ruleset, Counts(seen, burst.sent), packet, nat=nat, passed=passed)
     events: list[Event] = []
     for hook, station in burst.hooks:
         kills, changes = len(walk.kills), len(walk.changes)

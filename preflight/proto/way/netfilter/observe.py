@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from preflight.codes import HOST_FIREWALL_DROP, MTU_BLACK_HOLE, REACH_NO_FORWARD, REACH_NO_REVERSE, Code
 from preflight.model.facts import DeathFacts
+from preflight.model.remedy import Remedies
 from preflight.proto.way.netfilter.burst import Burst
+from preflight.proto.way.netfilter.further import further
 from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, judge, none_came, worlds
-from preflight.proto.way.netfilter.remedies import let_pass, look_at
+from preflight.proto.way.netfilter.remedies import let_pass, look_at, makes_room
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook
 from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.netfilter.walk import Change, Counters, Key
@@ -134,7 +136,7 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
         packet_class="large" if large else None,
     )
     moved = bool(what.counted)
-    remedies = let_pass(burst, _hook(burst, event), what) if certain or moved else look_at(what.chain)
+    remedies, behind = _heals(asked, event) if certain or moved else (look_at(what.chain), "")
     code, proven = _code(burst, event, large=large), certain and not _may_be_meant(burst, event)
     seen = asked.counters.of(event.key) or 0
     return Observation(
@@ -149,13 +151,26 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
         # What a rule rewrites goes on, and dies where nobody takes its new source or knows its new target.
         death=Death(
             code=code,
-            message=sentence,
+            message=f"{sentence}{behind}",
             facts=facts,
             remedies=remedies,
             certain=proven,
             later=isinstance(what, Change) and burst.leaves,
         ),
     )
+
+
+def _heals(asked: _Asked, event: Event) -> tuple[Remedies, str]:
+    """What lets the packets pass this rule and those that would stop them next, and a clause that names these."""
+    burst = asked.burst
+    first = let_pass(burst, _hook(burst, event), event.what)
+    behind = further(asked.after, burst, event) if makes_room(first) else ()
+    more = [let_pass(burst, _hook(burst, each), each.what) for each in behind]
+    if not behind or not all(map(makes_room, more)):
+        return first, ""
+    names = " and ".join(rule_name(each.what.chain, each.what.rule) for each in behind)
+    every = (remedy for remedies in (first, *more) for remedy in remedies)
+    return tuple(dict.fromkeys(every)), f"; behind it {names} would stop them too"
 
 
 def _hook(burst: Burst, event: Event) -> Hook:

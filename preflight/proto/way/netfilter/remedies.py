@@ -24,6 +24,12 @@ def let_pass(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:
     return _passing(burst, hook, what) + (_forgotten(burst) if isinstance(what, Change) and burst.outer else ())
 
 
+def makes_room(remedies: Remedies) -> bool:
+    """Whether they let packets pass by rules of their own, in front of others."""
+    rules = (FilterPass, IptablesPass, FlowForget)
+    return bool(remedies) and all(isinstance(remedy.fix, rules) for remedy in remedies)
+
+
 def _forgotten(burst: Burst) -> Remedies:
     """A tunnel's flow never ends, and connection tracking translates it as before for as long as it lives."""
     flow = burst.flow

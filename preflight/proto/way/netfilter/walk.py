@@ -102,15 +102,26 @@ class Counts:
 
 
 class Walk:
-    """One packet on its way through hooks. nat: whether rules that translate are asked for it."""
+    """One packet on its way through hooks.
 
-    def __init__(self, ruleset: Ruleset, counts: Counts, packet: Packet, *, nat: Tri = Tri.YES) -> None:
+    nat: whether rules that translate are asked for it. passed: rules, or policies, as if one in front accepted it.
+    """
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        counts: Counts,
+        packet: Packet,
+        *,
+        nat: Tri = Tri.YES,
+        passed: frozenset[Key] = frozenset(),
+    ) -> None:
         self.packet = packet
         self.kills: list[Kill] = []
         self.changes: list[Change] = []
         self.missed = False
         self.alive = Tri.YES
-        self._ruleset, self._counts, self._nat = ruleset, counts, nat
+        self._ruleset, self._counts, self._nat, self._passed = ruleset, counts, nat, passed
         self._chains = {chain.key: chain for chain in ruleset.chains}
 
     def pass_hook(self, hook: Hook) -> None:
@@ -132,7 +143,7 @@ class Walk:
 
     def _base(self, chain: Chain, reach: Tri) -> None:
         left = self._through(chain, reach, 0)
-        if chain.policy == "drop" and left:
+        if chain.policy == "drop" and left and key_of(chain, None) not in self._passed:
             counted = self._counts.of(chain, None)
             if counted == 0 and self._counts.sent:
                 self.missed = self.missed or left is Tri.YES
@@ -150,6 +161,8 @@ class Walk:
         for rule in chain.rules if depth < DEEPEST else ():
             if not here or self.missed:
                 break
+            if key_of(chain, rule) in self._passed:
+                return returned
             outcome = self._run(chain, rule, here)
             counted = self._counts.of(chain, rule)
             self._apply(chain, rule, outcome, here, counted)
