@@ -62,7 +62,7 @@ def _control_address(ctx: Context) -> str | None:
 
 async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
     """The route of packets that the firewall marks on their way out: the kernel routes them again by the mark."""
-    mark = ctx.net.ways.mark_of(peer, route.source) if route.source else None
+    mark = ctx.net.ways.rules.mark_of(peer, route.source) if route.source else None
     return await ctx.net.kernel.route_to(peer.address, mark=mark) if mark else route
 
 
@@ -70,7 +70,7 @@ async def _unless_marked(ctx: Context, peer: Peer, result: Result) -> Result:
     """The same, but skipped where a mark that nobody here may read about would send the packets into the overlay."""
     tunnel = ctx.overlay.tunnel_for(peer.address).interface if ctx.overlay is not None else None
     if result.code is codes.OVERLAY_ROUTE_LEAK and tunnel is not None:
-        why = await ctx.net.ways.by_a_mark(peer, tunnel)
+        why = await ctx.net.ways.rules.may_mark(peer, tunnel)
         if why is not None:
             return skipped(codes.RUN_NEEDS_PRIVILEGE, peer.target, Direction.FORWARD, why)
     return result

@@ -112,7 +112,7 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
         found[peer] = reached
     asked = lambda peer: _with_tcp(ctx, peer, found[peer])  # noqa: E731
     async for peer, reached in for_each_peer((*partly, *silent), asked, at_once=CONCURRENT_PEERS):
-        rule = ctx.net.ways.echoes_stopped(peer, ctx.tunnel(peer.address)) if reached.only_udp else None
+        rule = ctx.net.ways.rules.echoes_stopped(peer, ctx.tunnel(peer.address)) if reached.only_udp else None
         yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent, rule)
 
 

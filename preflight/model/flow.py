@@ -5,6 +5,7 @@ from typing import Literal
 
 Protocol = Literal["udp", "tcp", "icmp"]
 """`icmp` is ICMPv6 where the addresses are of IPv6."""
+Echo = Literal["request", "reply"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class Flow:
 
     source_port, destination_port: None for ICMP, and where it is not known. length_bytes: of the IP packet. mark, uid:
     of the socket that sends it. interface_in, interface_out: the devices that it comes in by and leaves by, None where
-    it does not.
+    it does not. echo: which of an echo's two packets it is, of ICMP; None where that is not known.
     """
 
     source: str
@@ -26,6 +27,7 @@ class Flow:
     uid: int = 0
     interface_in: str | None = None
     interface_out: str | None = None
+    echo: Echo | None = None
 
     @property
     def is_ipv6(self) -> bool:
@@ -48,4 +50,14 @@ class Flow:
             mark=0,
             interface_in=self.interface_out,
             interface_out=self.interface_in,
+            echo=_ANSWERED[self.echo] if self.echo else None,
         )
+
+    @property
+    def icmp_type(self) -> int | None:
+        """The type in the header of an echo (RFC 792, RFC 4443); None where that is not known."""
+        return _ECHO_TYPES[self.is_ipv6][self.echo] if self.echo else None
+
+
+_ANSWERED: dict[Echo, Echo] = {"request": "reply", "reply": "request"}
+_ECHO_TYPES: dict[bool, dict[Echo, int]] = {False: {"request": 8, "reply": 0}, True: {"request": 128, "reply": 129}}

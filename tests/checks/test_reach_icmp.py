@@ -84,7 +84,7 @@ class Net:
         self.received = {address: list(counts) for address, counts in received.items()}
         self.udp, self.spread_ms = udp, spread_ms
         self.counts: dict[str, list[int]] = {address: [] for address in received}
-        self.icmp = self.path = self.tcp = self.ways = self
+        self.icmp = self.path = self.tcp = self.ways = self.rules = self
         self.turns = Turns()
 
     def starts(self, shortest_s: float) -> Starts:
@@ -110,7 +110,7 @@ class Net:
         return self.connected
 
     def echoes_stopped(self, peer: Peer, interface: str | None) -> None:
-        """As PacketWays, on a node without rules."""
+        """As OwnRules, on a node without rules."""
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
         """As PathProbes."""

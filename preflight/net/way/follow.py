@@ -32,6 +32,7 @@ from preflight.net.way.firewall import Firewall
 from preflight.net.way.instead import with_living
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.openvpn_remote import openvpn_remote
+from preflight.net.way.own_rules import OwnRules
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
@@ -40,18 +41,14 @@ from preflight.net.way.udp_ports import udp_ports
 from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
-from preflight.proto.way.fib import by_a_mark
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
-from preflight.proto.way.netfilter.burst import Burst as FilterBurst
-from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.walk import mark_of_sent
-from preflight.proto.way.observation import Death, Observation, Passing
+from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
 from preflight.proto.way.patience import RETRY_S, may_ask, unanswered_for
 from preflight.proto.way.peer_word import peer_word
-from preflight.proto.way.routing import why_marked
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
 
@@ -100,6 +97,7 @@ class PacketWays:
     ) -> None:
         self._path, self._overlay, self._begun, self._trace_rules = path, overlay, begun, trace_rules
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
+        self.rules = OwnRules(self._kernel, self._firewall)
         self._listener = listener
         self._questions = KernelQuestions(listener)
         self._one_burst, self._refusals = asyncio.Lock(), Refusals(path)
@@ -167,30 +165,6 @@ class PacketWays:
     def tap(self, peer: Peer, tunnel: OverlayState) -> Tap:
         """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
         return Tap(_wanted(peer, tunnel, tunnel.product, tunnel_ports(tunnel, tunnel.product, udp_ports())))
-
-    def mark_of(self, peer: Peer, source: str) -> int | None:
-        """The mark that the rules for what this node sends give to packets to a peer; None if it cannot be known."""
-        rules = self._firewall.snapshot()
-        if rules.unreadable is not None:
-            return None
-        return mark_of_sent(rules.ruleset, replace(inner_flow(peer, os.getuid()), source=source))
-
-    async def by_a_mark(self, peer: Peer, interface: str) -> str | None:
-        """Why the route to a peer is not known: a mark of a firewall that nobody here may read may decide on it."""
-        if self._firewall.snapshot().unreadable is None:
-            return None
-        flow = inner_flow(peer, os.getuid())
-        state = await self._kernel.snapshot((flow,))
-        rule = by_a_mark(state, flow, lambda found: found.type == "unicast" and found.interface == interface)
-        return why_marked(rule, interface) if rule is not None else None
-
-    def echoes_stopped(self, peer: Peer, interface: str | None) -> Death | None:
-        """The rule of this node's own firewall that stops echoes to a peer, or their answers, if that is certain."""
-        sent = replace(inner_flow(peer, os.getuid()), protocol="icmp", destination_port=None, interface_out=interface)
-        rules = self._firewall.snapshot((sent,))
-        bursts = (FilterBurst(flow=sent), FilterBurst(flow=sent.answer(), direction="reverse"))
-        said = observe_filters(rules, rules, bursts)
-        return next((each.death for each in said if each.death is not None and each.death.certain), None)
 
     async def _record(self, peer: Peer, overlay: OverlayState, found: _Known) -> Record:
         async with AsyncExitStack() as stack:

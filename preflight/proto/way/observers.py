@@ -155,9 +155,8 @@ def _has_family(owner: OverlayPeer, address: str) -> bool:
 def observe(record: Record) -> tuple[Observation, ...]:
     """What every observer says of the burst, of both ways."""
     before, after = record.before, record.after
-    rules = word_of_rules(
-        before.rules, after.rules, record.later_rules or after.rules, tuple(filter_bursts(record)), record.traced
-    )
+    latest, bursts = record.later_rules or after.rules, tuple(filter_bursts(record))
+    rules = word_of_rules(before.rules, after.rules, latest, bursts, record.traced)
     report = record.asked.report if record.asked else None
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     strayed = tuple(_astray(record))

@@ -95,7 +95,8 @@ def _payload(machine: Machine, found: Found) -> Tri:
         _rewritten(machine, base, offset, machine.registers.read(found[5], length))
         return Tri.YES
     machine.registers.write(found.get(1), payload(machine.packet, base, offset, length))
-    return certainly(base == 1 or (base == 2 and machine.packet.flow.protocol != "icmp")) or Tri.MAYBE
+    flow = machine.packet.flow
+    return certainly(base == 1 or (base == 2 and (flow.protocol != "icmp" or flow.echo is not None))) or Tri.MAYBE
 
 
 def _rewritten(machine: Machine, base: int, offset: int, bits: Bits) -> None:

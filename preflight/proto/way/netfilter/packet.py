@@ -74,7 +74,7 @@ def padded(name: str) -> bytes:
 def network_header(packet: Packet) -> Bits:
     """The header of IPv4 without options, or that of IPv6 without extensions."""
     flow = packet.flow
-    addresses = Bits.of(ip_address(flow.source).packed) + Bits.of(ip_address(flow.destination).packed)
+    addresses = _address(flow.source, flow) + _address(flow.destination, flow)
     length = flow.length_bytes
     if flow.is_ipv6:
         begins = Bits(b"\x60\0\0\0", b"\xf0\0\0\0") + Bits.of(struct.pack("!HB", length - 40, packet.protocol))
@@ -83,11 +83,16 @@ def network_header(packet: Packet) -> Bits:
     return begins + Bits.of(bytes((packet.protocol,))) + Bits.unknown(2) + addresses
 
 
+def _address(address: str, flow: Flow) -> Bits:
+    """An address; unknown where the kernel still has to choose it."""
+    return Bits.of(ip_address(address).packed) if address else Bits.unknown(16 if flow.is_ipv6 else 4)
+
+
 def transport_header(packet: Packet) -> Bits:
-    """The ports, and the length of UDP; all behind that is unknown."""
+    """The ports, and the length of UDP, or type and code of an echo; all behind that is unknown."""
     flow = packet.flow
     if flow.protocol == "icmp":
-        return Bits.unknown(0)
+        return Bits.unknown(0) if flow.icmp_type is None else Bits.of(bytes((flow.icmp_type, 0)))
     ports = _port(flow.source_port) + _port(flow.destination_port)
     if flow.protocol == "tcp":
         return ports

@@ -105,7 +105,12 @@ def _tcp(packet: Packet, data: bytes) -> Tri:
 def _icmp(packet: Packet, data: bytes) -> Tri:
     wanted, first, last, inverted = struct.unpack_from("=4B", data)
     whatever = wanted == _ANY_ICMP and (first, last) == (0, 255) and not inverted
-    return certainly(packet.flow.protocol == "icmp") & (Tri.YES if whatever else Tri.MAYBE)
+    found = packet.flow.icmp_type
+    if whatever or found is None:
+        fits = Tri.YES if whatever else Tri.MAYBE
+    else:
+        fits = certainly((wanted in (found, _ANY_ICMP) and first == 0) != bool(inverted))
+    return certainly(packet.flow.protocol == "icmp") & fits
 
 
 def _multiport(packet: Packet, data: bytes) -> Tri:
@@ -174,6 +179,8 @@ def _address_range(packet: Packet, data: bytes) -> Tri:
     size = 16 if packet.flow.is_ipv6 else 4
     bounds = [data[16 * part : 16 * part + size] for part in range(4)]
     (flags,) = struct.unpack_from("=B", data, 64)
+    if not packet.flow.source:
+        return Tri.MAYBE
     source, destination = ip_address(packet.flow.source).packed, ip_address(packet.flow.destination).packed
     found = Tri.YES
     if flags & 0x01:
