@@ -31,8 +31,20 @@ def control_host(
         return None
     unread = not any(tunnel.lists_owners for tunnel in overlay.own_tunnels)
     shown_by = ("overlay.session", "reach.icmp") if unread and _untapped(results) else ("overlay.session",)
-    dead = [r.target for r in results if r.check in shown_by and r.status is Status.FAIL]
+    behind = not any(_is_near(overlay, address) for address in addresses)
+    lost = {id(r) for r in results if behind and _lost(overlay, r)}
+    dead = [r.target for r in results if r.status is Status.FAIL and (r.check in shown_by or id(r) in lost)]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
+
+
+def _lost(overlay: OverlayState, result: Result) -> bool:
+    """Whether what left for a peer was lost nobody knows where, in a tunnel that may have one remote end for all.
+
+    What is behind a member, outside the tunnel's own network, needs one that hands it on, as the peer may.
+    """
+    one_end = not any(tunnel.lists_owners or tunnel.peers for tunnel in overlay.own_tunnels)
+    silent = result.check == "way.packet" and result.code is codes.REACH_UNREACHABLE and result.station is None
+    return one_end and silent
 
 
 def _untapped(results: Iterable[Result]) -> bool:

@@ -41,7 +41,7 @@ async def _hidden(overlay: OverlayState, routes: Iterable[Route], listener: List
     ends = {peer.endpoint_address for tunnel in overlay.tunnels for peer in tunnel.peers}
     ends |= {remote[0]} if remote is not None else set()
     found = {route.address: route for route in beneath(overlay, state, suspects, {end for end in ends if end})}
-    tell = telling(listener, "overlay.routes")
+    tell = telling(listener, "overlay_routes")
     for route in found.values():
         tell(time.monotonic(), "route-hidden", route=str(route))
     return found

@@ -12,6 +12,7 @@ from preflight.model.facts import (
     InterfaceFacts,
     TunnelMtuFacts,
 )
+from preflight.proto.way.stations import Station
 from tests.engine.test_diagnosis import at, named
 
 
@@ -33,6 +34,18 @@ def test_answers_go_to_the_other_node_that_has_this_ones_address(direction: Dire
     twin = failed(codes.OVERLAY_DUPLICATE_ADDRESS, "b", direction, "another has it", facts=facts)
     silent = failed(codes.CONTROL_TIMEOUT, CONTROL, Direction.ROUND_TRIP, "no TLS answer")
     assert len(named(at("way.packet", twin), at("control.tls", silent))) == causes
+
+
+@pytest.mark.parametrize(("directions", "causes"), [("forward reverse", 2), ("forward forward", 1)])
+def test_a_rule_for_each_direction_of_udp_is_a_cause(directions: str, causes: int) -> None:
+    """Each needs a line; what two rules stop in one direction is one cause, for the first hides the second."""
+    found = []
+    for number, direction in enumerate(directions.split(), 1):
+        station = Station("input", "receiver") if direction == "forward" else Station("filter-out")
+        facts = DeathFacts(chain=f"guard {number}", rule_handle=number)
+        blocked = failed(codes.UDP_BLOCKED, "b", Direction(direction), "a rule", facts=facts, station=station)
+        found.append(at("way.packet", blocked))
+    assert len(named(*found)) == causes
 
 
 @pytest.mark.parametrize("code", [codes.UDP_BLOCKED, codes.RUN_NEEDS_RESPONDER])

@@ -9,6 +9,7 @@ from preflight import codes
 from preflight.api import CONTROL, Direction, Facts, Peer, Result, failed, passed
 from preflight.engine.control_host import behind_one_end, control_host, sharing_its_way
 from preflight.model.facts import ControlTunnelFacts
+from preflight.model.kernel import Route
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.stations import Station
@@ -70,6 +71,21 @@ def test_a_tunnel_without_sessions_is_dead_where_nothing_comes_out_of_it() -> No
     assert control_host(SETTINGS, generic, (B,), [replace(silent, observations=(seen,)), connect()]) is None
     assert control_host(SETTINGS, generic, (B, replace(C, address="10.66.0.4")), [silent, connect()]) is None
     assert control_host(SETTINGS, OVERLAY, (B,), [silent, connect()]) is None
+
+
+def test_a_lan_behind_a_tunnel_with_one_end_is_lost_with_the_peers() -> None:
+    """A hub that hands nothing on silences both; the tap saw packets leave, and nothing shows where they die."""
+    generic, lan = replace(TUNNEL, product="generic"), "http://192.168.77.2:9847"
+    routed = replace(generic, routes={"192.168.77.2": Route("192.168.77.2", "wg0")})
+    settings = Settings(control=ControlSettings(url=lan))
+    seen = Observation(station=Station("tunnel"), finding="seen")
+    lost = replace(failed(codes.REACH_UNREACHABLE, "b", RT, ""), check="way.packet", observations=(seen,))
+    assert control_host(settings, routed, (B,), [lost, connect()]) == "b"
+    placed = replace(lost, station=Station("filter-out"))
+    assert control_host(settings, routed, (B,), [placed, connect()]) is None
+    assert control_host(SETTINGS, generic, (B,), [lost, connect()]) is None, "a member has a separate way"
+    ends = replace(routed, peers=(OverlayPeer("203.0.113.2", endpoint="203.0.113.2:4789"),))
+    assert control_host(settings, ends, (B,), [lost, connect()]) is None
 
 
 HUB = replace(TUNNEL, peers=(OverlayPeer("hub", addresses=(ip_network("10.66.0.0/24"),)),))

@@ -163,7 +163,7 @@ def _read(entry: Mapping[str, Any]) -> PeerObservation | None:
 def _written(fixes: Iterable[Fix]) -> dict[str, Any]:
     """The parameters of the changes: all of them, or nothing if one is of a kind that may not cross.
 
-    Several have a field of their own, which a reader that knows of one only does not take for all of them.
+    Several have a separate field, which a reader that knows of one only does not take for all of them.
     """
     known = tuple(fixes)
     if not known or len(known) > MOST_FIXES or not all(isinstance(fix, get_args(PeerFix)) for fix in known):

@@ -135,6 +135,19 @@ def test_one_tunnel_for_each_peer() -> None:
     assert host_inside(["192.0.2.3"], state) == "10.66.0.3"
 
 
+def test_a_lan_behind_a_member_that_a_narrower_route_hides() -> None:
+    """Protects the remedy on a product that does not list what is behind its members: it names the member."""
+    address = "192.168.77.2"
+    state = routed(OverlayState("generic", "tun0", up=True, mtu=1500), outside=[address])
+    assert placement(address, state) == "off"
+    under = Route(address, "tun0", gateway="10.66.0.3", matched=ip_network("192.168.77.0/24"))
+    state = replace(state, hidden={address: under})
+    assert placement(address, state) == "leak"
+    message, (remedy,) = leak(address, state)
+    assert "192.168.77.0/24 leads there by tun0" in message
+    assert remedy.lines == ("ip route replace 192.168.77.2/32 via 10.66.0.3 dev tun0",)
+
+
 def test_a_subnet_that_this_node_does_not_take() -> None:
     """Protects a bearer from a stranger: a peer announces the subnet, and the kernel sends to a host of the LAN."""
     said = Complaint("overlay.routes-not-accepted", "some peers are advertising routes")

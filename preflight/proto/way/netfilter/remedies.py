@@ -25,7 +25,7 @@ def let_pass(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:
 
 
 def makes_room(remedies: Remedies) -> bool:
-    """Whether they let packets pass by rules of their own, in front of others."""
+    """Whether they are rules that let packets pass in front of others."""
     rules = (FilterPass, IptablesPass, FlowForget)
     return bool(remedies) and all(isinstance(remedy.fix, rules) for remedy in remedies)
 
