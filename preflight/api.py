@@ -255,9 +255,8 @@ class Context:
         settings, secrets = self.settings, self.settings.secrets
         return (
             any(value is not None for _, value in settings.control)
-            or settings.enrolment is not None
+            or not (settings.enrolment is None and settings.unread_url is None)
             or any((secrets.token, secrets.bearers, secrets.submitter_token, secrets.only_for_workers))
-            or settings.unread_url is not None
         )
 
 

@@ -72,6 +72,7 @@ class Pace:
                 return
             late_s = self._clock() - self._last_passed_s - SETTLED_S
             await asyncio.sleep(max(0.0, -late_s))
+            self._next_s = min(self._next_s, self._clock())  # a turn by the pace would come too late to show it
             await ask()
             if late_s <= 0:
                 return
