@@ -15,6 +15,7 @@ from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleName, RoleToken
 from preflight.net import Net
 from preflight.net.control.client import ControlClient
+from preflight.net.control.pace import Pace
 from preflight.net.turns import Turns
 from preflight.proto.control.populi import FEATURE_HEADER
 from preflight.settings.load import Settings
@@ -72,7 +73,7 @@ class Busy:
     def __init__(self) -> None:
         self.control = self
         self.secrets = SimpleNamespace(tokens=lambda: [token("worker")])
-        self.turns, self.asked = Turns(), 0
+        self.turns, self.asked, self.pace = Turns(), 0, Pace()
 
     async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
         """Nothing at first; then what a worker may do, and no more."""
@@ -97,6 +98,9 @@ def test_silence_among_other_checks_is_looked_at_again_alone() -> None:
 
 class Cached:
     """A gateway that answers each request with the 401 that another one got."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
 
     async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
         """The control plane's own answer, to another client."""
@@ -185,7 +189,7 @@ class Gateway:
     """Hands lists on to a control plane, and answers joins itself."""
 
     def __init__(self, *joins: int) -> None:
-        self.joins = list(joins)
+        self.joins, self.pace = list(joins), Pace()
 
     async def send(self, method: str, path: str, *asked: object, **more: object) -> HttpAnswer:
         """A control plane's refusal of the body, or the next status of the gateway."""

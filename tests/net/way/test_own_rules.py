@@ -22,7 +22,7 @@ def rules() -> OwnRules:
 
 
 def marking(namespace: Namespace) -> None:
-    """Marked packets go into the tunnel by a table of their own, and a rule marks what goes to the peer."""
+    """Marked packets go into the tunnel by a separate table, and a rule marks what goes to the peer."""
     namespace.run("ip", "rule", "add", "fwmark", "7", "lookup", "100", "priority", "90")
     namespace.run("ip", "route", "add", f"{PEER[4]}/32", "dev", DEVICE, "table", "100")
     namespace.nft(
@@ -40,7 +40,7 @@ def test_who_reads_the_rules_knows_the_mark(namespace: Namespace) -> None:
 
 
 def test_who_may_not_read_them_knows_that_a_mark_may_decide(namespace: Namespace) -> None:
-    """Protects an ordinary user from a leak that is none; without such a rule of routing nothing stays open."""
+    """Protects an ordinary user from a leak that is not one; without such a rule of routing nothing stays open."""
     asyncio.run(KernelState().snapshot())  # what it imports only root may read
     os.seteuid(65534)
     try:
