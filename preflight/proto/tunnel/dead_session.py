@@ -45,7 +45,11 @@ def explain(
             remedies = look(f"ip route get {host}")
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedies = compare(state, known)
+            # A host that is silent itself may be off, or the way to it dead: then no key is wrong.
+            way = look(
+                f"ip route get {host}; traceroute -n {host}   # how far it gets; behind this node's own gateway?"
+            )
+            remedies = (*(way if seen.host_answers is False else ()), *compare(state, known))
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
     return code, message, remedies
 
@@ -59,5 +63,9 @@ def _unanswered(seen: Watch) -> str:
 
 
 def _host(seen: Watch) -> str:
-    words = {None: "", True: "; its host answers ping", False: "; its host does not answer ping either"}
+    words = {
+        None: "",
+        True: "; its host answers ping",
+        False: "; its host does not answer ping either, so it, or the way to it, may be dead",
+    }
     return words[seen.host_answers]
