@@ -108,7 +108,8 @@ def test_without_a_target_it_is_about_the_node(endpoint: tuple[str, object]) -> 
 def test_a_scrape_reports_success_and_age(endpoint: tuple[str, object]) -> None:
     """Nothing failed at b, and a reader sees how old that is."""
     response = scrape(endpoint[0], target="b")
-    assert value(response, "probe_success") == 1
+    failed = [line for line in response.text.splitlines() if 'status="fail"' in line and line.endswith(" 1.0")]
+    assert value(response, "probe_success") == 1, failed
     age_s, took_s = value(response, "preflight_result_age_seconds"), value(response, "probe_duration_seconds")
     assert age_s is not None
     assert took_s is not None
