@@ -35,17 +35,12 @@ def next_hop(state: NetworkState, flow: Flow | None, tunnel: TunnelSide) -> tupl
     lookup = state.lookup(flow) if flow else None
     if lookup is not None and lookup.interface is not None and not lookup.refused:
         hop = (lookup.interface, lookup.next_hop)
-    elif lookup is None and (gateways := _default_gateways(state, tunnel)):
-        # Of which family the endpoint is nobody here knows: a gateway that does not answer is the one to look at.
-        hop = next((each for each in gateways if _is_dead(state.neighbour(*each))), gateways[0])
+    elif lookup is None and (entry := next((each for each in defaults(state, tunnel) if each.gateway), None)):
+        hop = (entry.interface or "", entry.gateway or "")
     else:
         return None
     link = state.link(hop[0])
     return hop if link is not None and link.resolves and link.up and link.carrier else None
-
-
-def _default_gateways(state: NetworkState, tunnel: TunnelSide) -> list[tuple[str, str]]:
-    return [(each.interface or "", each.gateway) for each in defaults(state, tunnel) if each.gateway]
 
 
 def observe_neighbour(

@@ -147,11 +147,6 @@ def test_without_the_endpoint_the_default_route_s_gateway_counts() -> None:
     made = state(entries=BY_DEFAULT, neighbours=(SILENT,))
     found = killed(observe_neighbour(made, None, TUNNEL))
     assert (found.certain, found.facts and found.facts.gateway) == (False, DEAD)
-    # Which family the tunnel's own packets are of is not known either.
-    silent6 = replace(SILENT, address="fe80::9")
-    both = state(entries=(*ENTRIES, entry("::/0", "eth0", gateway="fe80::9")), neighbours=(ROUTER, silent6))
-    dead6 = killed(observe_neighbour(both, None, TUNNEL))
-    assert (dead6.certain, dead6.facts and dead6.facts.gateway) == (False, "fe80::9")
 
 
 def test_where_nobody_has_to_be_asked() -> None:
