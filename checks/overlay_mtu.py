@@ -112,8 +112,8 @@ async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
 
 
 def widest(state: OverlayState, links: Iterable[Link]) -> list[Underlay]:
-    """The interface that carries most of all that the tunnel may use; none where there is no other."""
-    ways = [each for each in links if each.up and each.addresses and not each.loopback and each.name != state.interface]
+    """The interface that carries most of all that the tunnel may use, also one that is down; none without another."""
+    ways = (each for each in links if not each.loopback and each.name != state.interface)
     most = max(ways, key=lambda link: link.mtu, default=None)
     return [Underlay("", most.name, most.mtu)] if most is not None else []
 

@@ -89,7 +89,8 @@ WG0 = Link(4, "wg0", 9000, up=True, carrier=True, addresses=(ip_interface("10.66
         (1500, [ETH0], "overlay.mtu-too-big"),
         (1440, [ETH0], None),
         (1500, [ETH0, Link(3, "eth1", 9000, up=True, carrier=True, addresses=ETH0.addresses)], None),
-        (1500, [ETH0, Link(3, "eth1", 9000, up=False, carrier=False, addresses=ETH0.addresses)], "overlay.mtu-too-big"),
+        # One that is down now may be the way out at other times.
+        (1500, [ETH0, Link(3, "eth1", 9000, up=False, carrier=False)], None),
         (1500, [], None),
     ],
 )
