@@ -159,8 +159,11 @@ def _calls_unanswered(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> O
             f"{view.target} calls from {origin} with another public key for this node than its own, {own_key}, so "
             f"{view.name} does not answer"
         )
+        if view.alive:
+            message += f", and {view.target} had the right one at the last handshake: it may have two entries"
         remedies = by_hand(f"On {view.target}, give the peer entry of this node the key {own_key}.", where="peer")
-        return _here_in(_code(view), message, DeathFacts(public_key=own_key, mismatch="public key"), remedies)
+        facts = DeathFacts(public_key=own_key, mismatch="public key")
+        return _here_in(_code(view), message, facts, remedies, certain=not view.alive)
     if not ours or greets is not True:
         return None
     message = (

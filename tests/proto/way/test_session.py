@@ -116,6 +116,15 @@ def test_a_peer_that_calls_with_an_old_key_of_this_node(before: Any) -> None:
     assert found.death.certain
 
 
+def test_a_call_with_another_key_beside_a_living_session_proves_nothing() -> None:
+    """Protects who has two entries for one host, as for a node that was set up again: only one of them is old."""
+    calls = [outer("initiation", out=False, sender=3, greets=False)]
+    found = death_of(observe_session(view(*BURST, *ASKED, *calls)))
+    assert found.death is not None
+    assert not found.death.certain
+    assert "it may have two entries" in found.death.message
+
+
 def test_a_peer_that_calls_with_a_key_that_this_node_does_not_have() -> None:
     """The call is made for this node, so this node's entry is old, or the peer's clock went back: said, not proven."""
     found = death_of(observe_session(view(*BURST, *ASKED, *CALLED, before=NEVER)))
