@@ -45,13 +45,16 @@ def explain(
             remedies = look(f"ip route get {host}")
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            # A host that is silent itself may be off, or the way to it dead: then no key is wrong.
-            way = look(
-                f"ip route get {host}; traceroute -n {host}   # how far it gets; behind this node's own gateway?"
-            )
-            remedies = (*(way if seen.host_answers is False else ()), *compare(state, known))
+            remedies = (*_look_at_way(host, seen), *compare(state, known))
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
     return code, message, remedies
+
+
+def _look_at_way(host: str | None, seen: Watch) -> Remedies:
+    """A host that is silent itself may be off, or the way to it dead: then no key is wrong."""
+    if seen.host_answers is not False:
+        return ()
+    return look(f"ip route get {host}; traceroute -n {host}   # how far it gets; behind this node's own gateway?")
 
 
 def _unanswered(seen: Watch) -> str:
