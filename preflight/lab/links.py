@@ -26,7 +26,7 @@ HOME = "lan"
 CUSTOMER = "customer"
 """The carrier's device towards a's home router."""
 SECOND_UPLINK = "eth1"
-SECOND_NETWORK = "10.202.1", "fdc9:0:0:202:"
+SECOND_NETWORK = "10.202.1", "fdc9:0:0:302:"
 """The IPv4 and IPv6 network of a's second uplink, without the last part."""
 PHYSICAL = "phys0"
 """The device below a's uplink, where that is a tunnel itself."""
@@ -96,7 +96,7 @@ def _of_a() -> dict[Family, str]:
     return {family: underlay_address("a", family) for family in FAMILIES}
 
 
-_HOME_NETWORK = "fdc9:0:0:201::/64"
+_HOME_NETWORK = "fdc9:0:0:301::/64"
 _End = tuple[str, str, Mapping[Family, str]]
 
 

@@ -23,8 +23,8 @@ OFFLINE = tuple(f"o{number}" for number in range(1, 41))
 OFFLINE_NETWORKS = ("10.201.96.0/19", "10.201.128.0/19", "fdc9::/48")
 """Where they are, and nothing else that the router has no nearer route to."""
 
-HOME_GATEWAY: Mapping[Family, str] = {4: "192.168.178.1", 6: "fdc9:0:0:201::1"}
-HOME_ADDRESS: Mapping[Family, str] = {4: "192.168.178.10", 6: "fdc9:0:0:201::10"}
+HOME_GATEWAY: Mapping[Family, str] = {4: "192.168.178.1", 6: "fdc9:0:0:301::1"}
+HOME_ADDRESS: Mapping[Family, str] = {4: "192.168.178.10", 6: "fdc9:0:0:301::10"}
 """The network behind a's home router, in some set-ups: the router's address there, and a's."""
 
 SERVER_LANS: Mapping[Family, str] = {4: "192.168.77.0/24", 6: "fdc9:0:0:88::/64"}
