@@ -32,19 +32,20 @@ def control_host(
     unread = not any(tunnel.lists_owners for tunnel in overlay.own_tunnels)
     shown_by = ("overlay.session", "reach.icmp") if unread and _untapped(results) else ("overlay.session",)
     behind = not any(_is_near(overlay, address) for address in addresses)
-    lost = {id(r) for r in results if behind and _lost(overlay, r)}
+    lost = {id(r) for r in results if _lost(overlay, r, behind=behind)}
     dead = [r.target for r in results if r.status is Status.FAIL and (r.check in shown_by or id(r) in lost)]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
 
 
-def _lost(overlay: OverlayState, result: Result) -> bool:
+def _lost(overlay: OverlayState, result: Result, *, behind: bool) -> bool:
     """Whether what left for a peer was lost nobody knows where, in a tunnel that may have one remote end for all.
 
-    What is behind a member, outside the tunnel's own network, needs one that hands it on, as the peer may.
+    Where only one direction is dead, the peer lives, and what is dead is on the way that all of them share.
+    behind: the control plane is outside the tunnel's own network: it needs a member that hands on, as the peer may.
     """
     one_end = not any(tunnel.lists_owners or tunnel.peers for tunnel in overlay.own_tunnels)
-    silent = result.check == "way.packet" and result.code is codes.REACH_UNREACHABLE and result.station is None
-    return one_end and silent
+    found = (codes.REACH_NO_FORWARD, codes.REACH_NO_REVERSE, *((codes.REACH_UNREACHABLE,) if behind else ()))
+    return one_end and result.check == "way.packet" and result.code in found and result.station is None
 
 
 def _untapped(results: Iterable[Result]) -> bool:

@@ -84,6 +84,11 @@ def test_a_lan_behind_a_tunnel_with_one_end_is_lost_with_the_peers() -> None:
     placed = replace(lost, station=Station("filter-out"))
     assert control_host(settings, routed, (B,), [placed, connect()]) is None
     assert control_host(SETTINGS, generic, (B,), [lost, connect()]) is None, "a member has a separate way"
+    there = replace(
+        failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, ""), check="way.packet", observations=(seen,)
+    )
+    assert control_host(SETTINGS, generic, (B,), [there, connect()]) == "b", "b lives, so it is the way that all share"
+    assert control_host(SETTINGS, OVERLAY, (B,), [there, connect()]) is None
     ends = replace(routed, peers=(OverlayPeer("203.0.113.2", endpoint="203.0.113.2:4789"),))
     assert control_host(settings, ends, (B,), [lost, connect()]) is None
 
