@@ -121,7 +121,7 @@ def _as_one(known: Sequence[Verdict], said: Iterable[Observation]) -> tuple[Verd
     )
     # Who hands packets on does so for both ways, and the other way's end cannot know what it does.
     handed_on = any(each.proven and each.station is not None and each.station.host == "forwarder" for each in known)
-    stops = any(each.proven and (_stops_both(each) or (waits and _stops_the_tunnel(each))) for each in known)
+    stops = any(each.proven and (_stops_both(each) or _stops_the_tunnel(each, waits=waits)) for each in known)
     if stops or handed_on:
         return tuple(_not_another(each) if each in silent else each for each in known)
     if any(each.proven and each.code == codes.OVERLAY_ROUTE_LEAK and each.direction == "forward" for each in known):
@@ -145,10 +145,13 @@ def _stops_both(each: Verdict) -> bool:
     return wrong_source or each.code in _BOTH_WAYS
 
 
-def _stops_the_tunnel(each: Verdict) -> bool:
-    """Whether none of this node's own packets of the tunnel gets out: then the peer gets no session to answer with."""
+def _stops_the_tunnel(each: Verdict, *, waits: bool) -> bool:
+    """Whether none of the tunnel's packets gets out of one end: then the other one has no session to send with.
+
+    waits: the peer has said that it has none; that this node's call is not answered shows by itself.
+    """
     classes = each.facts.packet_class if each.facts is not None else None
-    return each.direction == "forward" and each.station in _OUT_OF_HERE and classes is None
+    return (each.direction == "reverse" or waits) and each.station in _OUT_OF_HERE and classes is None
 
 
 def _both(silent: Sequence[Verdict]) -> Verdict:

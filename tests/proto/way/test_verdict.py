@@ -226,6 +226,18 @@ def test_a_peer_without_a_session_is_silent_for_the_reason_that_keeps_this_node_
         assert [each.code for each in found] == codes_given, station
 
 
+def test_a_peer_that_cannot_answer_a_call_is_not_heard_of_in_two_causes() -> None:
+    """Its rule stops the tunnel's own packets to here: calls come to it, and no session that data could take."""
+    dead = Death(code=codes.REACH_NO_REVERSE, message="its rule prohibits it", facts=DeathFacts(route_type="prohibit"))
+    there = (said("wire", "seen", packets="handshake"), said("socket", "absent", "receiver"))
+    for station, codes_given in (
+        ("route-outer", [None, codes.REACH_NO_REVERSE]),
+        ("filter-out", [codes.REACH_NO_FORWARD, codes.REACH_NO_REVERSE]),
+    ):
+        found = conclude("b", (*there, said(station, "killed", death=dead, direction="reverse")))
+        assert [each.code for each in found] == codes_given, station
+
+
 def test_a_peer_that_refuses_at_all_is_unreachable_both_ways() -> None:
     """The code says nothing about a direction, so the verdict has none; its place stays."""
     closed = Death(code=codes.REACH_UNREACHABLE, message="its port is closed")
