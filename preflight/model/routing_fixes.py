@@ -13,7 +13,8 @@ HIGHEST = 2**32 - 1
 class PolicyRule(Change):
     """Add or delete one rule of policy routing.
 
-    does: `lookup` with a table, or how it refuses. inverted: it is for what the selectors do not fit.
+    does: `lookup` with a table, or how it refuses. inverted: it is for what the selectors do not fit. protocol: its
+    number in the IP header. A rule is added again, to undo a deletion, with all that it selects by.
     """
 
     __pydantic_config__ = STRICT
@@ -28,6 +29,9 @@ class PolicyRule(Change):
     destination: str | None = None
     mark: int | None = None
     inverted: bool = False
+    protocol: int | None = None
+    source_port: int | None = None
+    destination_port: int | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ("add", "del") or self.family not in ("-4", "-6"):
@@ -44,9 +48,14 @@ class PolicyRule(Change):
         for network in (self.source, self.destination):
             if network is not None:
                 parameters.network(network)
+        for number, most in ((self.protocol, 255), (self.source_port, 65535), (self.destination_port, 65535)):
+            if number is not None:
+                parameters.within(number, 1, most)
 
     def _commands(self) -> tuple[Command, ...]:
-        known = (("from", self.source), ("to", self.destination), ("fwmark", self.mark))
+        addresses = (("from", self.source), ("to", self.destination), ("fwmark", self.mark))
+        ports = (("ipproto", self.protocol), ("sport", self.source_port), ("dport", self.destination_port))
+        known = (*addresses, *ports)
         selectors = [text for word, value in known if value is not None for text in (word, str(value))]
         does = ("lookup", str(self.table)) if self.does == "lookup" else (self.does,)
         inverted = ("not",) if self.inverted else ()

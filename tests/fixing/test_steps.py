@@ -112,6 +112,11 @@ def words(*lines: str) -> list[Command]:
             ["ip -4 rule add to 10.66.0.2/32 pref 90 prohibit"],
         ),
         (
+            PolicyRule(action="del", family="-4", priority=90, does="prohibit", protocol=17, destination_port=51820),
+            ('[{"priority":90,"src":"all","ipproto":"udp","dport":51820,"action":"prohibit"}]',),
+            ["ip -4 rule add ipproto 17 dport 51820 pref 90 prohibit"],
+        ),
+        (
             PolicyRule(action="add", family="-4", priority=32766, does="lookup", table=254),
             ("[]",),
             ["ip -4 rule del pref 32766 lookup 254"],

@@ -122,16 +122,27 @@ def _rule_fix(rule: Rule, action: str) -> PolicyRule:
         destination=str(rule.destination) if rule.destination else None,
         mark=rule.mark or None,
         inverted=rule.inverted,
+        protocol=rule.protocol,
+        source_port=rule.source_ports[0] if rule.source_ports else None,
+        destination_port=rule.destination_ports[0] if rule.destination_ports else None,
     )
 
 
 def _is_named(rule: Rule, state: NetworkState) -> bool:
-    """Whether the words of a fix select this rule alone."""
+    """Whether the words of a fix select this rule alone, and say all that it selects by: it may have to be put back."""
 
     def key(each: Rule) -> tuple[object, ...]:
-        return (each.version, each.priority, each.action, each.source, each.destination, each.mark)
+        ports = (each.protocol, each.source_ports, each.destination_ports)
+        return (each.version, each.priority, each.action, each.source, each.destination, each.mark, *ports)
 
+    ranges = any(first != last for first, last in filter(None, (rule.source_ports, rule.destination_ports)))
+    unsaid = rule.incoming or rule.outgoing or rule.uids or rule.traffic_class or rule.l3mdev
+    if ranges or unsaid or rule.mask not in (0, _WHOLE_MARK):
+        return False
     return [key(each) for each in state.rules].count(key(rule)) == 1
+
+
+_WHOLE_MARK = 2**32 - 1
 
 
 def _table(number: int) -> int | None:

@@ -121,7 +121,7 @@ def test_a_route_or_a_rule_that_refuses_the_endpoint(kind: str) -> None:
     by_rule = death(state(rules=(*RULES, rule)))
     assert by_rule.facts
     assert by_rule.facts.route_type == kind
-    assert str(as_text(by_rule.remedies)).startswith(f"ip -4 rule del to {HOST} pref 90 {kind}")
+    assert str(as_text(by_rule.remedies)).startswith(f"ip -4 rule del to {HOST} ipproto 17 pref 90 {kind}")
 
 
 def test_the_endpoint_is_routed_into_the_tunnel() -> None:
