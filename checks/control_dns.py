@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from ipaddress import ip_address
 
 from preflight.api import (
@@ -88,8 +89,9 @@ async def _filtered(ctx: Context, resolution: Resolution) -> Result | None:
             continue
         if (death := await ctx.net.unasked(lookup.source, resolution.name)) is not None:
             message = f"programs on this node get no address for {resolution.name}: {death.message}"
-            facts = death.facts or DeathFacts()
-            return _bad(death.code, resolution, message, death.remedies, decided=facts)
+            decided = death.facts or DeathFacts()
+            # As facts, so that the rule that stops other things too is one cause of all of them.
+            return replace(_bad(death.code, resolution, message, death.remedies, decided=decided), facts=decided)
     return None
 
 

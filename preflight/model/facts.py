@@ -369,7 +369,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "perf.latency-under-load": (LoadedDelayFacts,),
     "posture.secrets": (LeakFacts,),
     "perf.throughput": (ThroughputFacts,),
-    "control.dns": (NameFacts,),
+    "control.dns": (NameFacts, DeathFacts),
     "control.connect": (ControlTunnelFacts, ControlConnectFacts),
     "control.health": (HealthFacts,),
     "control.clock": (ClockSkewFacts,),

@@ -20,9 +20,13 @@ def read_facts(check: str, measurements: Mapping[str, Any]) -> Facts | None:
 
     measurements: as a report holds them, JSON that a stranger may have written.
     """
-    for kind in GIVEN_BY.get(check, ()):
+    first, *others = GIVEN_BY.get(check, ()) or (None,)
+    if first is not None and isinstance(facts := _read(first, measurements), first):
+        return facts
+    for kind in others:
+        # A class without a required field fits whatever lacks what the first one needs: it must hold something.
         facts = _read(kind, measurements)
-        if isinstance(facts, kind):
+        if isinstance(facts, kind) and facts.measurements():
             return facts
     return None
 
