@@ -27,6 +27,8 @@ ROUTE_OUTER = Station("route-outer")
 ELSEWHERE = "the tunnel's own packets leave in another network namespace, whose routes and neighbours nobody here sees"
 NO_UPLINK = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit", "ip6tnl", "dummy", "vrf", "ifb", "nlmon")
 """Kinds of devices that are tunnels themselves, or lead nowhere."""
+_CARRIERS = ("vxlan", "gre", "ipip", "sit", "ip6tnl")
+"""Tunnels that one configures by hand as a link to elsewhere, and whose device stays when it is switched off."""
 _HALF = 1
 """The length of one of two routes that together are as good as a default route."""
 SWITCHES = ("bridge",)
@@ -64,6 +66,8 @@ def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: 
     leaves = not lookup.refused and lookup.interface not in tunnel.interfaces
     if not leaves and (dead := dead_uplinks(state, tunnel, ipv6=lookup.flow.is_ipv6)):
         return _down(dead, tunnel, lookup.flow.destination)
+    if lookup.type == "none" and (carrier := _dead_carrier(state, tunnel, ipv6=lookup.flow.is_ipv6)):
+        return _down((carrier,), tunnel, lookup.flow.destination)
     if lookup.refused:
         return _refused(state, lookup, tunnel, routers)
     if lookup.type == "local":
@@ -91,6 +95,22 @@ def dead_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> tupl
     outside = [link for link in addressed if link.kind not in SWITCHES]
     plain = [link for link in dead if link.kind not in SWITCHES and (not link.up or link.kind is None)]
     return tuple(outside or addressed or plain)
+
+
+def _dead_carrier(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Link | None:
+    """The only tunnel beneath this one, where it is switched off and took the default route with it.
+
+    The link that it runs over works, so no uplink is dead; a default route by that link would lead around the tunnel.
+    """
+    version = 6 if ipv6 else 4
+    if any(each.version == version and each.destination.prefixlen == 0 for each in state.entries):
+        return None
+    found = [
+        link
+        for link in state.links
+        if link.kind in _CARRIERS and not link.up and not _is_own(link, tunnel) and _has_address(link, version)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def leaves_elsewhere(state: NetworkState, tunnel: TunnelSide) -> bool:

@@ -168,6 +168,17 @@ def test_a_tunnel_that_the_default_route_leads_by_is_an_uplink() -> None:
     assert observe_route_outer(state(links=(*LINKS, below), entries=ENTRIES[:2]), None, TUNNEL).finding == "killed"
 
 
+def test_a_tunnel_below_that_was_switched_off_took_the_default_route_with_it() -> None:
+    """Its own uplink works and may know a router: a default route there would lead around the tunnel that is down."""
+    below = replace(LINKS[1], name="vx0", index=9, kind="vxlan", up=False, carrier=False)
+    made = state(links=(*LINKS, below), entries=ENTRIES[:2])
+    found = killed(observe_route_outer(made, OUTER, TUNNEL, (ROUTER,)))
+    assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "vx0")
+    for innocent in (replace(below, addresses=()), replace(below, kind="wireguard"), replace(below, up=True)):
+        assert death(state(links=(*LINKS, innocent), entries=ENTRIES[:2])).code is codes.REACH_NO_FORWARD
+    assert observe_route_outer(state(links=(*LINKS, below)), OUTER, TUNNEL).finding == "clear"
+
+
 def test_packets_that_the_kernel_had_no_route_for_prove_it() -> None:
     """It counts what it refuses: as many as the burst had, while nothing of this node leads outside."""
     found = killed(observe_route_outer(state(entries=ENTRIES[:2]), None, TUNNEL, unrouted=6))
