@@ -4,6 +4,7 @@ On a slow link packets wait before some are lost, so that a slow link is not tak
 the same share at each rate; a policer takes none below its rate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ BELOW, ABOVE = 0.7, 2.0
 BELOW_COUNT, AGAIN_COUNT, ABOVE_COUNT = 50, 30, 90
 """Packets of the tries, at most: with their tails not more than two hundred together."""
 FEWEST = 8
+LEAST_BREAKS = 2
+"""Places where packets are missing between others that arrived: one may be anything."""
 WAITING = 0.25
 """In front of a slow link packets wait at least this share of the time that one takes to pass it."""
 
@@ -125,5 +128,14 @@ def _arriving(stats: StampStats, direction: WayDirection, least_share: float) ->
     lost = _lost(stats, way, direction)
     if lost < LEAST_EVENTS or at_least(lost, way.sent) < least_share:
         return None
-    waited_s = percentile(way.delay_variation_ms, 50) / 1000
-    return None if waited_s * per_s >= WAITING else per_s
+    return None if percentile(_waits_ms(way), 50) / 1000 * per_s >= WAITING else per_s
+
+
+def _waits_ms(way: DirectionStats) -> Sequence[float]:
+    """How long packets waited where some were lost just before; how long all of them did, where that was but once.
+
+    What a full queue lets in after a loss waits behind the whole of it. A policer's next packet waits for nothing, even
+    if the first ones, which its bucket let through, wait in front of a slow link behind it.
+    """
+    after_losses = [way.delay_variation_ms[place] for place in way.breaks if place < len(way.delay_variation_ms)]
+    return after_losses if len(after_losses) >= LEAST_BREAKS else way.delay_variation_ms

@@ -86,16 +86,21 @@ class Lines:
         return StampStats(
             sent=count,
             answered=len(answered),
-            forward=_way(count, arrived),
-            reverse=_way(len(arrived), answered),
+            forward=_way(entered, arrived),
+            reverse=_way([there for _, there in arrived], answered),
             lasted_s=count * interval_s,
             payload_bytes=64,
         )
 
 
-def _way(sent: int, passed: list[tuple[float, float]]) -> DirectionStats:
+def _way(entered: list[float], passed: list[tuple[float, float]]) -> DirectionStats:
     delays = [(after - before) * 1000 for before, after in passed]
     quickest = min(delays, default=0.0)
+    places = [entered.index(before) for before, _ in passed]
     return DirectionStats(
-        sent, len(passed), len(passed), delay_variation_ms=tuple(delay - quickest for delay in delays)
+        len(entered),
+        len(passed),
+        len(passed),
+        delay_variation_ms=tuple(delay - quickest for delay in delays),
+        breaks=frozenset(number for number in range(1, len(places)) if places[number] > places[number - 1] + 1),
     )

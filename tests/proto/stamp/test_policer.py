@@ -24,6 +24,15 @@ def test_the_rate_that_arrives_is_the_limit() -> None:
     assert [rate is not None and 30 <= rate <= 55 for rate in rates] == [True] * 3
 
 
+@pytest.mark.parametrize("link_per_s", [100, 150, 190])
+def test_a_limit_in_front_of_a_slow_link_is_seen(link_per_s: float) -> None:
+    """The packets that its bucket lets through at first wait for the link; those after a loss do not."""
+    line = Line(police_per_s=30, link_per_s=link_per_s)
+    assert policer.suspected_per_s(session(line, 250, 20), "forward") is not None
+    below, above = session(line, 21, 50), session(line, 60, 90)
+    assert policer.policed(below, above, "forward") is not None
+
+
 @pytest.mark.parametrize("line", [Line(link_per_s=60), Line(link_per_s=60, room=3), Line(loss=0.1), Line()])
 def test_a_slow_link_and_a_few_losses_are_no_reason_to_try_rates(line: Line) -> None:
     """In front of a slow link packets wait; a small loss at random is measured well enough without."""
