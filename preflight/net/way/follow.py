@@ -48,7 +48,7 @@ from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
-from preflight.proto.way.patience import RETRY_S, may_ask, unanswered_for
+from preflight.proto.way.patience import AGAIN_S, EAGER_S, Places, has_called, may_ask, unanswered_for
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
@@ -63,8 +63,6 @@ LARGE_COUNT: Final = 4
 INTERVAL_S: Final = 0.02
 ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
-_AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
-"""How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -182,7 +180,7 @@ class PacketWays:
             to = endpoints_of(sent) if sent.carrier == "wireguard" else frozenset()
             # The peer's own host says that a port is closed: what the tunnel sends arrives, and nobody refuses it.
             known = sent.stats.port_unreachable or any(verdict.station is not None for verdict in verdicts)
-            waiting = self._wait(peer, tap, to, _AGAIN_S.get(sent.carrier or "", ANSWER_S), known=known)
+            waiting = self._wait(tap, sent, to, known=known)
             asks = (sent.asked is None and not sent.stats.port_unreachable) or shows_its_end(sent)
             if asks:
                 # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
@@ -318,12 +316,13 @@ class PacketWays:
         found = common_end(leaving, before.rules, self._firewall.snapshot(leaving))
         return replace(found, interface_out=None) if found is not None else None
 
-    async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float, *, known: bool) -> bool:
+    async def _wait(self, tap: Tap, sent: Record, to: Places, *, known: bool) -> bool:
         """Wait until the tunnel has sent the peer something and an answer had its time; whether it had to wait.
 
         to: where the peer is; empty: everything that the tunnel sends may be for it. known: where packets die.
         """
-        end, waited = time.monotonic() + most_s, False
+        peer, end, waited = sent.peer, time.monotonic() + AGAIN_S.get(sent.carrier or "", ANSWER_S), False
+        heard = has_called(sent.tunnel.peer_for(peer.address))
         while time.monotonic() < end:
             tapped = tap.taken()
             if tapped.blind is not None:
@@ -333,10 +332,11 @@ class PacketWays:
             if rest_s is not None and rest_s <= 0:
                 return (not known and await self._refusals.asked_for(peer, tap, to)) or waited
             waited = True
-            if rest_s is None and may_ask(with_peer, time.time_ns()):
+            eager = rest_s is None and may_ask(with_peer, time.time_ns(), heard=heard)
+            if eager:
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
-            await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
+            await asyncio.sleep(EAGER_S if eager else LOOK_S if rest_s is None else min(rest_s, LOOK_S))
         return waited
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:

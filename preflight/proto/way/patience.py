@@ -3,17 +3,22 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from preflight.model.overlay import OverlayPeer
 from preflight.model.tapped import TapPacket
 
 REKEY_S: Final = 5.0
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
+AGAIN_S: Final = {"wireguard": RETRY_S, "vxlan": 1.2}
+"""How long to wait for what a tunnel sends for the burst: VXLAN's kernel asks for a neighbour once a second."""
 DATA_S: Final = 0.9
 """How long answers to the burst may take to be seen on any device, from its first packet on."""
 HANDSHAKE_S: Final = 1.2
 """How long the answer to a handshake may take, and what follows from it."""
 ERROR_S, ERROR_ROUND_TRIPS = 0.2, 4
 """How long an error may take at least, and by how much more where the host that the packet is for is far away."""
+EAGER_S: Final = 0.02
+"""Between two packets that may start a handshake."""
 _ASKING: Final = ("initiation", "data", "control", "neighbours")
 Places = frozenset[tuple[str, int]]
 """Where the peer is; empty: everything that the tunnel sends may be for it."""
@@ -37,14 +42,20 @@ def error_s(round_trip_s: float | None) -> float:
     return DATA_S if round_trip_s is None else min(DATA_S, ERROR_S + ERROR_ROUND_TRIPS * round_trip_s)
 
 
-def may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
+def may_ask(packets: Iterable[TapPacket], now_ns: int, *, heard: bool) -> bool:
     """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
 
-    A peer that calls every five seconds leaves a third of a second for that.
+    A peer that calls every five seconds leaves a third of a second for that. heard: it has called before; as long as
+    no tap has seen when this end answered last, that third of a second may be now.
     """
     shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
     sent_ns = [packet.received_ns for packet in shakes]
-    return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
+    return REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S if sent_ns else heard
+
+
+def has_called(peer: OverlayPeer | None) -> bool:
+    """Whether WireGuard ever accepted anything of a peer: without a session that were its calls."""
+    return peer is not None and bool(peer.rx_bytes)
 
 
 def last_data_ns(packets: Iterable[TapPacket], to: Places) -> int | None:

@@ -1,6 +1,11 @@
 """All that a tap and the tunnel's own state say of one burst, for every product: pure."""
 
-from preflight.codes import OVERLAY_ALLOWED_IPS, OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE, REACH_UNREACHABLE
+from preflight.codes import (
+    OVERLAY_ALLOWED_IPS,
+    OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE,
+    OVERLAY_PRESHARED_KEY,
+    REACH_UNREACHABLE,
+)
 from preflight.model.facts import DeathFacts
 from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
@@ -35,6 +40,9 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
     if view.product == "wireguard" and not view.after.unreadable and observe_owner(view) is not None:
         # What leaves is for another peer, so it says nothing of the way to this one.
         wire = tuple(each for each in wire if each.station not in (WIRE_OUT, WIRE_IN))
+    # The peer's calls may be accepted all the same: the preshared key is in the answers only.
+    not_accepted = {(each.station, each.direction) for each in session if _is_preshared(each)}
+    wire = tuple(each for each in wire if (each.station, each.direction) not in not_accepted)
     if word:
         # The peer itself says which one of them it is.
         session = tuple(each for each in session if not _names_nobody(each))
@@ -51,6 +59,10 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
         *_wrong_end(view),
         *_elsewhere(view),
     )
+
+
+def _is_preshared(each: Observation) -> bool:
+    return each.death is not None and each.death.code is OVERLAY_PRESHARED_KEY
 
 
 def _names_nobody(each: Observation) -> bool:

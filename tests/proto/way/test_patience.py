@@ -1,9 +1,21 @@
 """How long the answers to what a tunnel has sent may take."""
 
+from dataclasses import replace
+
 import pytest
 
+from preflight.model.overlay import OverlayPeer
 from preflight.model.tapped import IcmpError, TapPacket
-from preflight.proto.way.patience import DATA_S, HANDSHAKE_S, error_s, last_data_ns, may_ask, refused, unanswered_for
+from preflight.proto.way.patience import (
+    DATA_S,
+    HANDSHAKE_S,
+    error_s,
+    has_called,
+    last_data_ns,
+    may_ask,
+    refused,
+    unanswered_for,
+)
 from tests.proto.way.seeing import BEGAN_NS, HERE, PORT, ROUTER, THERE, THIRD, outer
 
 TO = frozenset(((THERE, PORT),))
@@ -40,8 +52,17 @@ def test_an_error_takes_no_longer_than_the_way_to_the_host() -> None:
 def test_a_handshake_of_its_own_is_due_five_seconds_after_the_last() -> None:
     """For a third of a second, at whichever end the last one began."""
     shakes = [outer("initiation", out=True, at_s=0.0), outer("response", out=True, at_s=1.0)]
-    assert not may_ask([], at(9.0))
-    assert [may_ask(shakes, at(each)) for each in (5.9, 6.1, 6.7)] == [False, True, False]
+    assert not may_ask([], at(9.0), heard=False)
+    for heard in (False, True):
+        assert [may_ask(shakes, at(each), heard=heard) for each in (5.9, 6.1, 6.7)] == [False, True, False]
+
+
+def test_a_handshake_may_be_due_at_any_moment_after_a_call_that_no_tap_saw() -> None:
+    """A peer that calls every five seconds has called before the tap was there: the gap must not pass unused."""
+    peer = OverlayPeer(key="k", last_handshake_unix_s=0.0, rx_bytes=148)
+    assert (has_called(peer), has_called(replace(peer, rx_bytes=0)), has_called(None)) == (True, False, False)
+    assert may_ask([], at(0.5), heard=True)
+    assert may_ask([outer("initiation", out=False, at_s=0.2)], at(0.5), heard=True)
 
 
 def test_when_data_was_sent_last_to_the_peer() -> None:

@@ -54,6 +54,24 @@ def test_silence_after_the_wire_names_no_place() -> None:
     assert (before.id, before.host) == ("wire", "sender")
 
 
+def test_another_preshared_key_is_the_place_although_the_peers_own_calls_are_accepted() -> None:
+    """Both ends call: each reads the other's call, which has no preshared key in it, and refuses the answer to its own.
+
+    The counter of what this end accepted grew by one call.
+    """
+    after = state(peer(last_handshake_unix_s=0.0, rx_bytes=148, tx_bytes=240, preshared=True))
+    calls = (
+        outer("initiation", out=False, sender=3, greets=True, at_s=0.05),
+        outer("response", out=True, sender=6, receiver=3, at_s=0.06),
+    )
+    answer = outer("response", out=False, sender=9, receiver=7, at_s=0.2)
+    seen = observe_tunnel(view(*BURST, *calls, *ASKED, answer, before=NEVER, after=after))
+    way = followed(seen, "reverse")
+    assert place(way) == "session@receiver"
+    assert way.death is not None
+    assert way.death.code.slug == "overlay.preshared-key"
+
+
 def test_a_refusal_is_the_place() -> None:
     """What left here is seen on the wire, and a router says that it refuses it."""
     way = followed(observe_tunnel(view(*BURST, *SENT, refusal(ROUTER, "prohibited"))), "forward")
