@@ -48,7 +48,7 @@ from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
-from preflight.proto.way.patience import AGAIN_S, EAGER_S, Places, has_called, may_ask, unanswered_for
+from preflight.proto.way.patience import AGAIN_S, EAGER_S, Places, has_called, may_ask, unanswered_for, until_ns
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
@@ -321,13 +321,12 @@ class PacketWays:
 
         to: where the peer is; empty: everything that the tunnel sends may be for it. known: where packets die.
         """
-        peer, end, waited = sent.peer, time.monotonic() + AGAIN_S.get(sent.carrier or "", ANSWER_S), False
-        heard = has_called(sent.tunnel.peer_for(peer.address))
-        while time.monotonic() < end:
-            tapped = tap.taken()
-            if tapped.blind is not None:
-                return waited
+        peer, heard, waited = sent.peer, has_called(sent.tunnel.peer_for(sent.peer.address)), False
+        end_ns = time.time_ns() + round(AGAIN_S.get(sent.carrier or "", ANSWER_S) * 1e9)
+        while (tapped := tap.taken()).blind is None:
             with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
+            if time.time_ns() >= until_ns(with_peer, end_ns):
+                break
             rest_s = unanswered_for(with_peer, time.time_ns())
             if rest_s is not None and rest_s <= 0:
                 return (not known and await self._refusals.asked_for(peer, tap, to)) or waited

@@ -53,6 +53,17 @@ def may_ask(packets: Iterable[TapPacket], now_ns: int, *, heard: bool) -> bool:
     return REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S if sent_ns else heard
 
 
+def until_ns(packets: Iterable[TapPacket], end_ns: int) -> int:
+    """How long to wait for a handshake of WireGuard's own: once longer, where it answered the peer's calls only.
+
+    The third of a second that these leave may be a few milliseconds.
+    """
+    answered = [
+        each.received_ns for each in packets if each.outgoing and each.tunnel and each.tunnel.kind == "response"
+    ]
+    return max(end_ns, min(answered[-1], end_ns) + round(RETRY_S * 1e9)) if answered else end_ns
+
+
 def has_called(peer: OverlayPeer | None) -> bool:
     """Whether WireGuard ever accepted anything of a peer: without a session that were its calls."""
     return peer is not None and bool(peer.rx_bytes)

@@ -9,12 +9,14 @@ from preflight.model.tapped import IcmpError, TapPacket
 from preflight.proto.way.patience import (
     DATA_S,
     HANDSHAKE_S,
+    RETRY_S,
     error_s,
     has_called,
     last_data_ns,
     may_ask,
     refused,
     unanswered_for,
+    until_ns,
 )
 from tests.proto.way.seeing import BEGAN_NS, HERE, PORT, ROUTER, THERE, THIRD, outer
 
@@ -63,6 +65,15 @@ def test_a_handshake_may_be_due_at_any_moment_after_a_call_that_no_tap_saw() -> 
     assert (has_called(peer), has_called(replace(peer, rx_bytes=0)), has_called(None)) == (True, False, False)
     assert may_ask([], at(0.5), heard=True)
     assert may_ask([outer("initiation", out=False, at_s=0.2)], at(0.5), heard=True)
+
+
+def test_a_peer_that_only_calls_is_waited_for_once_more() -> None:
+    """Our answers put our own handshake off; what was answered later than the usual end does not count."""
+    end, call = at(5.6), outer("initiation", out=False, at_s=1.0)
+    assert until_ns([], end) == until_ns([call], end) == end
+    assert until_ns([call, outer("response", out=True, at_s=1.1)], end) == at(1.1 + RETRY_S)
+    late = [outer("response", out=True, at_s=each) for each in (5.3, 10.5)]
+    assert until_ns(late, end) == at(5.6 + RETRY_S)
 
 
 def test_when_data_was_sent_last_to_the_peer() -> None:
