@@ -106,14 +106,22 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
             yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
         else:
             (partly if reached.echo.received else silent).append(peer)
-    # Whom another check has heard meanwhile is not silent either.
-    doubtful = [peer for peer in silent if crowded or ctx.net.icmp.has_answered(peer.address)]
+    doubtful = [peer for peer in silent if crowded or _was_heard(ctx, peer, found[peer])]
     async for peer, reached in _again(ctx, partly, doubtful):
         found[peer] = reached
     asked = lambda peer: _with_tcp(ctx, peer, found[peer])  # noqa: E731
     async for peer, reached in for_each_peer((*partly, *silent), asked, at_once=CONCURRENT_PEERS):
         rule = ctx.net.ways.rules.echoes_stopped(peer, ctx.tunnel(peer.address)) if reached.only_udp else None
         yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent, rule)
+
+
+def _was_heard(ctx: Context, peer: Peer, reached: Reached) -> bool:
+    """Whether another check has heard of who seems silent here: what limits a rate drops what comes with other packets.
+
+    An echo of it was answered, or its responder has answered in this run and nothing comes back now.
+    """
+    answered = ctx.net.icmp.has_answered(peer.address)
+    return answered or (not reached.udp_alive and ctx.net.path.first(peer) is not None)
 
 
 async def _with_tcp(ctx: Context, peer: Peer, reached: Reached) -> Reached:

@@ -79,8 +79,9 @@ class Net:
         *,
         tcp: bool = False,
         heard: Sequence[str] = (),
+        responding: Sequence[str] = (),
     ) -> None:
-        self.connected, self.heard = tcp, heard
+        self.connected, self.heard, self.responding = tcp, heard, responding
         self.received = {address: list(counts) for address, counts in received.items()}
         self.udp, self.spread_ms = udp, spread_ms
         self.counts: dict[str, list[int]] = {address: [] for address in received}
@@ -104,6 +105,10 @@ class Net:
     def has_answered(self, address: str) -> bool:
         """As Icmp: whether another check was answered."""
         return address in self.heard
+
+    def first(self, peer: Peer) -> StampStats | None:
+        """As PathProbes: the first session of the run that its responder answered."""
+        return ALIVE if peer.address in self.responding else None
 
     async def answered(self, address: str, port: int, timeout_s: float) -> bool:
         """As Tcp."""
@@ -165,6 +170,15 @@ def test_who_answered_another_check_is_asked_again() -> None:
     net = Net({"10.66.0.2": (0, 4), "10.66.0.3": (4,)}, DEAD, heard=["10.66.0.2"])
     assert found(net) == {"10.66.0.2": None, "10.66.0.3": None}
     assert net.counts["10.66.0.2"] == [FIRST, FIRST]
+
+
+def test_whose_responder_has_answered_in_this_run_is_asked_again() -> None:
+    """A limit on the rate drops echoes and UDP that come together: then TCP's answer proves no filter."""
+    net = Net({"10.66.0.2": (0, 4)}, DEAD, tcp=True, responding=["10.66.0.2"])
+    assert found(net) == {"10.66.0.2": None}
+    only_echoes = Net({"10.66.0.2": (0,)}, ALIVE, responding=["10.66.0.2"])
+    assert found(only_echoes) == {"10.66.0.2": "reach.icmp-filtered"}
+    assert only_echoes.counts["10.66.0.2"] == [FIRST]
 
 
 def test_a_host_that_answers_tcp_is_not_called_unreachable() -> None:
