@@ -1,8 +1,11 @@
 """All that a tap and the tunnel's own state say of one burst, for every product: pure."""
 
+from dataclasses import replace
+
 from preflight.codes import (
     OVERLAY_ALLOWED_IPS,
     OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE,
+    OVERLAY_ENDPOINT_HAIRPIN,
     OVERLAY_PRESHARED_KEY,
     REACH_UNREACHABLE,
 )
@@ -26,6 +29,7 @@ from preflight.proto.way.wire import WIRE_IN, WIRE_OUT, observe_wire
 
 _HERE_OUT, _HERE_IN = Station("session", "sender"), Station("session", "receiver")
 _LEAST = 2
+Seen = tuple[Observation, ...]
 
 
 def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str = "") -> tuple[Observation, ...]:
@@ -51,14 +55,25 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
         *observe_empty(view, on_the_wire(view)),
         *observe_port(view),
         *observe_policy(view),
-        *observe_refusals(view),
+        *_at_the_end(observe_refusals(view), observe_configured_end(view)),
         *session,
         *observe_its_session(view),
-        *observe_configured_end(view),
         *word,
         *_wrong_end(view),
         *_elsewhere(view),
     )
+
+
+def _at_the_end(refusals: Seen, configured: Seen) -> Seen:
+    """What refuses at the endpoint, and that the tunnel's file has another one: heals where the own router refuses."""
+    hairpin = next(
+        (each.death for each in refusals if each.death and each.death.code is OVERLAY_ENDPOINT_HAIRPIN), None
+    )
+    written = next((each.death.remedies for each in configured if each.death), ())
+    if hairpin is None or not written:
+        return (*refusals, *configured)
+    healing = replace(hairpin, remedies=written)
+    return tuple(replace(each, death=healing) if each.death is hairpin else each for each in refusals)
 
 
 def _is_preshared(each: Observation) -> bool:

@@ -9,6 +9,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.overlay import ConfiguredEnd, ConfiguredPeer, ConfiguredTunnel
 from preflight.model.remedy import as_text
 from preflight.proto.way.configured_end import SILENT_NS, configured_end, observe_configured_end
+from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import TunnelView
 from tests.proto.way.seeing import BURST, KEY_B, ROUTER, THERE, B, outer, peer, refusal, state, view
 
@@ -97,3 +98,20 @@ def test_what_the_file_says(endpoint: str | None, end: ConfiguredEnd | None) -> 
     file = ConfiguredTunnel(FILE, peers=(ConfiguredPeer(KEY_B, endpoint=endpoint),))
     assert configured_end(replace(state(peer()), configured=file), B) == end
     assert configured_end(state(peer()), B) is None
+
+
+def test_where_the_own_router_refuses_the_file_s_endpoint_is_its_remedy() -> None:
+    """One fault, two sights of it: that the endpoint is the own router's says why, and the file says where the peer is.
+
+    Where the host of another endpoint refuses, the file alone is the reason.
+    """
+    hairpin = "44.128.0.9"
+    error = refusal(hairpin, ttl=64, destination=hairpin)
+    seen = silent(MOVED, *BURST, error, endpoint=f"{hairpin}:51820", last_handshake_unix_s=0.0, rx_bytes=0)
+    deaths = [each.death for each in observe_tunnel(seen) if each.death is not None]
+    (death,) = deaths
+    assert death.code.slug == "overlay.endpoint-hairpin"
+    assert "endpoint 198.51.100.77:51820" in (as_text(death.remedies) or "")
+    stranger = silent(MOVED, *BURST, refusal(THERE))
+    told = {each.death.code.slug for each in observe_tunnel(stranger) if each.death is not None}
+    assert "overlay.endpoint-hairpin" not in told
