@@ -209,6 +209,8 @@ def _forgetful_excluded(setup: Setup) -> str | None:
         return "routers translate IPv4 only"
     if setup.layout == "hub":
         return "the hub's answers to others keep the mapping open"
+    if setup.responder in ("absent", "filtered"):
+        return "without an answer of b's responder nobody sees that something translates"
     if setup.delay != "none":
         return "the lab's delayed links carry packets out of the router and in again, where no translation finds them"
     return "a is behind another translation already" if setup.nat != "none" else None
