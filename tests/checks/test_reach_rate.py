@@ -1,6 +1,7 @@
 """reach.rate: a limit on the rate is found behind what udp.quality saw, with both numbers, and nothing else is."""
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -9,6 +10,7 @@ from preflight_checks.udp_quality import judge
 
 from preflight.api import Context, Peer, Result, Status
 from preflight.model.facts import LossFacts
+from preflight.net.turns import Turns
 from preflight.settings.load import Settings
 from preflight.settings.schema import Thresholds
 from tests.net.stamp.test_quality import measured
@@ -24,7 +26,7 @@ class Over:
     """Replaces `ctx.net`."""
 
     def __init__(self, lines: Lines) -> None:
-        self.path = lines
+        self.path, self.turns = lines, Turns()
 
 
 def found(lines: Lines, *peers: Peer) -> list[Result]:
@@ -83,3 +85,25 @@ def test_rates_of_many_peers_are_not_tried() -> None:
     assert {result.target for result in results} == {peer.name for peer in peers}
     assert sum(result.status is Status.FAIL for result in results) <= MOST_PEERS
     assert any("name this one with --peer" in result.message for result in results)
+
+
+def busy(room: int = 30, police_per_s: float = 0.0) -> Line:
+    """A slow link whose queue others fill for half a second."""
+    link = Line(link_per_s=94.0, others_per_s=130.0, others_until_s=0.5, room=room)
+    return replace(link, police_per_s=police_per_s)
+
+
+def test_a_policer_is_found_behind_a_slow_link_that_others_fill_at_first() -> None:
+    """What else this run sends fills the queue of a slow link, so that all of the first packets wait.
+
+    Alone the rate that the link was seen to carry is below the limit, and nothing is lost.
+    """
+    (result,) = found(Lines(busy(police_per_s=30)))
+    assert (str(result.code), result.direction.value) == ("reach.policed", "forward")
+
+
+@pytest.mark.parametrize("room", [3, 10, 30])
+def test_a_slow_link_that_others_fill_at_first_is_no_policer(room: int) -> None:
+    """The same without the limit: what is lost then was lost behind other packets."""
+    (result,) = found(Lines(busy(room)))
+    assert result.status in (Status.SKIP, Status.PASS)

@@ -22,7 +22,7 @@ from preflight.proto.stamp.pace import (
     queued,
     slower_per_s,
 )
-from preflight.proto.stamp.policer import suspected_per_s
+from preflight.proto.stamp.policer import ABOVE, AGAIN_COUNT, may_be_policed, suspected_per_s
 
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
@@ -111,7 +111,11 @@ class Quality:
         return combined([feeler, await self._session(peer, per_s, count - FEWEST)])
 
     async def _alone(self, peer: Peer, stats: StampStats, running: int) -> StampStats:
-        """Once more with no other work, at a pace that the link carries if that is known."""
+        """Once more with no other work, at a pace that the link carries if that is known.
+
+        What was lost before may have met a full queue, or a limit on the rate below what the link carries. A few
+        packets at a quicker pace, which meet nobody else's now, show which.
+        """
         await asyncio.sleep(_queue_s(stats))
         carried = carried_per_s(stats)
         per_s = self.pace.session_per_s
@@ -124,6 +128,8 @@ class Quality:
             again = await self._settled(peer, per_s, again)
         elif carried is not None:
             self.pace.slow_to(per_s)
+            if may_be_policed(stats):
+                stats = await self._session(peer, min(carried * ABOVE, FIRST_PER_S), AGAIN_COUNT)
         return replace(again, quicker=again.quicker or (stats if stats.answered else None))
 
     async def _settled(self, peer: Peer, per_s: float, stats: StampStats) -> StampStats:

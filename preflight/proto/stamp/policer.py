@@ -65,6 +65,11 @@ def suspected_per_s(stats: StampStats, direction: WayDirection) -> float | None:
     return min((rate for rate in rates if rate is not None and rate >= SLOWEST_PER_S), default=None)
 
 
+def may_be_policed(stats: StampStats) -> bool:
+    """Whether as many packets of a session were lost as make this node look for a rate, whatever else they met."""
+    return at_least(stats.lost, stats.sent) >= LEAST_SHARE
+
+
 def try_below(per_s: float, most: int) -> Try:
     """A rate that should pass."""
     return _try(BELOW * per_s, most)

@@ -11,7 +11,8 @@ from preflight.model.path import DirectionStats, StampStats
 class Line:
     """One direction. police_per_s, burst: a bucket of tokens. link_per_s, room: a queue in front of a slow link.
 
-    others_per_s: packets of other programs, evenly, in the same queue. loss: the share that is lost at random.
+    others_per_s: packets of other programs, evenly, in the same queue, until others_until_s. loss: the share that is
+    lost at random.
     """
 
     police_per_s: float = 0.0
@@ -19,6 +20,7 @@ class Line:
     link_per_s: float = 0.0
     room: int = 30
     others_per_s: float = 0.0
+    others_until_s: float = 1e9
     loss: float = 0.0
     chance: Random = field(default_factory=lambda: Random(7))
     _tokens: float = field(default=1e9, init=False)
@@ -32,7 +34,7 @@ class Line:
             return None
         if not self.link_per_s:
             return now
-        while self._others < now * self.others_per_s:
+        while self._others < min(now, self.others_until_s) * self.others_per_s:
             self._queue(self._others / self.others_per_s)
             self._others += 1
         return self._queue(now)
