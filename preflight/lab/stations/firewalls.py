@@ -1,6 +1,7 @@
 """Faults of firewalls inside the tunnel: what a sends and what b answers, dropped at either end and at every hook."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab import probe
@@ -231,9 +232,13 @@ _ONLY_TCP = "b's firewall lets in TCP through the tunnel, and nothing else"
 
 
 def _only_tcp_is(setup: Setup) -> Truth:
-    """A host that answers TCP is there. Without b's word it stays open whether a responder runs behind its filter."""
-    if words.heard(setup):
-        return words.there(setup, "input", code=words.UDP_BLOCKED, deciding=_TCP_HANDLE)
+    """A host that answers TCP is there. Without b's word it stays open whether a responder runs behind its filter.
+
+    A mailbox at b passes the filter too.
+    """
+    with_mailbox = replace(setup, home="third") if setup.home == "peer" else setup
+    if words.heard(with_mailbox):
+        return words.there(with_mailbox, "input", code=words.UDP_BLOCKED, deciding=_TCP_HANDLE)
     return Truth("reach.icmp-filtered", "b", "round-trip", where="peer", undecided=True)
 
 
