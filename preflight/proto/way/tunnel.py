@@ -44,7 +44,7 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
     if view.product == "wireguard" and not view.after.unreadable and observe_owner(view) is not None:
         # What leaves is for another peer, so it says nothing of the way to this one.
         wire = tuple(each for each in wire if each.station not in (WIRE_OUT, WIRE_IN))
-    # The peer's calls may be accepted all the same: the preshared key is in the answers only.
+    # The peer's calls may be accepted anyway: the preshared key is in the answers only.
     not_accepted = {(each.station, each.direction) for each in session if _is_preshared(each)}
     wire = tuple(each for each in wire if (each.station, each.direction) not in not_accepted)
     if word:
