@@ -41,6 +41,7 @@ from preflight.net.way.udp_ports import udp_ports
 from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
+from preflight.proto.way.configured_end import is_moved
 from preflight.proto.way.far_ends import common_end, far_ends
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
@@ -58,8 +59,7 @@ if TYPE_CHECKING:
 
 ReadOverlay = Callable[[], Awaitable[OverlayState | None]]
 
-COUNT: Final = 6
-LARGE_COUNT: Final = 4
+COUNT, LARGE_COUNT = 6, 4
 INTERVAL_S: Final = 0.02
 ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
@@ -171,7 +171,9 @@ class PacketWays:
             async with self._one_burst:
                 tap, sent = await self._send(peer, overlay, found, stack)
                 first = await self._read(tap, sent, overlay)
-            verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
+            told = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
+            # Who refuses where the tunnel's file does not lead may say more than the file does.
+            verdicts = tuple(each for each in told if not is_moved(each.facts))
             here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)
             if sent.stats.answered:
                 return first

@@ -68,6 +68,11 @@ def observe_configured_end(view: TunnelView) -> tuple[Observation, ...]:
     return (Observation(station=Station("session", "sender"), finding="killed", packets="inner", death=death),)
 
 
+def is_moved(facts: DeathFacts | None) -> bool:
+    """Whether these are the facts of a peer that is looked for where the tunnel's file does not say that it is."""
+    return facts is not None and None not in (facts.endpoint, facts.file, facts.public_key)
+
+
 def _refuses(packet: TapPacket, endpoint: str) -> bool:
     """Whether a router on the way will not pass packets on, which is the nearer reason; not that nobody is there."""
     return packet.error is not None and packet.source != endpoint and packet.error.reason not in _NOBODY_THERE

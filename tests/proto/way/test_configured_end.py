@@ -8,7 +8,7 @@ import pytest
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import ConfiguredEnd, ConfiguredPeer, ConfiguredTunnel
 from preflight.model.remedy import as_text
-from preflight.proto.way.configured_end import SILENT_NS, configured_end, observe_configured_end
+from preflight.proto.way.configured_end import SILENT_NS, configured_end, is_moved, observe_configured_end
 from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import TunnelView
 from tests.proto.way.seeing import BURST, KEY_B, ROUTER, THERE, B, outer, peer, refusal, state, view
@@ -41,6 +41,7 @@ def test_a_name_that_leads_elsewhere_now_is_the_reason(peers: dict[str, Any], co
     assert (found.station.id, found.station.host) == ("session", "sender")
     assert f"{FILE} says b.example:51820, which is 198.51.100.77 now" in death.message
     assert death.facts == DeathFacts(endpoint=f"{THERE}:51820", file=FILE, public_key=KEY_B)
+    assert is_moved(death.facts)
     text = as_text(death.remedies) or ""
     assert f"peer {KEY_B} endpoint 198.51.100.77:51820" in text
     assert "reresolve-dns.sh" in text
