@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
@@ -96,9 +97,10 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
         yield judge(None, links, wanted, stopped=stopped)
         return
     facts, on = await ctx.net.overlay_facts(used[0].product), _carried(ctx)
-    yield judge(used[0], links, wanted, facts, used, on)
+    members = [peer.address for peer in ctx.peers]
+    yield judge(used[0], links, wanted, facts, used, on, members=members)
     for state in used[1:]:
-        yield replace(judge(state, links, wanted, used=used, on=on), aspect=state.interface or "")
+        yield replace(judge(state, links, wanted, used=used, on=on, members=members), aspect=state.interface or "")
 
 
 def _carried(ctx: Context) -> dict[str | None, list[str]]:
@@ -126,11 +128,12 @@ def judge(
     used: Sequence[OverlayState] = (),
     on: Mapping[str | None, Sequence[str]] | None = None,
     stopped: Sequence[str] = (),
+    members: Sequence[str] = (),
 ) -> Result:
     """From the state of a tunnel; `wanted` is the interface in the settings, `facts` go into the result.
 
     used: the tunnels of this run; those that are not among them are named as left out. on: by interface, who is on it,
-    where there are several. stopped: tunnels that have a file and no interface.
+    where there are several. stopped: tunnels that have a file and no interface. members: the addresses of the peers.
     """
     on = on or {}
     if state is None:
@@ -140,7 +143,7 @@ def judge(
         for each in state.further
         if each.interface not in _interfaces(used)
     ]
-    result = _judge(state, links, wanted, ignored, _who(on, state, ", and has "))
+    result = _judge(state, links, ignored, _who(on, state, ", and has "), members)
     if not facts:
         return result
     more = Evidence(state.product, "what else its daemon reports", dict(facts))
@@ -165,7 +168,9 @@ def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
     return {state.interface for state in used}
 
 
-def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignored: Sequence[str], who: str) -> Result:
+def _judge(
+    state: OverlayState, links: Iterable[Link], ignored: Sequence[str], who: str, members: Sequence[str]
+) -> Result:
     name = state.interface or state.product
     if state.condition is not None:
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
@@ -179,9 +184,10 @@ def _judge(state: OverlayState, links: Iterable[Link], wanted: str | None, ignor
         remedies = _made_again(state) if missing else _up_again(state, name)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
-        message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
-        code = codes.OVERLAY_MTU_TOO_SMALL if _too_small_for_ipv6(state) else codes.OVERLAY_NO_ADDRESS
-        return _failed(state, code, message + _complaints(state), _addresses_of_the_file(state))
+        small = _too_small_for_ipv6(state, members)
+        message = f"{name} ({state.product}) is up but has no address{_unaddressed(state, small=small)}"
+        code = codes.OVERLAY_MTU_TOO_SMALL if small else codes.OVERLAY_NO_ADDRESS
+        return _failed(state, code, message + _complaints(state), _addresses_of_the_file(state, small=small))
     addresses = ", ".join(map(str, state.addresses))
     message = (
         f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
@@ -203,7 +209,7 @@ def _expiry(state: OverlayState) -> str:
     return f"; its {what} expires at {utc(state.key_expires_unix_s)}"
 
 
-def _unaddressed(state: OverlayState) -> str:
+def _unaddressed(state: OverlayState, *, small: bool) -> str:
     """Why, where the product itself shows it."""
     if state.withheld:
         given, setting = ", ".join(state.withheld), state.withheld_by
@@ -212,7 +218,7 @@ def _unaddressed(state: OverlayState) -> str:
         return f": {state.product} has given it {', '.join(state.lost)}, and something has taken that off it"
     if state.product == "zerotier" and not state.complaints:
         return ": the network's controller has authorised this node and gives it none"
-    if _too_small_for_ipv6(state):
+    if small:
         return f": its MTU is {state.mtu}, and Linux has no IPv6 on a device with less than {IPV6_MINIMUM}"
     return ""
 
@@ -256,28 +262,33 @@ def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
     return any(each.version == network.version and network.subnet_of(each) for each in others)  # type: ignore[arg-type]
 
 
-def _addresses_of_the_file(state: OverlayState) -> Remedies:
+def _addresses_of_the_file(state: OverlayState, *, small: bool) -> Remedies:
     """This node's addresses, if a configuration file has them, and what went with the last one: the routes.
 
     Those of a default route take more than a line each, and other tables have rules: then the interface is built again.
     A file that makes no routes leaves them to its owner.
     """
     file, name = state.configured, state.interface or ""
+    room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if small else ()
     if file is None or not file.addresses:
-        return ()
+        return (*room, *_remedies(state, "overlay.no-address")) if room else ()
     lost = _outside(state, file.addresses) if file.table != "off" else ()
     if any(each.prefixlen == 0 for each in lost) or (lost and file.table is not None):
         return heal(lambda: WgQuick(interface=name, again=True))
     addresses = tuple(map(str, file.addresses))
-    room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if _too_small_for_ipv6(state) else ()
     given = heal(lambda: LinkAddresses(interface=name, addresses=addresses))
     return (*room, *given, *_routes(lost, file.addresses, name))
 
 
-def _too_small_for_ipv6(state: OverlayState) -> bool:
-    """Whether Linux takes an address of the file off the device, and takes it back at a larger MTU only."""
+def _too_small_for_ipv6(state: OverlayState, members: Sequence[str]) -> bool:
+    """Whether Linux takes an address of the file off the device, and takes it back at a larger MTU only.
+
+    Without a file what the peers have shows of which family an overlay is that has one only.
+    """
     file = state.configured
-    of_ipv6 = file is not None and any(each.version == 6 for each in file.addresses)
+    listed = {network.version for peer in state.peers for network in peer.addresses}
+    theirs = listed or {ip_address(member).version for member in members}
+    of_ipv6 = any(each.version == 6 for each in file.addresses) if file is not None else theirs == {6}
     return of_ipv6 and state.mtu is not None and state.mtu < IPV6_MINIMUM
 
 

@@ -141,3 +141,20 @@ def test_an_address_of_ipv6_needs_room_first(mtu: int, room: str) -> None:
     result = judge(bare, LINKS, None)
     assert result.remedy == f"{room}ip address add fd66::1/64 dev wg0"
     assert (f"its MTU is {mtu}" in result.message) is bool(room)
+
+
+@pytest.mark.parametrize(
+    ("networks", "code"),
+    [(("fd66::2/128",), "overlay.mtu-too-small"), (("fd66::2/128", "10.66.0.2/32"), "overlay.no-address")],
+)
+def test_without_a_file_the_peers_show_that_an_overlay_has_ipv6_only(networks: tuple[str, ...], code: str) -> None:
+    """Linux has taken the address off a device that is too small; the sentence and the first line give the MTU."""
+    peer = OverlayPeer("k", addresses=tuple(map(ip_network, networks)))
+    result = judge(OverlayState(product="wireguard", **UP | {"addresses": (), "mtu": 1200}, peers=(peer,)), LINKS, None)
+    lines = [line for remedy in result.remedies for line in remedy.lines]
+    assert str(result.code) == code
+    assert ("ip link set dev wg0 mtu 1280" in lines) == (code == "overlay.mtu-too-small")
+    assert any("ADDRESS/PREFIX" in line for line in lines)
+    unlisted = OverlayState(product="generic", **UP | {"addresses": (), "mtu": 1200})
+    members = [str(network).partition("/")[0] for network in peer.addresses]
+    assert str(judge(unlisted, LINKS, None, members=members).code) == code

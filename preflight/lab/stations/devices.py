@@ -13,7 +13,7 @@ from preflight.lab.processes import program, run
 from preflight.lab.stations import outside, proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.making import once
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 from preflight.lab.wg_quick import quick_file
 from preflight.model.overlay import IPV6_EXTRA_BYTES
 
@@ -46,8 +46,11 @@ def _down_is(setup: Setup) -> Truth:
 
 
 def _below_ipv6_is(setup: Setup) -> Truth:
+    """Without a file only the peers know the address that an overlay of IPv6 alone has lost."""
     deciding = Deciding("mtu_bytes", _BELOW_IPV6)
-    return Truth("overlay.mtu-too-small", "node", place=_SENDER, deciding=deciding, heals="command")
+    known = setup.families != "ipv6" or outside.plan_of(setup).quick("a")
+    heals: Healer = "command" if known else "nothing"
+    return Truth("overlay.mtu-too-small", "node", place=_SENDER, deciding=deciding, heals=heals)
 
 
 def _below_ipv6_excluded(setup: Setup) -> str | None:
