@@ -376,6 +376,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "nodes.state": (NodeAgeFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
     "host.portal": (DeathFacts,),
+    "host.network": (DeathFacts,),
     "overlay.route": (DeathFacts,),
     "overlay.rules": (DeathFacts,),
     "way.packet": (DeathFacts,),
