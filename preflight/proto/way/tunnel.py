@@ -1,6 +1,11 @@
 """All that a tap and the tunnel's own state say of one burst, for every product: pure."""
 
-from preflight.codes import OVERLAY_ALLOWED_IPS, OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE, REACH_UNREACHABLE
+from preflight.codes import (
+    OVERLAY_ALLOWED_IPS,
+    OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE,
+    OVERLAY_PRESHARED_KEY,
+    REACH_UNREACHABLE,
+)
 from preflight.model.facts import DeathFacts
 from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
@@ -35,6 +40,9 @@ def observe_tunnel(view: TunnelView, report: PeerTunnel | None = None, by: str =
     if view.product == "wireguard" and not view.after.unreadable and observe_owner(view) is not None:
         # What leaves is for another peer, so it says nothing of the way to this one.
         wire = tuple(each for each in wire if each.station not in (WIRE_OUT, WIRE_IN))
+    if any(each.death is not None and each.death.code is OVERLAY_PRESHARED_KEY for each in session):
+        # What this session accepted are the peer's calls, in which no preshared key is: its answers die here.
+        wire = tuple(each for each in wire if (each.station, each.direction) != (_HERE_IN, "reverse"))
     if word:
         # The peer itself says which one of them it is.
         session = tuple(each for each in session if not _names_nobody(each))
