@@ -26,7 +26,7 @@ GATEWAY_TRIES: Final = 4
 async def beyond_gateway(overlay: OverlayState | None, listener: Listener | None = None) -> Sequence[Beyond]:
     """Towards a few endpoints of the tunnels in different places; empty where only one is known.
 
-    Only what lies behind a gateway is asked. Raises PermissionError without CAP_NET_RAW.
+    Only what a gateway leads to is asked. Raises PermissionError without CAP_NET_RAW.
     """
     asked = await asyncio.to_thread(_ends, overlay)
     if len(asked) < LEAST_SITES:
