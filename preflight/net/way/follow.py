@@ -38,7 +38,7 @@ from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
-from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end
+from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end, with_rules_of
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.far_ends import common_end, far_ends
@@ -48,7 +48,7 @@ from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
-from preflight.proto.way.patience import RETRY_S, may_ask, unanswered_for
+from preflight.proto.way.patience import RETRY_S, may_ask, next_look_s, unanswered_for, until_asked
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
@@ -191,9 +191,9 @@ class PacketWays:
             else:
                 waited = await waiting
             last = await self._read(tap, sent, overlay) if waited else first
-            last = replace(_with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
+            last = replace(with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
             if await confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
-                last = _with_rules_of(await self._read(tap, last, overlay), first)
+                last = with_rules_of(await self._read(tap, last, overlay), first)
             return await self._traced(tap, await self._asked(await self._traced_inside(last)))
 
     async def _traced_inside(self, record: Record) -> Record:
@@ -323,7 +323,7 @@ class PacketWays:
 
         to: where the peer is; empty: everything that the tunnel sends may be for it. known: where packets die.
         """
-        end, waited = time.monotonic() + most_s, False
+        began, end, waited = time.monotonic(), time.monotonic() + most_s, False
         while time.monotonic() < end:
             tapped = tap.taken()
             if tapped.blind is not None:
@@ -333,10 +333,13 @@ class PacketWays:
             if rest_s is not None and rest_s <= 0:
                 return (not known and await self._refusals.asked_for(peer, tap, to)) or waited
             waited = True
+            if rest_s is None and not known:
+                end = max(end, min(time.monotonic() + until_asked(with_peer, time.time_ns()), began + 2 * most_s))
             if rest_s is None and may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
-            await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
+            due_s = next_look_s(with_peer, time.time_ns(), LOOK_S)
+            await asyncio.sleep(due_s if rest_s is None else min(rest_s, LOOK_S))
         return waited
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
@@ -381,11 +384,6 @@ class PacketWays:
         sent = watched.outer if watched.outer is not None and watched.outer.source else None
         outer = (sent, outer_answer(sent)) if sent is not None else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
-
-
-def _with_rules_of(record: Record, first: Record) -> Record:
-    """With the rules as they were right after the burst, too: other packets move their counters later."""
-    return replace(record, after=replace(record.after, rules=first.after.rules), later_rules=record.after.rules)
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:

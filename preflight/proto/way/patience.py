@@ -47,6 +47,23 @@ def may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
     return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
 
 
+def next_look_s(packets: Iterable[TapPacket], now_ns: int, most_s: float) -> float:
+    """When to look again: as soon as `may_ask` holds, for a peer that calls every five seconds leaves little time."""
+    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
+    left_s = [REKEY_S - (now_ns - packet.received_ns) / 1e9 for packet in shakes][-1:]
+    return min([most_s, *(each for each in left_s if each > 0)])
+
+
+def until_asked(packets: Iterable[TapPacket], now_ns: int) -> float:
+    """How much longer it may take until WireGuard starts a handshake of its own; 0 where it has answered no call.
+
+    A call that comes meanwhile, and is answered, puts it off.
+    """
+    answers = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.kind == "response")
+    sent_ns = max((packet.received_ns for packet in answers), default=None)
+    return 0.0 if sent_ns is None else max(0.0, RETRY_S + HANDSHAKE_S - (now_ns - sent_ns) / 1e9)
+
+
 def last_data_ns(packets: Iterable[TapPacket], to: Places) -> int | None:
     """When the tunnel last sent the peer something other than a handshake that needs an answer; None if it did not."""
     sent = (each for each in _with(packets, to) if _asks(each) and not _is_call(each))

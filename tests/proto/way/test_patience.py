@@ -3,7 +3,18 @@
 import pytest
 
 from preflight.model.tapped import IcmpError, TapPacket
-from preflight.proto.way.patience import DATA_S, HANDSHAKE_S, error_s, last_data_ns, may_ask, refused, unanswered_for
+from preflight.proto.way.patience import (
+    DATA_S,
+    HANDSHAKE_S,
+    RETRY_S,
+    error_s,
+    last_data_ns,
+    may_ask,
+    next_look_s,
+    refused,
+    unanswered_for,
+    until_asked,
+)
 from tests.proto.way.seeing import BEGAN_NS, HERE, PORT, ROUTER, THERE, THIRD, outer
 
 TO = frozenset(((THERE, PORT),))
@@ -62,3 +73,21 @@ def test_who_refuses_what_was_sent_to_the_peer() -> None:
     assert refused([error(THERE)], TO)
     assert not refused([outer("data", out=True), outer("data", out=False), error(THIRD)], TO)
     assert refused([error(THIRD)], frozenset())
+
+
+def test_an_answered_call_puts_off_this_node_s_own() -> None:
+    """WireGuard asks again five seconds behind its answer, and the answer to that has its time."""
+    call, answer = outer("initiation", out=False, at_s=1.0), outer("response", out=True, at_s=1.0)
+    assert until_asked([call], at(2.0)) == 0.0
+    assert until_asked([call, answer], at(2.0)) == pytest.approx(RETRY_S + HANDSHAKE_S - 1.0)
+    assert until_asked([answer, outer("response", out=True, at_s=6.0)], at(6.0)) == pytest.approx(RETRY_S + HANDSHAKE_S)
+    assert until_asked([call, answer], at(20.0)) == 0.0
+
+
+def test_the_next_look_is_when_a_handshake_may_be_started() -> None:
+    """A look that comes later may find that another call of the peer was answered, which puts it off again."""
+    answer = outer("response", out=True, at_s=1.0)
+    assert next_look_s([answer], at(2.0), 0.1) == 0.1
+    assert next_look_s([answer], at(5.97), 0.1) == pytest.approx(0.03)
+    assert next_look_s([answer], at(6.1), 0.1) == 0.1
+    assert next_look_s([], at(6.1), 0.1) == 0.1
