@@ -144,7 +144,7 @@ class MtuSearchFacts(MtuFacts):
     rounds: int
     rtt_ms: float | None
     search_ms: float
-    recovered: int = 0
+    recovered: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

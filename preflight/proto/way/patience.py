@@ -55,7 +55,7 @@ def next_look_s(packets: Iterable[TapPacket], now_ns: int, most_s: float) -> flo
 
 
 def until_asked(packets: Iterable[TapPacket], now_ns: int) -> float:
-    """How much longer it may take until WireGuard starts a handshake of its own; 0 where it has answered no call.
+    """How much longer it may take until WireGuard starts a handshake by itself; 0 where it has answered no call.
 
     A call that comes meanwhile, and is answered, puts it off.
     """
