@@ -361,6 +361,7 @@ def _facts(found: PathMtu) -> MtuSearchFacts:
         rounds=found.rounds,
         rtt_ms=None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
         search_ms=round(found.duration_s * 1000, 3),
+        recovered=len(found.recovered),
     )
 
 
@@ -370,10 +371,8 @@ def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
     if trail is None or found.direction != "forward":
         return ()
     vanishing = trail.vanishing
-    summary = (
-        f"packets of {vanishing.large_bytes} bytes towards {trail.towards} by hop, compared with "
-        f"{vanishing.small_bytes}"
-    )
+    sizes = f"{vanishing.large_bytes} bytes towards {trail.towards} by hop, compared with {vanishing.small_bytes}"
+    summary = f"packets of {sizes}"
     if vanishing.doubt:
         summary += f"; it is not known where they vanish: {vanishing.doubt}"
     rows = [

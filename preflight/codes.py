@@ -51,6 +51,7 @@ HOST_RP_FILTER = Code("host.rp-filter", "The strict reverse-path filter drops ov
 HOST_FIREWALL_DROP = Code("host.firewall-drop", "This node's own firewall drops what the overlay delivers")
 HOST_PROXY_ENV = Code("host.proxy-env", "Clients reach the control plane through a proxy", Severity.WARN_OR_FAIL)
 HOST_CAPTIVE_PORTAL = Code("host.captive-portal", "A captive portal answers instead of the network")
+HOST_NETWORK_DEAD = Code("host.network-dead", "Nobody behind this node's own gateway answers")
 HOST_UPLINK_DOWN = Code("host.uplink-down", "The link by which this node reaches the world is down")
 HOST_GATEWAY_DEAD = Code("host.gateway-dead", "The gateway that the tunnel's packets go to does not answer")
 

@@ -35,6 +35,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "host.no-raw-socket",
         "host.rp-filter",
         "host.captive-portal",
+        "host.network-dead",
         "host.proxy-env",
         "host.clock-unsynced",
         "host.firewall-drop",
@@ -219,8 +220,13 @@ RULES: tuple[Rule, ...] = (
         "host.captive-portal",
         (
             *(*_CONTROL_PATH, *_OTHER_SERVER, *_OUTSIDE, "control.dns-*"),
-            *("overlay.no-handshake", "overlay.handshake-stale", *_PATH, "run.no-answer"),
+            *("overlay.no-handshake", "overlay.handshake-stale", *_PATH, "run.no-answer", "host.network-dead"),
         ),
+        "node",
+    ),
+    Rule(
+        "host.network-dead",
+        (*_CONTROL_PATH, "control.dns-timeout", *_NO_SESSION, *_PATH, *_ENDED),
         "node",
     ),
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
@@ -338,7 +344,10 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 a known direction also loses echoes; a filter that takes UDP may take
 them too; and the reason for a missing lease is in its own record."""
 
-STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
+STANDS_AT: Mapping[str, tuple[str, ...]] = {
+    "host.captive-portal": ("network",),
+    "host.network-dead": ("network",),
+}
 """Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
 OUTER = frozenset(
     {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}

@@ -134,13 +134,17 @@ class MtuFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MtuSearchFacts(MtuFacts):
-    """A search of one direction, by a responder that answers path-MTU probes; `signalled`: by an ICMP error."""
+    """A search of one direction, by a responder that answers path-MTU probes; `signalled`: by an ICMP error.
+
+    recovered: how many sizes were lost at first, and arrived when they were sent again.
+    """
 
     signalled: bool
     probes: int
     rounds: int
     rtt_ms: float | None
     search_ms: float
+    recovered: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,6 +368,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "reach.traceroute": (ReverseTraceFacts, TraceFacts),
     "mtu.path": (MtuSearchFacts,),
     "mtu.echo": (MtuEchoFacts, MtuFacts),
+    "mtu.loss": (DeathFacts,),
     "mtu.tcp": (TcpFacts,),
     "udp.quality": (LossFacts, AnswerFacts),
     "perf.latency-under-load": (LoadedDelayFacts,),
@@ -376,6 +381,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "nodes.state": (NodeAgeFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
     "host.portal": (DeathFacts,),
+    "host.network": (DeathFacts,),
     "overlay.route": (DeathFacts,),
     "overlay.rules": (DeathFacts,),
     "way.packet": (DeathFacts,),

@@ -49,10 +49,14 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The visible part of the path: up to the destination, a router without a route, or the last answer."""
+    """The visible part of the path: up to the destination, a router without a route, or the last answer.
+
+    stopped: whether the last one is a router that said that it passes nothing on, if that was looked for.
+    """
 
     hops: tuple[Hop, ...]
     error: str | None = None
+    stopped: bool = False
 
     @property
     def reached(self) -> bool:

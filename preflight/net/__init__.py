@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from preflight.net.turns import Starts, Turns
     from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
+    from preflight.proto.way.beyond import Beyond
     from preflight.proto.way.observation import Death
     from preflight.settings.load import Settings
 
@@ -318,6 +319,12 @@ class Net:
         from preflight.net.way.nobody import ask_nobody
 
         return await ask_nobody(overlay, peers, timeout_s, self.listener)
+
+    async def beyond_gateway(self, overlay: "OverlayState | None") -> "Sequence[Beyond]":
+        """How far this node gets past the tunnels towards a few of their endpoints that are behind a gateway."""
+        from preflight.net.way.beyond import beyond_gateway
+
+        return await beyond_gateway(overlay, self.listener)
 
     def proxy_passed_over(self, url: "ControlUrl") -> tuple[str, str] | None:
         """The variable that names a SOCKS proxy for a URL, which no worker uses, and its scheme."""

@@ -1,6 +1,6 @@
-"""Nebula's own firewall: what its configuration lets this node send. Pure.
+"""Nebula's own firewall: what its configuration lets this node send, and what it lets come in. Pure.
 
-A rule without a condition that can be read here counts as one that lets everything out, so that nothing is claimed.
+A rule without a condition that can be read here counts as one that lets everything pass, so that nothing is claimed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,16 @@ _ANY = "any"
 
 def out_policy(config: Mapping[str, Any], file: str) -> OutPolicy | None:
     """What may leave; None where the configuration has no such part, or one that is not understood."""
-    rules = table(config.get("firewall")).get("outbound")
+    firewall = table(config.get("firewall"))
+    outbound = _permits(firewall.get("outbound"))
+    return OutPolicy(file, outbound, _permits(firewall.get("inbound"))) if outbound is not None else None
+
+
+def _permits(rules: Any) -> tuple[Permit, ...] | None:
     if not isinstance(rules, Sequence) or isinstance(rules, str):
         return None
     try:
-        return OutPolicy(file, tuple(_permit(table(rule)) for rule in rules))
+        return tuple(_permit(table(rule)) for rule in rules)
     except (TypeError, ValueError):
         return None
 

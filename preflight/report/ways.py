@@ -54,8 +54,10 @@ def legs(way: WayEntry) -> tuple[Leg, ...]:
     """The stations by host, in their order."""
     grouped = groupby(way.stations, key=lambda station: station.host)
     found = tuple(Leg(_host(way, host), tuple(stations)) for host, stations in grouped)
-    # What is about this node alone goes to nobody.
-    return tuple(leg for leg in found if leg.host == "here") if way.target == NODE else found
+    if way.target != NODE:
+        return found
+    # What is about this node alone goes to nobody; the network behind it may be dead for everyone.
+    return tuple(leg for leg in found if leg.host == "here" or (leg.host == "network" and leg.seen))
 
 
 def line(way: WayEntry) -> str:

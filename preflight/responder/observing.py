@@ -26,6 +26,7 @@ from preflight.proto.responder.mailbox_probe import ASKER_INTERVAL_S, ProbeReque
 from preflight.proto.way.kernel_word import observe_kernel, questions, uplink_of
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
+from preflight.proto.way.own_policy import observe_inbound
 from preflight.proto.way.peer_telling import told
 from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import Burst, TunnelView, carrier_of, tunnel_ports
@@ -118,6 +119,7 @@ class Observers:
             *observe_kernel(before, after, replace(vantage.watched, sent=sent)),
             *observe_filters(rules, rules_after, bursts),
             *observe_tunnel(view),
+            *observe_inbound(view),
         )
         return PeerSight(observed=tuple(told(found)), tunnel=vantage.end_of(view.after))
 

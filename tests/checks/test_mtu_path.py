@@ -154,6 +154,7 @@ def test_measurements_and_evidence() -> None:
         "rounds": 5,
         "rtt_ms": 1.5,
         "search_ms": 25.0,
+        "recovered": 0,
     }
     assert result.evidence[0].data["vanished"] == [1313, 1420]
 

@@ -40,6 +40,12 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
         "what answers shows that nothing stands between",
         "nothing answered in the place of an address that nobody has",
     ),
+    ("host_network", "host_network"): (
+        "somebody answers, so the network is not dead",
+        "raw packets take a privilege: each peer's silence is said by its own check",
+        "without raw sockets each peer's silence is said by its own check",
+    ),
+    ("mtu_loss", "_not_tried"): ("the search lost no packet that would show a loss by size",),
     ("udp_ports", "judge"): ("the trouble is not of the kind that these ports show: reach.udp says what it is",),
     ("reach_rate", "judge"): ("loss at every rate is not a limit; udp.quality fails for it",),
     ("reach_rate", "_not_tried"): ("no loss that a limit would make, or other peers were tried first",),

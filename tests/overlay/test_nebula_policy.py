@@ -56,3 +56,14 @@ def test_what_is_not_understood(config: dict[str, Any]) -> None:
     """It is left to Nebula: nothing is claimed of it."""
     assert out_policy(config, FILE) is None
     assert out_policy({"firewall": {"outbound": []}}, FILE) is not None  # nothing may leave
+
+
+def test_what_may_come_in() -> None:
+    """Read in the same way; where it is not understood, nothing is known of it."""
+    config = {"firewall": {"outbound": [], "inbound": [{"port": "any", "proto": "icmp", "host": "any"}]}}
+    found = out_policy(config, FILE)
+    assert found is not None
+    assert found.inbound == (Permit(protocol="icmp"),)
+    unread = out_policy({"firewall": {"outbound": [], "inbound": [{"port": "http"}]}}, FILE)
+    assert unread is not None
+    assert unread.inbound is None

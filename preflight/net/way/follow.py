@@ -7,7 +7,6 @@ product takes to try again, unless something has shown before that the packets d
 import asyncio
 import os
 import time
-from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -35,10 +34,10 @@ from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.own_rules import OwnRules
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
-from preflight.net.way.tap import Tap, Wanted
+from preflight.net.way.tap import Tap, wanted_of
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
-from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end
+from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end, with_rules_of
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.configured_end import is_moved
@@ -49,9 +48,18 @@ from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation, Passing
 from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
-from preflight.proto.way.patience import AGAIN_S, EAGER_S, Places, has_called, may_ask, unanswered_for, until_ns
+from preflight.proto.way.patience import (
+    AGAIN_S,
+    EAGER_S,
+    Places,
+    has_called,
+    left_s,
+    may_ask,
+    next_look_s,
+    unanswered_for,
+)
 from preflight.proto.way.peer_word import peer_word
-from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
+from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
 
 if TYPE_CHECKING:
@@ -163,7 +171,7 @@ class PacketWays:
 
     def tap(self, peer: Peer, tunnel: OverlayState) -> Tap:
         """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
-        return Tap(_wanted(peer, tunnel, tunnel.product, tunnel_ports(tunnel, tunnel.product, udp_ports())))
+        return Tap(wanted_of(peer, tunnel, tunnel.product, tunnel_ports(tunnel, tunnel.product, udp_ports())))
 
     async def _record(self, peer: Peer, overlay: OverlayState, found: _Known) -> Record:
         async with AsyncExitStack() as stack:
@@ -191,9 +199,9 @@ class PacketWays:
             else:
                 waited = await waiting
             last = await self._read(tap, sent, overlay) if waited else first
-            last = replace(_with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
+            last = replace(with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
             if await confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
-                last = _with_rules_of(await self._read(tap, last, overlay), first)
+                last = with_rules_of(await self._read(tap, last, overlay), first)
             return await self._traced(tap, await self._asked(await self._traced_inside(last)))
 
     async def _traced_inside(self, record: Record) -> Record:
@@ -248,7 +256,7 @@ class PacketWays:
             outer, again = await self._chosen(openvpn_flow(remote, ports))
             watched = replace(watched, outer=outer, remarked=again if again != outer else None)
             before = await self._moment(overlay, watched)
-        wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
+        wanted = wanted_of(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
         tap = await stack.enter_async_context(Tap(wanted))
         tracing = self._rules_traced(stack, (watched.flows[0], *((watched.outer,) if watched.outer else ())))
         stats = await self.burst(peer)
@@ -324,20 +332,22 @@ class PacketWays:
         to: where the peer is; empty: everything that the tunnel sends may be for it. known: where packets die.
         """
         peer, heard, waited = sent.peer, has_called(sent.tunnel.peer_for(sent.peer.address)), False
-        end_ns = time.time_ns() + round(AGAIN_S.get(sent.carrier or "", ANSWER_S) * 1e9)
-        while (tapped := tap.taken()).blind is None:
+        began, most_s = time.monotonic(), AGAIN_S.get(sent.carrier or "", ANSWER_S)
+        end = began + most_s
+        while time.monotonic() < end and (tapped := tap.taken()).blind is None:
             with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
-            if time.time_ns() >= until_ns(with_peer, end_ns):
-                break
             rest_s = unanswered_for(with_peer, time.time_ns())
             if rest_s is not None and rest_s <= 0:
                 return (not known and await self._refusals.asked_for(peer, tap, to)) or waited
             waited = True
+            longer_s = time.monotonic() - began + left_s(with_peer, time.time_ns(), known=known)
+            end = max(end, began + min(longer_s, 2 * most_s))
             eager = rest_s is None and may_ask(with_peer, time.time_ns(), heard=heard)
             if eager:
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
-            await asyncio.sleep(EAGER_S if eager else LOOK_S if rest_s is None else min(rest_s, LOOK_S))
+            due_s = EAGER_S if eager else next_look_s(with_peer, time.time_ns(), LOOK_S)
+            await asyncio.sleep(due_s if rest_s is None else min(rest_s, LOOK_S))
         return waited
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
@@ -382,19 +392,3 @@ class PacketWays:
         sent = watched.outer if watched.outer is not None and watched.outer.source else None
         outer = (sent, outer_answer(sent)) if sent is not None else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
-
-
-def _with_rules_of(record: Record, first: Record) -> Record:
-    """With the rules as they were right after the burst, too: other packets move their counters later."""
-    return replace(record, after=replace(record.after, rules=first.after.rules), later_rules=record.after.rules)
-
-
-def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
-    return Wanted(
-        product=carrier or tunnel.product,
-        interface=tunnel.interface,
-        tunnel_ports=ports,
-        probe_ports=frozenset((peer.responder_port,)),
-        addresses=fragments_between(tunnel, peer.address),
-        public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
-    )

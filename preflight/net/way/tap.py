@@ -12,9 +12,12 @@ import os
 import socket
 import struct
 import time
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import Final, Self
 
+from preflight.model.overlay import OverlayState
+from preflight.model.peer import Peer
 from preflight.model.tapped import IcmpError, TapPacket, Tapped, TunnelPacket
 from preflight.net.ancillary import SO_TIMESTAMPNS, read_control
 from preflight.net.bpf import DROP, RETURN, attach_filter
@@ -22,6 +25,7 @@ from preflight.net.udp import SO_RCVBUFFORCE
 from preflight.net.way.tap_filter import tap_filter
 from preflight.proto.way import ip_packets, tunnel_packets
 from preflight.proto.way.ip_packets import IpPacket
+from preflight.proto.way.tunnel_view import fragments_between
 
 ETH_P_ALL = 0x0003
 MOST_PACKETS: Final = 5000
@@ -52,6 +56,18 @@ class Wanted:
     probe_ports: frozenset[int] = frozenset()
     addresses: frozenset[str] = frozenset()
     public_key: bytes | None = None
+
+
+def wanted_of(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
+    """What a tap keeps to follow the packets to a peer. carrier: whose packets the tunnel's are; ports: of these."""
+    return Wanted(
+        product=carrier or tunnel.product,
+        interface=tunnel.interface,
+        tunnel_ports=ports,
+        probe_ports=frozenset((peer.responder_port,)),
+        addresses=fragments_between(tunnel, peer.address),
+        public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
+    )
 
 
 class Tap:

@@ -15,7 +15,7 @@ from preflight.model.icmp import Trace
 from preflight.net.drive import drive
 from preflight.net.raw_icmp import open_raw_icmp
 from preflight.net.udp import family_of
-from preflight.proto.way.flow_trace import MOST_HOPS, FlowTrace
+from preflight.proto.way.flow_trace import MOST_HOPS, WAIT_S, FlowTrace
 from preflight.proto.way.trace import Traces, in_doubt, only_echoes
 
 FIRST_FRESH_PORT, FRESH_PORTS = 49152, 16000
@@ -34,7 +34,7 @@ class OuterTrace:
 
         Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """
-        fresh_flow = replace(flow, source_port=_fresh_port(flow))
+        fresh_flow = from_fresh_port(flow)
         cores = (self._core(flow), self._core(fresh_flow))
         own, fresh, echo = await asyncio.gather(
             self._run(flow, cores[0]), self._run(fresh_flow, cores[1]), self._echoes(flow, cores)
@@ -61,6 +61,12 @@ class OuterTrace:
         """One trace, with the flow's mark, ports and source. first, most: the smallest and the largest TTL."""
         return await self._run(flow, self._core(flow, first=first, most=most))
 
+    async def afresh(self, flow: Flow, *, wait_s: float) -> tuple[Trace, Trace]:
+        """One trace from a fresh port and one by echoes, each wave with that much time: nothing refreshes a mapping."""
+        flows = (from_fresh_port(flow), _echoes_of(flow))
+        one, other = await asyncio.gather(*(self._run(each, self._core(each, wait_s=wait_s)) for each in flows))
+        return one, other
+
     async def _echoes(self, flow: Flow, others: Sequence[FlowTrace]) -> Trace:
         """The trace by echoes. How far the destination is, the other traces need not find by silence."""
         echoes = _echoes_of(flow)
@@ -70,10 +76,9 @@ class OuterTrace:
                 each.is_there(last.ttl, last.rtt_ms)
         return found
 
-    def _core(self, flow: Flow, *, first: int = 1, most: int = MOST_HOPS) -> FlowTrace:
-        return FlowTrace(
-            flow, identifier=int.from_bytes(os.urandom(2)), first=first, most=most, tell=self._tell_of(flow)
-        )
+    def _core(self, flow: Flow, *, first: int = 1, most: int = MOST_HOPS, wait_s: float = WAIT_S) -> FlowTrace:
+        identifier = int.from_bytes(os.urandom(2))
+        return FlowTrace(flow, identifier=identifier, first=first, most=most, wait_s=wait_s, tell=self._tell_of(flow))
 
     async def _run(self, flow: Flow, core: FlowTrace) -> Trace:
         replies = flow.protocol == "icmp"
@@ -86,6 +91,11 @@ class OuterTrace:
 
 def _echoes_of(flow: Flow) -> Flow:
     return replace(flow, protocol="icmp", source_port=None, destination_port=None)
+
+
+def from_fresh_port(flow: Flow) -> Flow:
+    """The same from another port."""
+    return replace(flow, source_port=_fresh_port(flow))
 
 
 def _fresh_port(flow: Flow) -> int:

@@ -59,6 +59,11 @@ def shows_its_end(sent: Record) -> bool:
     return sent.carrier == "vxlan" and report is not None and report.sent > 0 and not came
 
 
+def with_rules_of(record: Record, first: Record) -> Record:
+    """With the rules as they were right after the burst, too: other packets move their counters later."""
+    return replace(record, after=replace(record.after, rules=first.after.rules), later_rules=record.after.rules)
+
+
 class Refusals:
     """Asks for the error of who refuses a peer's packets, and may have used up its errors. path: sends a packet."""
 

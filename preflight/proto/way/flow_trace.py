@@ -58,7 +58,8 @@ class FlowTrace(Core[Trace]):
         first = self._first + len(self._sent_at)
         answered = not self._sent_at or len(self._hops) > self._before
         if self._end is not None or not answered or first > self._most or self._error is not None:
-            self.result = Trace(self._path(), self._error)
+            path = self._path()
+            self.result = Trace(path, self._error, stopped=self._end is not None and not path[-1].reached)
             self._tell(now, "concluded", hops=len(self.result.hops), reached=self.result.reached, error=self._error)
             return []
         self._before = len(self._hops)

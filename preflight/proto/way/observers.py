@@ -1,6 +1,6 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
@@ -9,7 +9,7 @@ from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import ConfiguredEnd, OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
-from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
+from preflight.model.tapped import EchoAnswer, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
 from preflight.proto.way.behind import observe_behind
@@ -28,7 +28,7 @@ from preflight.proto.way.outer import leaves_elsewhere
 from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
-from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, messages, on_the_wire
+from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, messages, on_the_wire, only_source
 from preflight.proto.way.words import counted
 
 MANAGED = ("tailscale", "zerotier")
@@ -258,7 +258,7 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
 
 def _bursts_inside(record: Record, inner: Flow, whole: int | None) -> Iterator[FilterBurst]:
     view = view_of(record)
-    came, left_as = len(inside(view, outgoing=False)), _source(inside(view, outgoing=True))
+    came, left_as = len(inside(view, outgoing=False)), only_source(inside(view, outgoing=True))
     refused = not record.stats.sent and bool(record.stats.send_errors.get("EPERM"))
     yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=left_as, refused=refused)
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
@@ -276,17 +276,11 @@ def _bursts_outside(record: Record, outer: Flow, whole: int | None) -> Iterator[
     for packets, length in sizes.items():
         flow = replace(outer, length_bytes=length)
         # Another source may be meant to lead back here, unless nothing comes back.
-        yield FilterBurst(flow=flow, packets=packets, outer=True, left_as=None if wire.into else _source(wire.out))
+        yield FilterBurst(flow=flow, packets=packets, outer=True, left_as=None if wire.into else only_source(wire.out))
         for device in sorted({outer.interface_out or "", *record.arrives_by}):
             answer = outer_answer(replace(flow, interface_out=device))
             seen = _came_outside(record, device, packets)
             yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse", sent=seen)
-
-
-def _source(packets: Iterable[TapPacket]) -> str | None:
-    """The one source that packets have behind all rules; None if they have several, or none was seen."""
-    found = {packet.source for packet in packets}
-    return found.pop() if len(found) == 1 else None
 
 
 def _came_outside(record: Record, device: str, packets: PacketClass) -> int:
@@ -380,6 +374,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         silent=record.silent,
         answering=record.answering,
         answers_sent=_answered_there(record),
+        reported_sent=record.asked.report.sent if record.asked and record.asked.report else 0,
         arrived=_arrived(record),
         carrier=record.carrier,
         remote=_remote(record),

@@ -1,4 +1,4 @@
-"""Whether the product's own rules let a burst leave: the station `session` of a sender. Pure."""
+"""Whether the product's own rules let a burst leave, or come in: the station `session`. Pure."""
 
 from ipaddress import ip_address
 
@@ -11,6 +11,7 @@ from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView, inside
 
 SESSION = Station("session")
+_SESSION_IN = Station("session", "receiver")
 
 
 def observe_policy(view: TunnelView) -> tuple[Observation, ...]:
@@ -43,8 +44,33 @@ def observe_policy(view: TunnelView) -> tuple[Observation, ...]:
     return (found,)
 
 
+def observe_inbound(view: TunnelView) -> tuple[Observation, ...]:
+    """The same of what an asker sends to this node's responder, from whose port the burst is sent; empty if it may.
+
+    What this node sends lets answers come in, so only what came out of the tunnel before that shows an open way.
+    """
+    policy, port = view.after.policy, view.burst.flow.source_port
+    if policy is None or policy.inbound is None or any(_lets_pass(view, each, port) for each in policy.inbound):
+        return ()
+    left = min((packet.received_ns for packet in inside(view, outgoing=True)), default=view.read_ns)
+    if any(packet.received_ns < left for packet in inside(view, outgoing=False)):
+        return ()
+    death = Death(
+        code=codes.OVERLAY_POLICY_DROP,
+        message=f"firewall.inbound in {policy.file} lets no UDP to port {port} in from {view.address}",
+        facts=DeathFacts(port=port),
+        certain=not any(each.named for each in policy.inbound),  # the asker's name is in its certificate only
+    )
+    return (Observation(station=_SESSION_IN, finding="killed", direction="reverse", packets="inner", death=death),)
+
+
 def _lets_out(view: TunnelView, permit: Permit) -> bool:
-    port, address = view.burst.flow.destination_port, ip_address(view.address)
+    return _lets_pass(view, permit, view.burst.flow.destination_port)
+
+
+def _lets_pass(view: TunnelView, permit: Permit, port: int | None) -> bool:
+    """Whether a rule is for UDP with the peer, to a port."""
+    address = ip_address(view.address)
     if permit.protocol not in (None, "udp"):
         return False
     if permit.ports is not None and port is not None and not permit.ports[0] <= port <= permit.ports[1]:

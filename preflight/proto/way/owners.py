@@ -12,9 +12,13 @@ from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.session_advice import allow
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView
+from preflight.proto.way.words import counted
 
 _ADDRESS, _SESSION = Station("address"), Station("session", "sender")
 _MOST_ASKED = 4
+LEAST_PROBE_BYTES = 104
+"""What WireGuard counts for the smallest probe of a responder: 44 bytes, with UDP, IPv4 and its own part."""
+MOST_TIMES = 3
 _DEFAULT_LENGTHS = (0, 1)
 """Lengths of a default route, or of its two halves."""
 
@@ -177,12 +181,13 @@ def _two_claims(view: TunnelView, owner: OverlayPeer, robbed: OverlayPeer, file:
 
 
 def _by_default(view: TunnelView, owner: OverlayPeer) -> Observation | None:
-    """The address belongs to a peer by its default route only, and another peer owns none of the targets."""
+    """The address belongs to a peer by a wider route only, and another peer owns none of the targets."""
     networks = [each for each in owner.addresses if view.address_in(each)]
-    if any(each.prefixlen not in _DEFAULT_LENGTHS for each in networks):
-        return None
     lacking = [each for each in candidates(view.after, view.others) if each.key != owner.key]
-    if not lacking:
+    exactly = any(each.num_addresses == 1 for each in networks)
+    if not exactly and (sender := _sends(view, lacking)) is not None:
+        return _sent_by(view, owner, sender)
+    if not lacking or any(each.prefixlen not in _DEFAULT_LENGTHS for each in networks):
         return None
     message = (
         f"{view.name} sends packets for {view.address} to the peer {owner.key}, whose allowed-ips hold everything: "
@@ -191,6 +196,30 @@ def _by_default(view: TunnelView, owner: OverlayPeer) -> Observation | None:
     # Which of them it is, or whether the address really is behind the owner, only the peer can say.
     remedies = look(f"wg show {view.name} allowed-ips   # which peer is {view.target}?", root=True)
     return _killed(message, owner.key, remedies, certain=False)
+
+
+def _sends(view: TunnelView, lacking: Sequence[OverlayPeer]) -> OverlayPeer | None:
+    """Which of these peers the target is: it says that it sent packets, and as much came from this one alone.
+
+    WireGuard drops them then, for their source is not what it has for that peer. One that sends much more is busy with
+    something else.
+    """
+    if view.begun is None or not view.reported_sent:
+        return None
+    began = {peer.key: peer.rx_bytes or 0 for peer in view.begun.peers}
+    least = view.reported_sent * LEAST_PROBE_BYTES
+    grown = {peer: (peer.rx_bytes or 0) - began.get(peer.key, peer.rx_bytes or 0) for peer in lacking}
+    fitting = [peer for peer, number in grown.items() if number >= least]
+    return fitting[0] if len(fitting) == 1 and grown[fitting[0]] <= MOST_TIMES * least else None
+
+
+def _sent_by(view: TunnelView, owner: OverlayPeer, sender: OverlayPeer) -> Observation:
+    message = (
+        f"{view.name} sends packets for {view.address} to the peer {owner.key}, whose allowed-ips hold it with "
+        f"others; the {counted(view.reported_sent, 'packet')} that {view.target} says it sent came from the peer "
+        f"{sender.key}, and were dropped: {sender.key} does not have the address"
+    )
+    return _killed(message, owner.key, allow(view.after, sender, view.address, owner.key))
 
 
 def _killed(message: str, key: str | None, remedies: Remedies, *, certain: bool = True) -> Observation:

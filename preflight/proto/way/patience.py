@@ -1,6 +1,6 @@
 """How long the answers to what a tunnel has sent may take, by what a tap has seen so far: pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from preflight.model.overlay import OverlayPeer
@@ -53,20 +53,34 @@ def may_ask(packets: Iterable[TapPacket], now_ns: int, *, heard: bool) -> bool:
     return REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S if sent_ns else heard
 
 
-def until_ns(packets: Iterable[TapPacket], end_ns: int) -> int:
-    """How long to wait for a handshake of WireGuard's own: once longer, where it answered the peer's calls only.
-
-    The third of a second that these leave may be a few milliseconds.
-    """
-    answered = [
-        each.received_ns for each in packets if each.outgoing and each.tunnel and each.tunnel.kind == "response"
-    ]
-    return max(end_ns, min(answered[-1], end_ns) + round(RETRY_S * 1e9)) if answered else end_ns
-
-
 def has_called(peer: OverlayPeer | None) -> bool:
     """Whether WireGuard ever accepted anything of a peer: without a session that were its calls."""
     return peer is not None and bool(peer.rx_bytes)
+
+
+def next_look_s(packets: Iterable[TapPacket], now_ns: int, most_s: float) -> float:
+    """When to look again: as soon as `may_ask` holds, for a peer that calls every five seconds leaves little time."""
+    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
+    left_s = [REKEY_S - (now_ns - packet.received_ns) / 1e9 for packet in shakes][-1:]
+    return min([most_s, *(each for each in left_s if each > 0)])
+
+
+def until_asked(packets: Iterable[TapPacket], now_ns: int) -> float:
+    """How much longer it may take until WireGuard starts a handshake by itself; 0 where it has answered no call.
+
+    A call that comes meanwhile, and is answered, puts it off.
+    """
+    answers = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.kind == "response")
+    sent_ns = max((packet.received_ns for packet in answers), default=None)
+    return 0.0 if sent_ns is None else max(0.0, RETRY_S + HANDSHAKE_S - (now_ns - sent_ns) / 1e9)
+
+
+def left_s(packets: Sequence[TapPacket], now_ns: int, *, known: bool) -> float:
+    """How much longer to wait: for an answer, or for a handshake of this node's own, if no place is known yet."""
+    rest_s = unanswered_for(packets, now_ns)
+    if rest_s is not None:
+        return max(0.0, rest_s)
+    return 0.0 if known else until_asked(packets, now_ns)
 
 
 def last_data_ns(packets: Iterable[TapPacket], to: Places) -> int | None:

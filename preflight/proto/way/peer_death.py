@@ -13,6 +13,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.fix import Fix
 from preflight.model.observed import PeerObservation
 from preflight.model.remedy import Remedies, heal, look
+from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.way.observation import Death, Passing
 
 
@@ -184,6 +185,21 @@ def _owner(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | No
     )
 
 
+def _policy(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    """Of the products whose rules can be read there, only Nebula drops what comes in."""
+    if each.direction != "forward" or facts.port is None:
+        return None
+    only = f"; {asker.passes} passes" if asker.passes else ""
+    return Death(
+        code=codes.UDP_BLOCKED if asker.passes else codes.REACH_NO_FORWARD,
+        message=f"the rules of {asker.name}'s Nebula (firewall.inbound) drop what this node sends: none of them lets "
+        f"UDP to port {facts.port} in from {asker.address}{only}",
+        facts=_only(facts, "port"),
+        remedies=let_udp_in("nebula", asker.name, facts.port),
+        later=True,  # the peer's own packets open the way for answers meanwhile
+    )
+
+
 def _look_at_route(asker: Asker) -> Remedies:
     return look(f"ip rule; ip route get {asker.address}", where="peer", host=asker.name)
 
@@ -202,6 +218,7 @@ _JUDGES: Mapping[str, _Judge] = {
     codes.OVERLAY_ROUTE_LEAK.slug: _leak,
     codes.OVERLAY_DUPLICATE_ADDRESS.slug: _duplicate,
     codes.OVERLAY_ALLOWED_IPS.slug: _owner,
+    codes.OVERLAY_POLICY_DROP.slug: _policy,
 }
 
 CODES: tuple[Code, ...] = (

@@ -94,7 +94,7 @@ def _preshared(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Observat
     The peer could read the question, so it has this node's public key and this node has its. An answer is made with the
     preshared key too, and nothing else in it can be wrong. A node under load asks for a cookie first, which shows.
     """
-    answers = [each for each in settled(view, wire.into) if _answers_us(each, wire)]
+    answers = [each for each in settled(view, wire.into) if _answers_us(each, wire) and not _crossed(each, wire)]
     # The peer's own calls are accepted and counted: a preshared key is only in the answer.
     calls = sum(_is(each, "initiation") for each in (*wire.into, *wire.elsewhere))
     accepted = view.received > calls * INITIATION_BYTES
@@ -119,8 +119,21 @@ def _answers_us(packet: TapPacket, wire: OnTheWire) -> bool:
     tunnel = packet.tunnel
     if tunnel is None or tunnel.kind != "response" or tunnel.greets is False:
         return False
-    asked = (each.tunnel for each in wire.out if each.received_ns <= packet.received_ns)
-    return any(each is not None and each.kind == "initiation" and each.sender == tunnel.receiver for each in asked)
+    return _question(packet, wire) is not None
+
+
+def _question(answer: TapPacket, wire: OnTheWire) -> TapPacket | None:
+    """The initiation of this node that an answer is to."""
+    index = answer.tunnel.receiver if answer.tunnel is not None else None
+    asked = (each for each in wire.out if _is(each, "initiation") and each.received_ns <= answer.received_ns)
+    return next((each for each in asked if each.tunnel is not None and each.tunnel.sender == index), None)
+
+
+def _crossed(answer: TapPacket, wire: OnTheWire) -> bool:
+    """Whether the peer called between a question and its answer: WireGuard forgets its own question then."""
+    question = _question(answer, wire)
+    calls = (each.received_ns for each in (*wire.into, *wire.elsewhere) if _is(each, "initiation"))
+    return question is not None and any(question.received_ns <= at <= answer.received_ns for at in calls)
 
 
 def _elsewhere(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Observation | None:

@@ -58,13 +58,13 @@ class TunnelView:
     the peer's address, those of `may_lack` that answered an echo, or did not, and those of `may_be` with a responder of
     this node's. frame_errors: by how much the tunnel device's counter of frame errors grew: kernel WireGuard counts
     there what its allowed-ips drop. answers_sent: how many packets the peer says that it sent to this node meanwhile; 0
-    if it says nothing. arrived: whether any of the peer has come through the tunnel in this run. carrier: whose packets
-    carry the tunnel (`carrier_of`). remote: where that sends everything, if it has one remote end that is known.
-    filters_read: whether this node's firewall could be read, which may drop what a tap saw before it. waits: the tunnel
-    asks for the hardware address of the peer, which nobody has given: packets do not come to the device before.
-    first_sent_ns: when this run first sent the peer something through the tunnel; 0 if that is not known. begun: the
-    product's state before that. configured: where the tunnel's file says that the peer is; None if it was not asked.
-    elsewhere: its own packets leave in another network namespace.
+    if it says nothing; reported_sent: in the whole run. arrived: whether any of the peer has come through the tunnel in
+    this run. carrier: whose packets carry the tunnel (`carrier_of`). remote: where that sends everything, if it has one
+    remote end that is known. filters_read: whether this node's firewall could be read, which may drop what a tap saw
+    before it. waits: the tunnel asks for the hardware address of the peer, which nobody has given: packets do not come
+    to the device before. first_sent_ns: when this run first sent the peer something through the tunnel; 0 if that is
+    not known. begun: the product's state before that. configured: where the tunnel's file says that the peer is; None
+    if it was not asked. elsewhere: its own packets leave in another network namespace.
     """
 
     target: str
@@ -85,6 +85,7 @@ class TunnelView:
     answering: tuple[str, ...] = ()
     frame_errors: int = 0
     answers_sent: int = 0
+    reported_sent: int = 0
     arrived: bool = False
     carrier: str | None = None
     remote: tuple[str, int] | None = None
@@ -291,6 +292,12 @@ def inside(view: TunnelView, *, outgoing: bool) -> tuple[TapPacket, ...]:
         and _same_ports(packet, wanted if outgoing else wanted[::-1])
         and (packet.destination if outgoing else packet.source) == view.address
     )
+
+
+def only_source(packets: Iterable[TapPacket]) -> str | None:
+    """The one source that packets have behind all rules; None if they have several, or none was seen."""
+    found = {packet.source for packet in packets}
+    return found.pop() if len(found) == 1 else None
 
 
 def _same_ports(packet: TapPacket, wanted: tuple[int | None, int | None]) -> bool:

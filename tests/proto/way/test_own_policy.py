@@ -1,13 +1,14 @@
 """The product's own rules as what kills a burst."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from preflight.model.product_policy import OutPolicy, Permit
 from preflight.proto.way.observation import Observation
-from preflight.proto.way.own_policy import observe_policy
-from tests.proto.way.seeing import LENGTH, B, inner, outer, state, view
+from preflight.proto.way.own_policy import observe_inbound, observe_policy
+from tests.proto.way.seeing import LENGTH, PROBE, B, inner, outer, state, view
 
 FILE = "/etc/nebula/config.yml"
 BURST = tuple(inner(out=True) for _ in range(6))
@@ -64,3 +65,36 @@ def test_a_file_that_the_product_has_not_read() -> None:
         assert said is not None
         assert said.death is not None
         assert not said.death.certain
+
+
+def asked(*permits: Permit, came: tuple[int, ...] = ()) -> Observation | None:
+    """What a responder says of an asker's packets. came: when some came out of the tunnel, in ms of the burst."""
+    answers = tuple(replace(inner(out=False), received_ns=BURST[0].received_ns + each * 1_000_000) for each in came)
+    tunnel = state(product="nebula", policy=OutPolicy(FILE, (Permit(),), permits))
+    return next(iter(observe_inbound(view(*BURST, *answers, before=tunnel))), None)
+
+
+def test_what_does_not_let_an_asker_in() -> None:
+    """Its packets come in as answers once this node has sent some: only what came before that shows an open way."""
+    for came in ((), (5,)):
+        said = asked(Permit(protocol="icmp"), Permit(ports=(1, 2)), came=came)
+        assert said is not None
+        assert said.death is not None
+        assert (said.station.id, said.station.host, said.direction) == ("session", "receiver", "reverse")
+        assert (said.death.code.slug, said.death.certain) == ("overlay.policy-drop", True)
+        assert said.death.facts is not None
+        assert said.death.facts.port == PROBE
+    assert asked(Permit(protocol="icmp"), came=(-5,)) is None
+    named = asked(Permit(named=("host c",)))
+    assert named is not None
+    assert named.death is not None
+    assert not named.death.certain, "the asker may have that name"
+    assert asked(Permit(protocol="udp")) is None
+    assert asked(Permit(named=("group workers",))) is None
+
+
+def test_rules_for_what_comes_in_that_nobody_could_read() -> None:
+    """Nothing is said then, nor without any rules."""
+    unread = state(product="nebula", policy=OutPolicy(FILE, (Permit(),)))
+    assert observe_inbound(view(*BURST, before=unread)) == ()
+    assert observe_inbound(view(*BURST)) == ()

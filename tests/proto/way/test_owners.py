@@ -1,12 +1,13 @@
 """Whose address it is: nobody's, a stranger's, that of a peer with a default route, or the right peer's."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel
 from preflight.proto.way.owners import may_be, may_lack, observe_owner
-from tests.proto.way.seeing import KEY_B, KEY_C, STRANGER, THIRD, B, C, peer, state, view
+from tests.proto.way.seeing import KEY_B, KEY_C, OWN_KEY, STRANGER, THIRD, B, C, peer, state, view
 
 ELSEWHERE = "10.66.0.20"
 OTHER = peer(KEY_C, C, f"{THIRD}:51820")
@@ -157,3 +158,34 @@ def test_a_peer_with_a_session_lacks_what_an_exit_takes() -> None:
     assert "whose allowed-ips hold everything" in found.death.message
     (remedy,) = found.death.remedies
     assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips {B}/32",)
+
+
+def test_what_the_target_says_it_sent_shows_which_peer_it_is() -> None:
+    """WireGuard counts for its entry what it drops there; two such peers, or no word of it, prove nothing."""
+    exit_ = peer(KEY_C, "0.0.0.0/0", f"{THIRD}:51820")
+    lacking = peer(address="10.66.0.20")
+    begun = state(exit_, lacking)
+    after = state(exit_, replace(lacking, rx_bytes=1000 + 10 * 112))
+    seen = view(before=begun, after=after, begun=begun, reported_sent=10)
+    found = observe_owner(seen)
+    assert found is not None
+    assert found.death is not None
+    assert found.death.certain
+    assert found.death.facts is not None
+    assert found.death.facts.public_key == KEY_C
+    assert f"came from the peer {KEY_B}, and were dropped" in found.death.message
+    (remedy,) = found.death.remedies
+    assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips 10.66.0.20/32,{B}/32",)
+    other = peer(OWN_KEY, "10.66.0.21", f"{THIRD}:51821")
+    grown = replace(other, rx_bytes=9000)
+    two = replace(seen, after=state(exit_, *after.peers[1:], grown), begun=state(exit_, lacking, other))
+    busy = replace(seen, after=state(exit_, replace(lacking, rx_bytes=90_000)))
+    for doubtful in (replace(seen, reported_sent=0), replace(seen, begun=None), replace(seen, after=begun), two, busy):
+        guess = observe_owner(doubtful)
+        assert guess is not None
+        assert guess.death is not None
+        assert not guess.death.certain
+    wide = peer(KEY_C, "10.66.0.0/24", f"{THIRD}:51820")
+    found = observe_owner(replace(seen, before=state(wide, lacking), after=state(wide, *after.peers[1:])))
+    assert found is not None, "a hub's network holds the address too"
+    assert observe_owner(view(before=state(wide, lacking), begun=begun)) is None

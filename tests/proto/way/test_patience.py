@@ -13,10 +13,12 @@ from preflight.proto.way.patience import (
     error_s,
     has_called,
     last_data_ns,
+    left_s,
     may_ask,
+    next_look_s,
     refused,
     unanswered_for,
-    until_ns,
+    until_asked,
 )
 from tests.proto.way.seeing import BEGAN_NS, HERE, PORT, ROUTER, THERE, THIRD, outer
 
@@ -67,13 +69,14 @@ def test_a_handshake_may_be_due_at_any_moment_after_a_call_that_no_tap_saw() -> 
     assert may_ask([outer("initiation", out=False, at_s=0.2)], at(0.5), heard=True)
 
 
-def test_a_peer_that_only_calls_is_waited_for_once_more() -> None:
-    """Our answers put our own handshake off; what was answered later than the usual end does not count."""
-    end, call = at(5.6), outer("initiation", out=False, at_s=1.0)
-    assert until_ns([], end) == until_ns([call], end) == end
-    assert until_ns([call, outer("response", out=True, at_s=1.1)], end) == at(1.1 + RETRY_S)
-    late = [outer("response", out=True, at_s=each) for each in (5.3, 10.5)]
-    assert until_ns(late, end) == at(5.6 + RETRY_S)
+def test_how_long_to_wait_at_least() -> None:
+    """An answer has its time, also behind the usual end; without a call of our own the peer's calls say how long."""
+    call, answer = outer("initiation", out=True, at_s=1.0), outer("response", out=True, at_s=1.0)
+    for known in (False, True):
+        assert left_s([call], at(1.5), known=known) == pytest.approx(HANDSHAKE_S - 0.5)
+        assert left_s([call], at(9.0), known=known) == 0.0
+    assert left_s([answer], at(1.5), known=True) == 0.0
+    assert left_s([answer], at(1.5), known=False) == until_asked([answer], at(1.5)) > 0.0
 
 
 def test_when_data_was_sent_last_to_the_peer() -> None:
@@ -94,3 +97,21 @@ def test_who_refuses_what_was_sent_to_the_peer() -> None:
     assert refused([error(THERE)], TO)
     assert not refused([outer("data", out=True), outer("data", out=False), error(THIRD)], TO)
     assert refused([error(THIRD)], frozenset())
+
+
+def test_an_answered_call_puts_off_this_node_s_own() -> None:
+    """WireGuard asks again five seconds behind its answer, and the answer to that has its time."""
+    call, answer = outer("initiation", out=False, at_s=1.0), outer("response", out=True, at_s=1.0)
+    assert until_asked([call], at(2.0)) == 0.0
+    assert until_asked([call, answer], at(2.0)) == pytest.approx(RETRY_S + HANDSHAKE_S - 1.0)
+    assert until_asked([answer, outer("response", out=True, at_s=6.0)], at(6.0)) == pytest.approx(RETRY_S + HANDSHAKE_S)
+    assert until_asked([call, answer], at(20.0)) == 0.0
+
+
+def test_the_next_look_is_when_a_handshake_may_be_started() -> None:
+    """A look that comes later may find that another call of the peer was answered, which puts it off again."""
+    answer = outer("response", out=True, at_s=1.0)
+    assert next_look_s([answer], at(2.0), 0.1) == 0.1
+    assert next_look_s([answer], at(5.97), 0.1) == pytest.approx(0.03)
+    assert next_look_s([answer], at(6.1), 0.1) == 0.1
+    assert next_look_s([], at(6.1), 0.1) == 0.1

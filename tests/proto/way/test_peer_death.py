@@ -147,6 +147,8 @@ def test_a_filter_that_lets_echoes_pass() -> None:
         told("route", REVERSE, "reach.no-forward", route_type="unicast"),
         told("route", FORWARD, "reach.no-forward", route_type="blackhole"),
         told("rp", REVERSE, "host.rp-filter"),
+        told("session", FORWARD, "overlay.policy-drop"),
+        told("session", REVERSE, "overlay.policy-drop", port=862),
         told("route", REVERSE, "overlay.route-leak"),
         told("address", FORWARD, "overlay.duplicate-address"),
         told("input", FORWARD, "control.refused", chain="a b"),

@@ -81,6 +81,14 @@ NOT_THE_PRESHARED_KEY: dict[str, TunnelView] = {
     "the answer came too late to be counted": view(
         *BURST, *ASKED, outer("response", out=False, sender=9, receiver=8, at_s=5.95), before=NEVER
     ),
+    "the peer's call crossed the question": view(
+        *BURST,
+        *ASKED,
+        outer("initiation", out=False, sender=3, greets=True, at_s=0.15),
+        outer("response", out=True, receiver=3, at_s=0.16),
+        *ANSWERED,
+        before=NEVER,
+    ),
     "this node asks for a cookie": view(*BURST, *ASKED, *ANSWERED, outer("cookie", out=True), before=NEVER),
     "the handshake succeeded": view(
         *BURST, *ASKED, *ANSWERED, before=NEVER, after=grown(NEVER, last_handshake_unix_s=1.7e9, rx_bytes=92)

@@ -89,6 +89,17 @@ def test_the_preshared_key_is_the_place_of_the_answers() -> None:
     assert way.death.code.slug == "overlay.preshared-key"
 
 
+def test_an_accepted_call_does_not_hide_the_preshared_key() -> None:
+    """No preshared key is in a call, so that the session takes it says nothing of the peer's answers."""
+    call, reply = outer("initiation", out=False, sender=3, at_s=2.0), outer("response", out=True, receiver=3, at_s=2.1)
+    answer = outer("response", out=False, sender=9, receiver=7, at_s=0.2)
+    seen = view(*BURST, *ASKED, answer, call, reply, before=NEVER, after=grown(NEVER, rx_bytes=148))
+    way = followed(observe_tunnel(seen), "reverse")
+    assert place(way) == "session@receiver"
+    assert way.death is not None
+    assert way.death.code.slug == "overlay.preshared-key"
+
+
 def test_packets_for_another_peer_do_not_hide_a_wrong_owner() -> None:
     """An exit that takes everything gets them, so they leave: not on the way to the target."""
     own = state(peer(address="10.66.0.20"), peer(KEY_C, "0.0.0.0/0", f"{THIRD}:{PORT}"))
