@@ -29,12 +29,27 @@ def unanswered_for(with_peer: Iterable[TapPacket], now_ns: int) -> float | None:
 
     That is its own handshake, or what is inside. From the first packet on: a busy tunnel sends all the time.
     """
-    asked = [packet for packet in with_peer if _asks(packet)]
+    packets = tuple(with_peer)
+    asked = [packet for packet in packets if _asks(packet) and not _crossed(packet, packets)]
     if not asked:
         return None
     data = [packet for packet in asked if not _is_call(packet)]
     sent, patience_s = (data[0], DATA_S) if data else (asked[0], HANDSHAKE_S)
     return patience_s - (now_ns - sent.received_ns) / 1e9
+
+
+def _crossed(call: TapPacket, packets: Sequence[TapPacket]) -> bool:
+    """Whether the peer called between a call of this node and its answer: WireGuard forgets its own then."""
+    if not _is_call(call):
+        return False
+    later = [each for each in packets if not each.outgoing and each.received_ns >= call.received_ns]
+    answer = next((each for each in later if _answers(each, call)), None)
+    return answer is not None and any(_is_call(each) and each.received_ns <= answer.received_ns for each in later)
+
+
+def _answers(packet: TapPacket, call: TapPacket) -> bool:
+    told, asked = packet.tunnel, call.tunnel
+    return told is not None and asked is not None and told.kind == "response" and told.receiver == asked.sender
 
 
 def error_s(round_trip_s: float | None) -> float:

@@ -45,6 +45,17 @@ def test_answers_have_time_from_the_first_packet_on() -> None:
     assert unanswered_for([shake, data, outer("data", out=True, at_s=2.5)], at(3.0)) == pytest.approx(DATA_S - 1.0)
 
 
+def test_a_call_that_the_peer_s_crossed_is_no_try() -> None:
+    """WireGuard forgets its own question when it answers another: that its answer is not taken proves nothing."""
+    own = outer("initiation", out=True, at_s=1.0, sender=7)
+    crossing = outer("initiation", out=False, at_s=1.05, sender=3)
+    answer = outer("response", out=False, at_s=1.1, sender=9, receiver=7)
+    assert unanswered_for([own, answer], at(1.2)) is not None
+    assert unanswered_for([own, crossing], at(1.2)) is not None  # nothing answers: then the peer's call says nothing
+    assert unanswered_for([own, crossing, answer], at(1.2)) is None
+    assert unanswered_for([own, answer, replace(crossing, received_ns=at(1.2))], at(1.2)) is not None
+
+
 def test_an_error_takes_no_longer_than_the_way_to_the_host() -> None:
     """Its echo shows how long that is; nobody waits longer than where it is not known."""
     assert error_s(None) == DATA_S
