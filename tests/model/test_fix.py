@@ -281,6 +281,7 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         (PASS, "chain"),
         (PASS, "interface_out"),
         (PASS, "destination"),
+        (PASS | {"protocol": "ipv6-icmp"}, "interface_out"),
         (PASS | {"id": "iptables.pass"}, "chain"),
         (PASS | {"id": "iptables.pass"}, "destination"),
         ({"id": "flow.forget", "source": "192.0.2.1"}, "source"),

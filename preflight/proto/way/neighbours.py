@@ -68,6 +68,8 @@ def observe_neighbour(
     elif asked is not None and len(asked.hardware) > 1:
         death = _two(asked, known, tunnel)
     elif asked is not None and asked.hardware:
+        if _is_dead(known):
+            return Observation(station=NEIGHBOUR, finding="blind", reason=f"{address} answers, and the kernel is deaf")
         death = None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
