@@ -91,9 +91,13 @@ def _drift(state: OverlayState, file: ConfiguredTunnel, found: list[str]) -> Res
 
 
 def _as_the_file_says(state: OverlayState, file: ConfiguredTunnel) -> Remedies:
-    """What makes the tunnel as its file is, without a pause: `wg syncconf` sets neither the MTU nor addresses."""
+    """What makes the tunnel as its file is, without a pause: `wg syncconf` sets neither the MTU nor addresses.
+
+    It takes the mark away that wg-quick has given the tunnel, and with it a full tunnel's way out.
+    """
     name, else_ = state.interface, "   # if the file is right; else write the live values into it"
-    lines = [f'bash -c "wg syncconf {name} <(wg-quick strip {name})"{else_}']
+    marked = f" && wg set {name} fwmark {state.fwmark}" if state.fwmark else ""
+    lines = [f'bash -c "wg syncconf {name} <(wg-quick strip {name}){marked}"{else_}']
     lines += [f"ip address add {address} dev {name}{else_}" for address in _missing(state, file)]
     if file.mtu is not None and state.mtu != file.mtu:
         lines.append(f"ip link set dev {name} mtu {file.mtu}{else_}")

@@ -199,7 +199,6 @@ ELSEWHERE = {
     "preflight/net/way/ask_router.py": "tests/net/way/test_kernel_says.py",
     "preflight/net/way/kernel_questions.py": "tests/net/way/test_kernel_says.py",
     "preflight/net/raw_icmp.py": "tests/net/way/test_trace.py",
-    "preflight/proto/way/reroute.py": "tests/proto/way/test_routing.py",
     "preflight/model/heard.py": "tests/net/responder/test_hello.py",
     "preflight/net/host_state.py": "tests/net/test_kernel.py",
     "preflight/net/responder/own_routes.py": "tests/net/responder/test_return_path.py",

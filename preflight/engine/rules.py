@@ -250,6 +250,8 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
     Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", same_way),
+    # Whatever a responder was asked, its answer is a part of the question.
+    Rule("host.firewall-drop", ("run.needs-responder",)),
     *(
         Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", *_UNMEASURED, *_SILENT), "control")
         for cause in ("reach.no-forward", "reach.no-reverse")

@@ -29,6 +29,7 @@ from preflight.model.fix import (
     ServiceRestart,
     WgQuick,
     WireguardKey,
+    WireguardMark,
     WireguardPeer,
     WireguardPort,
 )
@@ -38,7 +39,8 @@ _INTERFACES = {"tailscaled": "tailscale", "zerotier-one": "zt", "nebula": "nebul
 """How the interfaces of each service begin."""
 _DEEPEST = 64
 _OF_INTERFACE = (
-    LinkMtu, LinkUp, LinkAddresses, QueueDelete, WgQuick, WireguardKey, WireguardPeer, WireguardPort,
+    LinkMtu, LinkUp, LinkAddresses, QueueDelete, WgQuick, WireguardKey, WireguardMark, WireguardPeer,
+    WireguardPort,
 )  # fmt: skip
 
 

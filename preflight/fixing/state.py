@@ -27,6 +27,7 @@ from preflight.model.fix import (
     QueueDelete,
     WgQuickValue,
     WireguardKey,
+    WireguardMark,
     WireguardPeer,
     WireguardPort,
 )
@@ -60,6 +61,7 @@ _OWN: Mapping[type, Callable[[Any], tuple[Command, ...]]] = {
     # Not `wg showconf` nor `dump`, which print the private key. An endpoint may move by itself.
     WireguardPeer: lambda fix: tuple(("wg", "show", fix.interface, what) for what in _OF_PEERS),
     WireguardKey: lambda fix: tuple(("wg", "show", fix.interface, what) for what in _OF_PEERS),
+    WireguardMark: lambda fix: (("wg", "show", fix.interface, "fwmark"),),
     WireguardPort: lambda fix: (("wg", "show", fix.interface, "listen-port"),),
     WgQuickValue: lambda fix: (("grep", "-iE", "^ *(mtu|listenport|allowedips|persistentkeepalive) *=", fix.file),),
     ClockSync: lambda fix: (("timedatectl", "show", "--property=NTP"),),

@@ -39,6 +39,7 @@ from preflight.model.fix import (
     WgQuick,
     WgQuickValue,
     WireguardKey,
+    WireguardMark,
     WireguardPeer,
     WireguardPort,
     ZeroTierTakes,
@@ -254,12 +255,12 @@ def _wireguard_key(fix: WireguardKey, ask: Ask) -> Iterator[Step]:
     yield from (Step(command, undo if new and fix.instead_of is None else None) for command in fix.commands)
 
 
-def _wireguard_port(fix: WireguardPort, ask: Ask) -> Iterator[Step]:
-    before = ask(("wg", "show", fix.interface, "listen-port")).strip()
-    if before != str(fix.port):
+def _wireguard_own(fix: WireguardPort | WireguardMark, ask: Ask) -> Iterator[Step]:
+    what, wanted = ("listen-port", str(fix.port)) if isinstance(fix, WireguardPort) else ("fwmark", hex(fix.mark))
+    before = ask(("wg", "show", fix.interface, what)).strip()
+    if before != wanted:
         # With port 0 a tunnel has no socket, because another has its port; set to 0, it would get one at any port.
-        back = ("wg", "set", fix.interface, "listen-port", before)
-        undo = _undone_by(back) if before != "0" else None
+        undo = _undone_by(("wg", "set", fix.interface, what, before)) if before != "0" else None
         yield from (Step(command, undo) for command in fix.commands)
 
 
@@ -377,7 +378,8 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     IpsecPolicyDelete: _ipsec_policy_delete,
     WireguardPeer: _wireguard_peer,
     WireguardKey: _wireguard_key,
-    WireguardPort: _wireguard_port,
+    WireguardMark: _wireguard_own,
+    WireguardPort: _wireguard_own,
     NoPresharedKey: _no_preshared_key,
     WgQuick: _wg_quick,
     WgQuickValue: _wg_quick_value,

@@ -11,7 +11,8 @@ from preflight.model.change import STRICT, Change, Command
 class _Pass(Change):
     """Let exactly some packets pass a firewall. What is None is not looked at.
 
-    interface_in, interface_out: the devices that they come in and leave by. protocol: with at most one of the ports.
+    interface_in, interface_out: the devices that they come in and leave by. protocol: with at most one of the ports;
+    ICMPv6 as a whole, without which IPv6 finds no neighbour.
     """
 
     table: str
@@ -20,7 +21,7 @@ class _Pass(Change):
     interface_out: str | None = None
     source: str | None = None
     destination: str | None = None
-    protocol: Literal["udp", "tcp"] | None = None
+    protocol: Literal["udp", "tcp", "ipv6-icmp"] | None = None
     source_port: int | None = None
     destination_port: int | None = None
 
@@ -34,11 +35,12 @@ class _Pass(Change):
             if address is not None:
                 parameters.address(address)
         ports = [port for port in (self.source_port, self.destination_port) if port is not None]
-        if self.protocol not in (None, "udp", "tcp") or (self.protocol is None and ports):
+        if self.protocol not in (None, "udp", "tcp", "ipv6-icmp") or (ports and self.protocol not in ("udp", "tcp")):
             raise ValueError("a port goes with udp or tcp")
         for port in ports:
             parameters.within(port, 1, 65535)
-        if not ports and self.source is None and self.destination is None:
+        everything = not ports and self.protocol != "ipv6-icmp"
+        if everything and self.source is None and self.destination is None:
             raise ValueError("neither an address nor a port says which packets are meant")
 
 

@@ -43,7 +43,7 @@ from preflight.model.routing_fixes import (
     QueueDelete,
     RefusalDelete,
 )
-from preflight.model.wireguard_fixes import NoPresharedKey, WgQuickValue, WireguardKey, WireguardPort
+from preflight.model.wireguard_fixes import NoPresharedKey, WgQuickValue, WireguardKey, WireguardMark, WireguardPort
 from preflight.model.worker_fixes import WorkersLine
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "WgQuick",
     "WgQuickValue",
     "WireguardKey",
+    "WireguardMark",
     "WireguardPeer",
     "WireguardPort",
     "WorkersLine",
@@ -109,6 +110,7 @@ Fix = (
     | WireguardPeer
     | WireguardKey
     | WireguardPort
+    | WireguardMark
     | NoPresharedKey
     | WgQuick
     | WgQuickValue

@@ -5,7 +5,9 @@ from typing import Literal
 
 Protocol = Literal["udp", "tcp", "icmp"]
 """`icmp` is ICMPv6 where the addresses are of IPv6."""
-Echo = Literal["request", "reply"]
+Echo = Literal["request", "reply", "solicit", "advert"]
+"""Of ICMP: which of an echo's two packets, or of those by which IPv6 finds a neighbour's hardware address."""
+DISCOVERY = ("solicit", "advert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +16,7 @@ class Flow:
 
     source_port, destination_port: None for ICMP, and where it is not known. length_bytes: of the IP packet. mark, uid:
     of the socket that sends it. interface_in, interface_out: the devices that it comes in by and leaves by, None where
-    it does not. echo: which of an echo's two packets it is, of ICMP; None where that is not known.
+    it does not. echo: which packet of ICMP it is; None where that is not known.
     """
 
     source: str
@@ -55,9 +57,17 @@ class Flow:
 
     @property
     def icmp_type(self) -> int | None:
-        """The type in the header of an echo (RFC 792, RFC 4443); None where that is not known."""
-        return _ECHO_TYPES[self.is_ipv6][self.echo] if self.echo else None
+        """The type in its header (RFC 792, RFC 4443, RFC 4861); None where that is not known."""
+        return _ICMP_TYPES[self.is_ipv6].get(self.echo) if self.echo else None
+
+    @property
+    def is_discovery(self) -> bool:
+        """Whether it asks for a neighbour's hardware address, or answers that."""
+        return self.echo in DISCOVERY
 
 
-_ANSWERED: dict[Echo, Echo] = {"request": "reply", "reply": "request"}
-_ECHO_TYPES: dict[bool, dict[Echo, int]] = {False: {"request": 8, "reply": 0}, True: {"request": 128, "reply": 129}}
+_ANSWERED: dict[Echo, Echo] = {"request": "reply", "reply": "request", "solicit": "advert", "advert": "solicit"}
+_ICMP_TYPES: dict[bool, dict[Echo, int]] = {
+    False: {"request": 8, "reply": 0},
+    True: {"request": 128, "reply": 129, "solicit": 135, "advert": 136},
+}

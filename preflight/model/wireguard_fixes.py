@@ -28,6 +28,24 @@ class WireguardPort(Change):
         return (("wg", "set", self.interface, "listen-port", str(self.port)),)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireguardMark(Change):
+    """Let a WireGuard interface mark its own packets, by which rules of policy routing keep them out of it."""
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["wireguard.mark"] = "wireguard.mark"
+    interface: str
+    mark: int
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+        parameters.within(self.mark, 1, 2**32 - 1)
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("wg", "set", self.interface, "fwmark", str(self.mark)),)
+
+
 LINE = "LINE"
 """In a command: the number of the line of a file that holds a setting."""
 _FILES = "/etc/wireguard"

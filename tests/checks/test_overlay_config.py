@@ -70,6 +70,12 @@ def test_a_network_that_two_peers_claim_goes_to_the_last() -> None:
     assert f"{NETWORK} to the peers BBBBBBBB… and CCCCCCCC…" in result.message
 
 
+def test_a_full_tunnel_keeps_its_mark() -> None:
+    """`wg syncconf` takes away the mark that wg-quick has set, and the tunnel would carry its own packets."""
+    result = judge(replace(LIVE, fwmark=51820, configured=replace(FILE, listen_port=4)))
+    assert "<(wg-quick strip wg0) && wg set wg0 fwmark 51820" in str(result.remedy)
+
+
 def test_the_mtu_needs_a_line_of_its_own() -> None:
     """`wg syncconf` sets no MTU: with it alone the difference would stay."""
     remedy = judge(replace(LIVE, mtu=1320)).remedy

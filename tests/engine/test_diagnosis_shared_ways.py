@@ -65,6 +65,18 @@ def test_an_own_rule_explains_nothing_of_the_other_direction() -> None:
     ]
 
 
+def test_an_own_rule_explains_what_no_responder_says() -> None:
+    """A question to a responder is one of both directions, whichever of them the check is about."""
+    rule = at("way.packet", failed(codes.HOST_FIREWALL_DROP, "b", R, "", station=Station("input", "receiver")))
+    untold = at("overlay.translation", inconclusive(codes.RUN_NEEDS_RESPONDER, "b", F, ""))
+    other = at("overlay.translation", inconclusive(codes.RUN_NEEDS_RESPONDER, "c", F, ""))
+    causes = diagnose([rule, untold, other])
+    assert [(cause.code, cause.target) for cause in causes] == [
+        (codes.HOST_FIREWALL_DROP, "b"),
+        (codes.RUN_NEEDS_RESPONDER, "c"),
+    ]
+
+
 def test_a_captive_portal_explains_even_a_proven_refusal_of_its_network() -> None:
     """A portal's router may refuse with an ICMP error; what dies at this node itself has another cause."""
     portal = at("host.portal", failed(codes.HOST_CAPTIVE_PORTAL, NODE, L, ""))

@@ -34,6 +34,7 @@ from preflight.model.fix import (
     WgQuick,
     WgQuickValue,
     WireguardKey,
+    WireguardMark,
     WireguardPeer,
     WireguardPort,
 )
@@ -168,6 +169,8 @@ def words(*lines: str) -> list[Command]:
         ),
         (WireguardPort(interface="wg0", port=51821), ("51820\n",), ["wg set wg0 listen-port 51820"]),
         (WireguardPort(interface="wg0", port=51821), ("51821\n",), None),
+        (WireguardMark(interface="wg0", mark=51820), ("off\n",), ["wg set wg0 fwmark off"]),
+        (WireguardMark(interface="wg0", mark=51820), ("0xca6c\n",), None),
         (WgQuickValue(interface="wg0", setting="MTU", value="1420"), ("3\n", "1420\n"), None),
         (WgQuick(interface="wg0"), (), ["wg-quick down wg0"]),
         (ClockSync(), ("no\n",), ["timedatectl set-ntp false"]),

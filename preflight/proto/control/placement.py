@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import Literal
@@ -12,7 +12,7 @@ from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Setting, WorkersLine
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Route
-from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.model.overlay import WHOLE_BITS, IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
@@ -48,8 +48,24 @@ def placement(address: str, overlay: OverlayState | None) -> Placement:
     if tunnel is not None and tunnel.lists_owners and tunnel.owners.prefix(address) is None:
         return "unowned"
     inside = any(each is tunnel for each in overlay.own_tunnels) or route.local
-    claimed = any(each.claims(address) >= 0 for each in overlay.own_tunnels)
+    claimed = any(each.claims(address) >= 0 or _is_next_to(address, each, route) for each in overlay.own_tunnels)
     return "leak" if claimed and not inside else "off"
+
+
+def _is_next_to(address: str, tunnel: OverlayState, route: Route) -> bool:
+    """Whether a router gets what a full tunnel would have, for an address next to this node's own one in the tunnel.
+
+    wg-quick gives a node a network of one address, so where the overlay ends is known by what networks usually are. An
+    address in a network of this node's links needs no router, and may be meant to stay outside.
+    """
+    owned, wanted = tunnel.owners.prefix(address), ip_address(address)
+    if owned is None or owned.prefixlen > WHOLE_BITS or route.gateway is None:
+        return False
+    near = (f"{own.ip}/{_USUAL_LENGTH[own.version]}" for own in tunnel.addresses if own.version == wanted.version)
+    return any(wanted in ip_network(network, strict=False) for network in near)
+
+
+_USUAL_LENGTH = {4: 24, 6: 64}
 
 
 def way_text(address: str, overlay: OverlayState) -> str:

@@ -30,6 +30,7 @@ from preflight.model.fix import (
     QueueDelete,
     RefusalDelete,
     Route,
+    WireguardMark,
     WireguardPeer,
 )
 from preflight.model.observed import Direction, Finding, PacketClass, PeerObservation
@@ -68,6 +69,7 @@ PeerFix = (
     | IpsecPolicyDelete
     | LinkUp
     | WireguardPeer
+    | WireguardMark
 )
 """The changes that a peer may name: none of them writes a file or starts a program of the peer's choice."""
 

@@ -97,9 +97,10 @@ def missing_main_rule(state: NetworkState, flow: Flow) -> bool:
 
 def unused_tables(state: NetworkState, flow: Flow) -> dict[int, Entry]:
     """Tables that no rule leads this flow to, each with its entry for the destination."""
-    used = {rule.table for rule in state.rules if rule.action == "table" and selects(rule, flow)}
-    tables = {entry.table for entry in state.entries} - used - {LOCAL_TABLE, DEFAULT_TABLE}
     version = 6 if flow.is_ipv6 else 4
+    rules = [rule for rule in state.rules if rule.version == version and rule.action == "table"]
+    used = {rule.table for rule in rules if selects(rule, flow)}
+    tables = {entry.table for entry in state.entries} - used - {LOCAL_TABLE, DEFAULT_TABLE}
     entries = [entry for entry in state.entries if entry.version == version and not entry.dead]
     found = {table: _longest([each for each in entries if each.table == table], flow) for table in sorted(tables)}
     return {table: entry for table, entry in found.items() if entry is not None and entry.type not in REFUSING}

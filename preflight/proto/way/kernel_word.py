@@ -20,6 +20,7 @@ from preflight.proto.way.counters import (
     observe_socket_outer,
     observe_tunnel,
 )
+from preflight.proto.way.discovery import Rules, observe_discovery
 from preflight.proto.way.ipsec import observe_ipsec
 from preflight.proto.way.neighbours import observe_neighbour
 from preflight.proto.way.observation import Observation, PacketClass
@@ -102,9 +103,13 @@ def uplink_of(state: NetworkState, watched: Watched) -> str | None:
 
 
 def observe_kernel(
-    before: NetworkState, after: NetworkState, watched: Watched, answers: Answers | None = None
+    before: NetworkState,
+    after: NetworkState,
+    watched: Watched,
+    answers: Answers | None = None,
+    rules: Rules | None = None,
 ) -> tuple[Observation, ...]:
-    """Everything that the two snapshots say. answers: of the uplink; None: nobody was asked."""
+    """Everything that the two snapshots say. answers: of the uplink; None: nobody was asked. rules: the firewall's."""
     answers = answers or Answers()
     tunnel, uplink, outer = watched.tunnel, uplink_of(after, watched), watched.routed(after)
     found = [
@@ -124,20 +129,29 @@ def observe_kernel(
         observe_route_outer(after, outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)),
         observe_neighbour(after, outer, tunnel, answers.asked, answers.routers, answers.next_best),
     ]
+    if rules is not None:
+        found.extend(observe_discovery(after, outer, tunnel, answers.asked, rules))
     if uplink is not None:
         found.append(
             observe_egress(
                 before, after, uplink, tunnel, sent=watched.sent, passed=watched.left, packets=watched.packets
             )
         )
-    for flow in _arriving(watched, uplink):
-        if flow.interface_in in tunnel.interfaces:
-            found.append(observe_rp(before, after, flow, tunnel))
-        else:
-            found.append(observe_rp(before, after, flow, tunnel, station="rp-outer", came=watched.came))
+    found.extend(_by_the_way_back(before, after, watched, uplink))
     found.extend(_by_policies(before, after, watched, uplink))
     found.append(observe_socket_outer(before, after, tunnel))
     return (*found, *_twins(answers, tunnel))
+
+
+def _by_the_way_back(
+    before: NetworkState, after: NetworkState, watched: Watched, uplink: str | None
+) -> Iterator[Observation]:
+    """What the filters by the reverse path say of all that comes in."""
+    for flow in _arriving(watched, uplink):
+        if flow.interface_in in watched.tunnel.interfaces:
+            yield observe_rp(before, after, flow, watched.tunnel)
+        else:
+            yield observe_rp(before, after, flow, watched.tunnel, station="rp-outer", came=watched.came)
 
 
 def _twins(answers: Answers, tunnel: TunnelSide) -> Iterator[Observation]:

@@ -5,6 +5,7 @@ that died for 36 s and more as reachable, so its own word counts only where it s
 """
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from preflight import codes
 from preflight.codes import Code
@@ -54,7 +55,8 @@ def observe_neighbour(
     """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
 
     routers: neighbours that have a way to the endpoint. next_best: who answers for `next_best_hop`. flow: the tunnel's
-    own packets; None where the endpoint is not known: then the default route's gateway counts, which is not certain.
+    own packets; None where the endpoint is not known: then the default route's gateway counts, which is certain only
+    if nothing leaves by another way.
     """
     if tunnel.elsewhere:
         return Observation(station=NEIGHBOUR, finding="blind", reason=ELSEWHERE)
@@ -68,6 +70,8 @@ def observe_neighbour(
     elif asked is not None and len(asked.hardware) > 1:
         death = _two(asked, known, tunnel)
     elif asked is not None and asked.hardware:
+        if _is_dead(known):
+            return Observation(station=NEIGHBOUR, finding="blind", reason=f"{address} answers, and the kernel is deaf")
         death = None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
@@ -150,9 +154,24 @@ def _dead(
         message=f"{address}, {whose}, does not answer on {device}: the packets of {tunnel.interface} end there",
         facts=DeathFacts(gateway=None if on_link else address, neighbour=address, interface=device),
         remedies=remedies or look(f"ip neighbour show dev {device}"),
-        certain=flow is not None,
+        certain=flow is not None or _is_the_only_way_out(state, tunnel, address),
         later=True,  # while the kernel still believes in it, the frames leave
     )
+
+
+def _is_the_only_way_out(state: NetworkState, tunnel: TunnelSide, gateway: str) -> bool:
+    """Whether all that the tunnel sends has to pass this gateway, wherever its endpoint is.
+
+    No route leads out by another one or by another tunnel, and on no link does a machine live that may be the endpoint.
+    """
+    outside = [link for link in state.links if not link.loopback and link.name not in tunnel.interfaces]
+    asking = {link.name for link in outside if link.resolves}
+    routes = [each for each in state.entries if each.type == "unicast" and not each.dead]
+    leaving = [each for each in routes if each.interface in {link.name for link in outside}]
+    others = any(each.hops or each.gateway not in (None, gateway) or each.interface not in asking for each in leaving)
+    on_link = any(each.gateway is None and each.destination.prefixlen == 0 for each in leaving)
+    living = (each for each in state.neighbours if each.interface in asking and each.state in (*ALIVE, "permanent"))
+    return not others and not on_link and all(ip_address(each.address).is_link_local for each in living)
 
 
 def _is_own_network(state: NetworkState, entry: Entry) -> bool:

@@ -167,7 +167,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *inner_word(record.stats, target, address, echo=record.echo, pings=record.pings, own=own),
         *large,
         *_watched_before(record),
-        *observe_kernel(before.kernel, after.kernel, _with_passed(record), record.answers),
+        *observe_kernel(before.kernel, after.kernel, _with_passed(record), record.answers, (before.rules, latest)),
         *_queue_of_large(record),
         *strayed,
         *with_filters_behind(rules, after.kernel, record.watched),

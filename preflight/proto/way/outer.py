@@ -164,7 +164,7 @@ def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: S
     leads = reroute.around(tunnel)
     kind = refusal_type(lookup, found)
     if kind == "none":
-        remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel, routers)
+        remedies = reroute.lost(state, flow, tunnel, leads).remedies or _default_by(state, flow, tunnel, routers)
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
     return Death(
@@ -215,13 +215,14 @@ def heard_on_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> 
 
 def _loops(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death:
     flow, found = lookup.flow, explain(state, lookup)
-    entry = found.entry if found else None
-    remedies = _out_of_the_loop(state, flow, tunnel, entry, routers)
+    entry, unmarked = found.entry if found else None, reroute.by_its_mark(state, flow, tunnel, found)
+    remedies = unmarked.remedies or _out_of_the_loop(state, flow, tunnel, entry, routers)
+    why = f", {unmarked.why}" if unmarked.why else ""
     endpoint = tunnel.endpoint or _endpoint(flow)
     return Death(
         code=codes.OVERLAY_ENDPOINT_LOOP,
         message=f"this node's kernel sends the packets of {tunnel.interface} to {endpoint} into "
-        f"{lookup.interface} itself: {f'the route `{entry}` decides' if entry else lookup}",
+        f"{lookup.interface} itself: {f'the route `{entry}` decides' if entry else lookup}{why}",
         facts=DeathFacts(endpoint=endpoint, interface=lookup.interface),
         remedies=remedies or reroute.show(flow),
     )

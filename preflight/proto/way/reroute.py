@@ -1,10 +1,10 @@
 """What heals a route: each change is tried on the dumps of the tables first, and offered only if it leads on."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from preflight.model.fix import PolicyRule, RefusalDelete, Route
+from preflight.model.fix import PolicyRule, RefusalDelete, Route, WireguardMark
 from preflight.model.flow import Flow
 from preflight.model.kernel import MAIN_TABLE
 from preflight.model.network_state import NetworkState, TunnelSide
@@ -89,20 +89,92 @@ def _source(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> str | None:
     return None if own is None or link is None or link.has(own) else own
 
 
-def missing_rule(state: NetworkState, flow: Flow, tunnel: TunnelSide, leads: Leads) -> Remedies:
-    """The rule that a machine, or wg-quick, has and this one has lost; nothing if adding it does not lead on."""
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A rule or a route that a machine, or wg-quick, has and this one has lost. why: a clause; empty: said already."""
+
+    remedies: Remedies
+    why: str = ""
+
+
+def lost(state: NetworkState, flow: Flow, tunnel: TunnelSide, leads: Leads) -> Lost:
+    """What is missing; no remedies if nothing is, or if adding it does not lead on.
+
+    With it all else comes back that went the same way. A route to one peer would hide that the rest leaves outside.
+    """
     if missing_main_rule(state, flow):
-        return _added(state, flow, _lookup(flow, MAIN_TABLE, MAIN_RULE), leads, "it is there after each start")
-    mark = 0 if tunnel.manages_routes else tunnel.mark
+        rule = _lookup(flow, MAIN_TABLE, MAIN_RULE)
+        return Lost(_added(state, flow, rule, leads, "it is there after each start"))
+    if tunnel.manages_routes:
+        return Lost(())
+    return _lost_rule(state, flow, tunnel, leads) or _lost_default(state, flow, tunnel, leads) or Lost(())
+
+
+def _lost_rule(state: NetworkState, flow: Flow, tunnel: TunnelSide, leads: Leads) -> Lost | None:
+    """wg-quick's rule for everything except the tunnel's own packets, whose table is still there."""
+    name = tunnel.interface
     for table, entry in unused_tables(state, flow).items():
-        if entry.interface in tunnel.interfaces and entry.destination.prefixlen == 0 and mark:
-            rule = replace(_lookup(flow, table, _BEFORE_MAIN), mark=mark, mask=2**32 - 1, inverted=True)
-            return _added(state, flow, rule, leads, f"wg-quick adds it when it starts {tunnel.interface}")
-    return ()
+        mark = tunnel.mark or _by_its_twin(state, table)
+        if entry.interface not in tunnel.interfaces or entry.destination.prefixlen != 0 or not mark:
+            continue
+        rule = replace(_lookup(flow, table, _BEFORE_MAIN), mark=mark, mask=_WHOLE_MARK, inverted=True)
+        why = f"no rule leads to table {table}, where wg-quick has put the default route by {name}"
+        remedies = _added(state, flow, rule, leads, f"wg-quick adds it when it starts {name}")
+        return Lost(remedies, why) if remedies else None
+    return None
+
+
+def _by_its_twin(state: NetworkState, table: int) -> int:
+    """The mark of the other family's rule, for who may not read the tunnel's: wg-quick's has the table's number."""
+    return table if any(each.inverted and each.mark == each.table == table for each in state.rules) else 0
+
+
+def _lost_default(state: NetworkState, flow: Flow, tunnel: TunnelSide, leads: Leads) -> Lost | None:
+    """The default route of the table to which wg-quick's rule for everything except the tunnel's own packets leads."""
+    version = 6 if flow.is_ipv6 else 4
+    filled = {each.table for each in state.entries if each.version == version}
+    for rule in state.rules:
+        its_own = rule.inverted and bool(rule.mark) and rule.mark in (tunnel.mark, rule.table)
+        if rule.version != version or not its_own or rule.action != "table" or rule.table in filled:
+            continue
+        everywhere = ip_network("::/0" if flow.is_ipv6 else "0.0.0.0/0")
+        entry = Entry(version=version, table=rule.table, destination=everywhere, interface=tunnel.interface)
+        if tunnel.mark in (0, rule.mark) and leads(decide(replace(state, entries=(*state.entries, entry)), flow)):
+            return Lost(_route(entry, tunnel), f"table {rule.table}, to which the rule `{rule}` leads, is empty")
+    return None
+
+
+def _route(entry: Entry, tunnel: TunnelSide) -> Remedies:
+    return heal(
+        lambda: Route(
+            action="replace", destination=str(entry.destination), interface=entry.interface, table=entry.table
+        ),
+        lasting=f"wg-quick adds it when it starts {tunnel.interface}",
+    )
 
 
 def _lookup(flow: Flow, table: int, priority: int) -> Rule:
     return Rule(version=6 if flow.is_ipv6 else 4, priority=priority, table=table)
+
+
+def by_its_mark(state: NetworkState, flow: Flow, tunnel: TunnelSide, found: Decision | None) -> Lost:
+    """The mark by which wg-quick's rule leaves the tunnel's own packets out, where the device has lost it.
+
+    `wg setconf` and `wg syncconf` take it away, for wg-quick writes it into no file.
+    """
+    rule = found.rule if found is not None else None
+    if rule is None or not rule.inverted or rule.mark in (0, flow.mark) or rule.mask != _WHOLE_MARK:
+        return Lost(())
+    if tunnel.product != "wireguard" or not around(tunnel)(decide(state, replace(flow, mark=rule.mark))):
+        return Lost(())
+    has = f"the mark {flow.mark:#x}" if flow.mark else "no mark"
+    return Lost(
+        heal(
+            lambda: WireguardMark(interface=tunnel.interface, mark=rule.mark),
+            lasting=f"wg-quick sets it when it starts {tunnel.interface}",
+        ),
+        f"to which the rule `{rule}` leads, and {tunnel.interface} gives its own packets {has}",
+    )
 
 
 def _added(state: NetworkState, flow: Flow, rule: Rule, leads: Leads, lasting: str) -> Remedies:

@@ -140,14 +140,15 @@ def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death 
 def refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     """The kernel refuses packets for the peer, by a rule or a route, or because it finds none."""
     found, flow = explain(state, lookup), lookup.flow
-    leads = reroute.into(tunnel)
+    leads, lost = reroute.into(tunnel), reroute.Lost(())
     kind = refusal_type(lookup, found)
     if kind == "none":
-        remedies = reroute.missing_rule(state, flow, tunnel, leads) or reroute.to_tunnel(state, flow, tunnel, found)
+        lost = reroute.lost(state, flow, tunnel, leads)
+        remedies = lost.remedies or reroute.to_tunnel(state, flow, tunnel, found)
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
         remedies = remedies or (reroute.to_tunnel(state, flow, tunnel, found) if found and found.entry else ())
-    bare = ""
+    bare = f", and {lost.why}" if lost.why else ""
     if kind == "none" and not remedies and reroute.lacks_ipv6(state, flow, tunnel):
         bare = f", and {tunnel.interface} has no IPv6 address"
         shown = f"sysctl net.ipv6.conf.{tunnel.interface.replace('.', '/')}.disable_ipv6"
@@ -185,13 +186,14 @@ def why_refused(state: NetworkState, lookup: Lookup, found: Decision | None) -> 
 
 def _leaks(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     flow, found = lookup.flow, explain(state, lookup)
-    remedies = reroute.missing_rule(state, flow, tunnel, reroute.into(tunnel))
+    lost = reroute.lost(state, flow, tunnel, reroute.into(tunnel))
+    because = f", because {lost.why}" if lost.why else ""
     return Death(
         code=codes.OVERLAY_ROUTE_LEAK,
         message=f"this node's kernel sends {_what(flow)} for {tunnel.peer} ({flow.destination}) out by "
-        f"{lookup.interface}, not by {tunnel.interface}: {_by(lookup, found)}",
+        f"{lookup.interface}, not by {tunnel.interface}: {_by(lookup, found)}{because}",
         facts=DeathFacts(interface=lookup.interface, gateway=lookup.gateway, route_type=lookup.type),
-        remedies=remedies or reroute.to_tunnel(state, flow, tunnel, found) or reroute.show(flow),
+        remedies=lost.remedies or reroute.to_tunnel(state, flow, tunnel, found) or reroute.show(flow),
     )
 
 

@@ -54,12 +54,15 @@ class Traces:
 def in_doubt(own: Trace, fresh: Trace) -> range:
     """TTLs whose answers only the fresh flow got, at most three of them; empty if there are none.
 
-    Routers limit how many errors they send, so a missing one proves nothing until it was asked for a second time.
+    Routers limit how many errors they send, so a missing one proves nothing until it was asked for a second time. The
+    endpoint's host alone does not count: its firewall may refuse a fresh flow aloud and take the tunnel's, in silence.
     """
     dead, alive = last_hop(own), last_hop(fresh)
     if own.error is not None or alive is None or not _shared(own, fresh):
         return range(0)
     first = (dead.ttl if dead else 0) + 1
+    if not any(hop.ttl >= first and hop.address is not None and not hop.reached for hop in fresh.hops):
+        return range(0)
     return range(max(first, alive.ttl - 2), alive.ttl + 1)
 
 

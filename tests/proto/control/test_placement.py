@@ -148,6 +148,21 @@ def test_a_lan_behind_a_member_that_a_narrower_route_hides() -> None:
     assert remedy.lines == ("ip route replace 192.168.77.2/32 via 10.66.0.3 dev tun0",)
 
 
+@pytest.mark.parametrize(
+    ("address", "router", "place"),
+    [("10.66.0.9", "192.0.2.1", "leak"), ("10.66.0.9", None, "off"), ("10.67.0.9", "192.0.2.1", "off")],
+    ids=["next-to-it", "own-link", "elsewhere"],
+)
+def test_an_address_that_a_route_takes_out_of_a_full_tunnel(address: str, router: str | None, place: str) -> None:
+    """Such a tunnel has it only as a part of everything; the fix is a route into the tunnel, and not another URL."""
+    outside = replace(into(address, "eth0"), gateway=router)
+    state = replace(FULL, routes={address: outside})
+    assert placement(address, state) == place
+    message, remedies = leak(address, state)
+    assert f"does not go through wg0, which has that address: {address}" in message
+    assert str(as_text(remedies)).startswith(f"ip route replace {address}/32 dev wg0")
+
+
 def test_a_subnet_that_this_node_does_not_take() -> None:
     """Protects a bearer from a stranger: a peer announces the subnet, and the kernel sends to a host of the LAN."""
     said = Complaint("overlay.routes-not-accepted", "some peers are advertising routes")

@@ -8,7 +8,7 @@ import pytest
 from preflight import codes
 from preflight.model.network_state import NetworkState
 from preflight.model.remedy import as_text
-from preflight.model.routing import Asked, Neighbour
+from preflight.model.routing import Asked, Entry, Neighbour
 from preflight.proto.way.neighbours import next_best_hop, next_hop, observe_neighbour
 from preflight.proto.way.observation import Death
 from tests.proto.way.test_routing import killed
@@ -16,6 +16,7 @@ from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, LINKS, OUTER, ROUT
 
 DEAD = "192.0.2.99"
 SILENT = Neighbour(interface="eth0", address=DEAD, state="failed")
+IN_THE_LAN = Neighbour(interface="eth0", address="192.0.2.50", state="stale", hardware="02:00:00:00:00:50")
 BY_HOST = (*ENTRIES, entry(f"{ENDPOINT}/32", "eth0", gateway=DEAD))
 OTHER_ROUTER = replace(ROUTER, address="192.0.2.3", hardware="02:00:00:00:00:07")
 BY_DEFAULT = (*ENTRIES[:2], entry("0.0.0.0/0", "eth0", gateway=DEAD))
@@ -143,8 +144,8 @@ def test_a_permanent_entry_is_compared_with_who_answers() -> None:
 
 
 def test_without_the_endpoint_the_default_route_s_gateway_counts() -> None:
-    """An ordinary user sees it too; but the endpoint may have another route."""
-    made = state(entries=BY_DEFAULT, neighbours=(SILENT,))
+    """An ordinary user sees it too; but the endpoint may be in the LAN."""
+    made = state(entries=BY_DEFAULT, neighbours=(SILENT, IN_THE_LAN))
     found = killed(observe_neighbour(made, None, TUNNEL))
     assert (found.certain, found.facts and found.facts.gateway) == (False, DEAD)
 
@@ -155,3 +156,28 @@ def test_where_nobody_has_to_be_asked() -> None:
     assert next_hop(state(links=changed("eth0", resolves=False)), OUTER, TUNNEL) is None
     assert next_hop(state(links=changed("eth0", carrier=False)), OUTER, TUNNEL) is None
     assert next_hop(state(entries=()), OUTER, TUNNEL) is None
+
+
+LINK_LOCAL = replace(IN_THE_LAN, address="fe80::1")
+
+
+@pytest.mark.parametrize(
+    ("more", "neighbours", "certain"),
+    [
+        ((), (), True),
+        # An endpoint has no address of a link alone.
+        ((), (LINK_LOCAL,), True),
+        ((), (IN_THE_LAN,), False),
+        ((entry("::/0", "eth0", gateway="fe80::1"),), (LINK_LOCAL,), False),
+        ((entry(f"{ENDPOINT}/32", "eth0", gateway=GATEWAY),), (), False),
+        ((entry("203.0.113.0/24", "wg9"),), (), False),
+    ],
+    ids=["alone", "link-local", "machine", "ipv6", "host-route", "tunnel"],
+)
+def test_a_dead_gateway_that_everything_has_to_pass(
+    more: tuple[Entry, ...], neighbours: tuple[Neighbour, ...], certain: bool
+) -> None:
+    """Who may not read the endpoint sees that no other way leads out, so that the packets end there."""
+    links = (*LINKS, replace(LINKS[2], index=4, name="wg9"))
+    made = state(links=links, entries=(*BY_DEFAULT, *more), neighbours=(SILENT, *neighbours))
+    assert killed(observe_neighbour(made, None, TUNNEL)).certain is certain

@@ -66,6 +66,8 @@ def test_a_missing_answer_counts_only_when_it_is_missing_twice() -> None:
         # Two different ways: nothing of one is proven by the other.
         (trace("10.0.0.9"), LONG),
         (replace(SHORT, error="Operation not permitted"), LONG),
+        # The endpoint's firewall refuses what it does not know, and takes the tunnel's own packets in silence.
+        (SHORT, trace(GATEWAY, ENDPOINT, reached=True)),
     ],
 )
 def test_silence_that_all_flows_share_proves_nothing(own: Trace, fresh: Trace) -> None:

@@ -75,6 +75,8 @@ def _states(snapshot: FilterSnapshot, burst: Burst) -> list[tuple[State, Tri]]:
     """The states, and whether rules that translate are asked for the flow in them."""
     if burst.fresh:
         return [("new", Tri.YES)]
+    if burst.flow.is_discovery:
+        return [("untracked", Tri.NO)]  # connection tracking leaves these out, so no rule for answers lets them in
     if not snapshot.asked(burst.flow):
         unknown: list[tuple[State, Tri]] = [("new", Tri.YES), ("established", Tri.MAYBE)]
         if not burst.leaves and burst.flow.protocol != "udp":

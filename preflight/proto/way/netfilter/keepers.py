@@ -10,6 +10,7 @@ from preflight.proto.way.netfilter.ruleset import Chain
 _LEGACY = "iptables-legacy-save > /etc/iptables/rules.v4 (ip6tables-legacy-save: rules.v6)"
 _IPTABLES = "iptables-save > /etc/iptables/rules.v4 (ip6tables-save: rules.v6)"
 _NFT = "the same rule in the file that loads this table, such as /etc/nftables.conf"
+_ICMPV6 = "--add-protocol=ipv6-icmp"
 _OF_IPTABLES = frozenset(("filter", "nat", "mangle", "raw", "security"))
 
 
@@ -18,7 +19,7 @@ def keeps(burst: Burst, chain: Chain) -> str:
     led_to = {each.verdict.chain or "" for rule in chain.rules for each in rule.expressions if each.verdict is not None}
     names = (chain.name, *led_to)
     if any(name.startswith(("ufw-", "ufw6-")) for name in names):
-        return _ufw(burst)
+        return "the same in /etc/ufw/before6.rules, as ufw has it at first" if burst.flow.is_discovery else _ufw(burst)
     if burst.passes and any(name.startswith("DOCKER") for name in names):
         return "the same rule in the chain DOCKER-USER, set after Docker starts"
     if chain.legacy:
@@ -36,6 +37,8 @@ def in_firewalld(burst: Burst, chain: Chain) -> Remedies:
     if chain.table != "firewalld" or burst.leaves or burst.passes:
         return ()
     flow = burst.flow
+    if flow.is_discovery:
+        return by_hand(f"firewall-cmd {_ICMPV6}", root=True, lasting=f"firewall-cmd --permanent {_ICMPV6}")
     opens = f"--zone=trusted --add-source={flow.source}"
     if burst.outer and flow.destination_port:
         opens = f"--add-port={flow.destination_port}/udp"

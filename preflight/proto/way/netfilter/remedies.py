@@ -72,6 +72,8 @@ def _match(burst: Burst, hook: Hook, chain: Chain) -> dict[str, Any]:
         devices["interface_in"] = flow.interface_in
     if goes_out and flow.interface_out:
         devices["interface_out"] = flow.interface_out
+    if flow.is_discovery:
+        return {**devices, "protocol": "ipv6-icmp"}
     if burst.outer and (own := _own_port(burst)):
         return {"protocol": "udp", **own}
     if burst.outer:

@@ -48,6 +48,8 @@ def _variant(chain: Chain) -> str:
 def packets_of(burst: Burst) -> str:
     """Which packets: to or from whom, with the port that counts."""
     flow = burst.flow
+    if flow.is_discovery:
+        return f"the question for {flow.destination}" if burst.leaves else f"the answer of {flow.source}"
     large = f"packets of {flow.length_bytes} bytes" if burst.packets == "large" else "packets"
     whose = f"its tunnel's own {large}" if burst.outer else large
     other, port = (flow.destination, flow.destination_port) if burst.leaves else (flow.source, flow.source_port)
