@@ -203,11 +203,14 @@ def at_sender(
 ) -> Truth:
     """What a node's tunnel sends dies at its own station: a sees that here, and at b only what b's responder reports.
 
-    everything: at b, its packets to all others die too, so that it cannot report. public: not only root sees it at a.
+    everything: its packets to all others die too, so that b cannot report, or a not read it. public: not only root sees
+    it at a.
     """
     if node == "a":
         place = Place("packet", station)
-        return dead(setup, "forward", place=place, deciding=deciding, proven=True, public=public)
+        # What dies on its way to everybody keeps b's word from a too: then only who sees it here knows the direction.
+        direction: Dead = "round-trip" if everything and not (public or watches_outside(setup)) else "forward"
+        return dead(setup, direction, place=place, deciding=deciding, proven=True, public=public)
     there = Place("packet", station) if observed(setup, outer=True) and not everything else None
     return dead(setup, "round-trip" if everything else "reverse", place=there, public=True, where="peer")
 
