@@ -208,7 +208,7 @@ def at_sender(
     """
     if node == "a":
         place = Place("packet", station)
-        # What dies on its way to everybody keeps b's word from a too: then only who sees it here knows the direction.
+        # What dies on its way to everyone keeps b's word from a too: then only who sees it here knows the direction.
         direction: Dead = "round-trip" if everything and not (public or watches_outside(setup)) else "forward"
         return dead(setup, direction, place=place, deciding=deciding, proven=True, public=public)
     there = Place("packet", station) if observed(setup, outer=True) and not everything else None
