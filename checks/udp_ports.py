@@ -88,6 +88,9 @@ async def _ask(ctx: Context, peer: Peer) -> Said | None:
     silent = bool(answers) and not any(each.answered or each.rejected for each in answers)
     if not echoed or not silent or ctx.settings.secrets.key_for(peer.address) is None:
         return None
+    said = ctx.net.path.proven_silent(peer)
+    if said is not None and said.port_unreachable:
+        return None  # its host has said so in this run: UDP gets there, and it may be out of errors by now
     if await ctx.net.icmp.port_says(peer.address, peer.responder_port, timeout_s=GAP_S) == "closed":
         return None
     connection = await ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=PATIENCE_S)

@@ -14,6 +14,7 @@ from preflight.codes import RUN_NEEDS_RESPONDER
 from preflight.engine.diagnosis import diagnose
 from preflight.model.facts import AnswerFacts, EchoFacts, Facts
 from preflight.model.overlay import OverlayState
+from preflight.model.path import StampStats
 
 NB = Peer("100.64.0.2", "nb")
 ECHOED = EchoFacts(sent=4, received=4, rtt_min_ms=1.0, rtt_max_ms=2.0)
@@ -60,8 +61,12 @@ def run(
     key: bool = True,
     own: str = "silent",
     tries: Sequence[str] = ("silent", "silent"),
+    before: StampStats | None = None,
 ) -> Result:
-    """The check with what the others saw. own: what the host says of the responder's port; tries: of the others."""
+    """The check with what the others saw. own: what the host says of the responder's port; tries: of the others.
+
+    before: the last session of this run with the responder, where nothing of it was answered.
+    """
     left = iter(tries)
 
     async def port_says(*_: Any, **__: Any) -> str:
@@ -75,7 +80,9 @@ def run(
         return SimpleNamespace(outcome="timeout")
 
     net = SimpleNamespace(
-        icmp=SimpleNamespace(port_says=port_says, ports_say=ports_say), tcp=SimpleNamespace(connect=connect)
+        icmp=SimpleNamespace(port_says=port_says, ports_say=ports_say),
+        tcp=SimpleNamespace(connect=connect),
+        path=SimpleNamespace(proven_silent=lambda _: before),
     )
     secrets = SimpleNamespace(key_for=lambda _: b"key" if key else None)
     handed: dict[type[Facts], tuple[Facts, ...]] = {EchoFacts: (echo,), AnswerFacts: (answers,)}
@@ -98,6 +105,7 @@ def test_a_peer_that_answers_echoes_and_no_udp(monkeypatch: pytest.MonkeyPatch) 
     """The whole check."""
     monkeypatch.setattr(module, "REFILL_S", 0.0)
     assert run().status is Status.FAIL
+    assert run(before=StampStats(10, 0)).status is Status.FAIL
 
 
 def test_a_second_try_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +126,8 @@ def test_a_second_try_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         # Nobody expects a responder there; and its host says that none runs.
         {"key": False},
         {"own": "closed"},
+        # It said so a moment ago, and has no error left for this one.
+        {"before": StampStats(10, 0, port_unreachable=True)},
     ],
 )
 def test_nothing_is_asked(more: dict[str, Any]) -> None:
