@@ -54,6 +54,10 @@ def test_what_proves_nothing(said: Said | None) -> None:
     assert judge(NB, said, "tailscale").status in (Status.SKIP, Status.PASS)
 
 
+async def _unconnected(*_: Any, **__: Any) -> Any:
+    return SimpleNamespace(outcome="timeout")
+
+
 def run(
     echo: EchoFacts = ECHOED,
     answers: AnswerFacts = UNANSWERED,
@@ -76,12 +80,9 @@ def run(
         words: tuple[str, ...] = (next(left),) * ASKED
         return words
 
-    async def connect(*_: Any, **__: Any) -> Any:
-        return SimpleNamespace(outcome="timeout")
-
     net = SimpleNamespace(
         icmp=SimpleNamespace(port_says=port_says, ports_say=ports_say),
-        tcp=SimpleNamespace(connect=connect),
+        tcp=SimpleNamespace(connect=_unconnected),
         path=SimpleNamespace(proven_silent=lambda _: before),
     )
     secrets = SimpleNamespace(key_for=lambda _: b"key" if key else None)
