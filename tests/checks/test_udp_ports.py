@@ -58,6 +58,23 @@ async def _unconnected(*_: Any, **__: Any) -> Any:
     return SimpleNamespace(outcome="timeout")
 
 
+def _net(own: str, tries: Sequence[str], before: StampStats | None) -> Any:
+    left = iter(tries)
+
+    async def port_says(*_: Any, **__: Any) -> str:
+        return own
+
+    async def ports_say(*_: Any, **__: Any) -> tuple[str, ...]:
+        words: tuple[str, ...] = (next(left),) * ASKED
+        return words
+
+    return SimpleNamespace(
+        icmp=SimpleNamespace(port_says=port_says, ports_say=ports_say),
+        tcp=SimpleNamespace(connect=_unconnected),
+        path=SimpleNamespace(proven_silent=lambda _: before),
+    )
+
+
 def run(
     echo: EchoFacts = ECHOED,
     answers: AnswerFacts = UNANSWERED,
@@ -71,20 +88,7 @@ def run(
 
     before: the last session of this run with the responder, where nothing of it was answered.
     """
-    left = iter(tries)
-
-    async def port_says(*_: Any, **__: Any) -> str:
-        return own
-
-    async def ports_say(*_: Any, **__: Any) -> tuple[str, ...]:
-        words: tuple[str, ...] = (next(left),) * ASKED
-        return words
-
-    net = SimpleNamespace(
-        icmp=SimpleNamespace(port_says=port_says, ports_say=ports_say),
-        tcp=SimpleNamespace(connect=_unconnected),
-        path=SimpleNamespace(proven_silent=lambda _: before),
-    )
+    net = _net(own, tries, before)
     secrets = SimpleNamespace(key_for=lambda _: b"key" if key else None)
     handed: dict[type[Facts], tuple[Facts, ...]] = {EchoFacts: (echo,), AnswerFacts: (answers,)}
     context: Any = SimpleNamespace(
