@@ -30,7 +30,7 @@ def unanswered_for(with_peer: Iterable[TapPacket], now_ns: int) -> float | None:
     That is its own handshake, or what is inside. From the first packet on: a busy tunnel sends all the time.
     """
     packets = tuple(with_peer)
-    asked = [packet for packet in packets if _asks(packet) and not _crossed(packet, packets)]
+    asked = [packet for packet in packets if _asks(packet) and not crossed(packet, packets)]
     if not asked:
         return None
     data = [packet for packet in asked if not _is_call(packet)]
@@ -38,7 +38,7 @@ def unanswered_for(with_peer: Iterable[TapPacket], now_ns: int) -> float | None:
     return patience_s - (now_ns - sent.received_ns) / 1e9
 
 
-def _crossed(call: TapPacket, packets: Sequence[TapPacket]) -> bool:
+def crossed(call: TapPacket, packets: Sequence[TapPacket]) -> bool:
     """Whether the peer called between a call of this node and its answer: WireGuard forgets its own then."""
     if not _is_call(call):
         return False

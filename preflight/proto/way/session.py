@@ -24,6 +24,7 @@ from preflight.proto.tunnel.advice import give_endpoint
 from preflight.proto.way import session_advice as advice
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.owners import observe_owner
+from preflight.proto.way.patience import crossed
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import OnTheWire, TunnelView, inside, messages, on_the_wire, settled
 
@@ -130,10 +131,9 @@ def _question(answer: TapPacket, wire: OnTheWire) -> TapPacket | None:
 
 
 def _crossed(answer: TapPacket, wire: OnTheWire) -> bool:
-    """Whether the peer called between a question and its answer: WireGuard forgets its own question then."""
+    """Whether the peer called between a question and its answer, which proves nothing then."""
     question = _question(answer, wire)
-    calls = (each.received_ns for each in (*wire.into, *wire.elsewhere) if _is(each, "initiation"))
-    return question is not None and any(question.received_ns <= at <= answer.received_ns for at in calls)
+    return question is not None and crossed(question, (*wire.into, *wire.elsewhere))
 
 
 def _elsewhere(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Observation | None:
