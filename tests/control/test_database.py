@@ -76,13 +76,18 @@ def test_writes_that_wait_share_a_commit(opened: Database, commits: list[int]) -
 
 def test_a_refresh_spares_the_disk_and_a_write_does_not(opened: Database) -> None:
     """Heartbeats wait for no fsync (1: NORMAL); with one write among them the whole commit does (2: FULL)."""
-    gate = threading.Event()
+    running, gate = threading.Event(), threading.Event()
+
+    def hold(tx: Transaction) -> None:
+        running.set()
+        gate.wait(60)
 
     def level(tx: Transaction) -> int:
         return int(tx.db.execute("PRAGMA synchronous").fetchone()[0])
 
     async def together() -> list[int]:
-        held = asyncio.create_task(opened.refresh(lambda tx: gate.wait(60)))
+        held = asyncio.create_task(opened.refresh(hold))
+        await asyncio.to_thread(running.wait, 60)  # its batch is taken: what comes now is in the next one
         queued = [asyncio.create_task(opened.refresh(level)) for _ in range(5)]
         queued.append(asyncio.create_task(opened.write(level)))
         await asyncio.sleep(0)  # all of them are in the queue now, behind the one that holds the writer

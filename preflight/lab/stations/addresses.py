@@ -82,18 +82,29 @@ def _is_local(node: str, peer: str) -> proofs.Proof:
 
 
 def _third(node: str) -> Part:
-    """c has the address of the member's other end, and the member has learnt it from c."""
+    """c has the address of the member's other end, and the member has learnt it from c.
+
+    The other end knows both of them afresh: its own questions, which all hear, would teach the member the truth.
+    """
     peer = OTHER[node]
 
+    def hardware_of(network: "Network", member: str) -> str:
+        file = f"/sys/class/net/{network.names.tunnel(member)}/address"
+        return run(network.command(member, program("cat"), file)).strip()
+
+    def learn(network: "Network", who: str, address: str, owner: str, state: str) -> None:
+        hardware = hardware_of(network, owner)
+        entry = ("neighbour", "replace", address, "lladdr", hardware, "dev", device(network, who, OTHER[who]))
+        run(network.command(who, program("ip"), *entry, "nud", state))
+
     def inject(network: "Network") -> None:
-        entry = network.command("c", program("cat"), f"/sys/class/net/{network.names.tunnel('c')}/address")
-        hardware = run(entry).strip()
         for family in network.plan.families:
             address, length = network.plan.address(peer, family), 32 if family == 4 else 128
             add = ("address", "add", f"{address}/{length}", "dev", network.names.tunnel("c"))
             run(network.command("c", program("ip"), *add))
-            learn = ("neighbour", "replace", address, "lladdr", hardware, "dev", device(network, node, peer))
-            run(network.command(node, program("ip"), *learn, "nud", "stale"))
+            for other in (node, "c"):
+                learn(network, peer, network.plan.address(other, family), other, "reachable")
+            learn(network, node, address, "c", "stale")
 
     return Part(f"{peer} and c have one overlay address, and {node} talks to c", inject=inject)
 
