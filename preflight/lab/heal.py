@@ -11,6 +11,7 @@ from typing import Any, Literal
 from preflight.fixing.steps import FixError
 from preflight.lab.labs import Lab
 from preflight.lab.repairs import Repairs
+from preflight.report.healing import JUDGING
 from preflight.report.remedies import RemedyEntry
 
 Verdict = Literal["healed", "not healed", "harmful", "no fix"]
@@ -109,7 +110,7 @@ def _harmed(reports: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def worse(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Ids of results that passed and fail now: a way that was taken down."""
-    passed = {result["id"] for result in before["results"] if result["status"] == "pass"}
+    passed = {each["id"] for each in before["results"] if each["status"] == "pass" and each["category"] != JUDGING}
     return (each["id"] for each in after["results"] if each["status"] == "fail" and each["id"] in passed)
 
 

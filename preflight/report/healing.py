@@ -11,6 +11,8 @@ from preflight.report.remedies import RemedyEntry
 
 SEARCH_BYTES = 16
 """How far two searches for the MTU of one path may end apart: a tunnel pads its packets to a multiple of it."""
+JUDGING = "host"
+"""The category whose results judge what a machine does with packets: it may do so only once packets come there."""
 Verdict = Literal["healed", "another cause", "still there", "harmful"]
 
 
@@ -181,7 +183,7 @@ def _explained_now(cause: CauseEntry, before: Report, after: Report) -> dict[str
 
 def _worse(before: Report, after: Report) -> Iterator[str]:
     """Ids of results that passed and fail now: something that was taken down."""
-    passed = {result.id for result in before.results if result.status == "pass"}
+    passed = {result.id for result in before.results if result.status == "pass" and result.category != JUDGING}
     return (each.id for each in after.results if each.status == "fail" and each.id in passed)
 
 

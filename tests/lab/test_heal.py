@@ -26,7 +26,7 @@ GREEN = {"results": [], "diagnosis": [], "run": {"exit_code": 0}}
 def report(remedies: Remedies, *results: tuple[str, str]) -> dict[str, Any]:
     """A report with one cause. results: id and status."""
     entries = [remedy_entry(each).model_dump(mode="json") for each in remedies]
-    rows = [{"id": name, "status": status} for name, status in results]
+    rows = [{"id": name, "status": status, "category": name.split(".")[0]} for name, status in results]
     return {"results": rows, "diagnosis": [{"code": "overlay.down", "remedies": entries}], "run": {"exit_code": 1}}
 
 
@@ -43,10 +43,13 @@ def green(after: Mapping[str, Any]) -> bool:
 
 
 def test_a_way_that_was_taken_down() -> None:
-    """Protects the measure of harm: what passed and fails now, not what failed before or was never looked at."""
-    before = {"results": [{"id": "x", "status": "pass"}, {"id": "y", "status": "fail"}]}
-    after = {"results": [{"id": "x", "status": "fail"}, {"id": "y", "status": "fail"}, {"id": "z", "status": "fail"}]}
-    assert list(worse(before, after)) == ["x"]
+    """Protects the measure of harm: what passed and fails now, not what failed before or was never looked at.
+
+    What drops packets on a host shows first when packets come there again: a second fault, and no harm.
+    """
+    before = report((), ("reach.x", "pass"), ("reach.y", "fail"), ("host.rp-filter", "pass"))
+    after = report((), ("reach.x", "fail"), ("reach.y", "fail"), ("reach.z", "fail"), ("host.rp-filter", "fail"))
+    assert list(worse(before, after)) == ["reach.x"]
 
 
 def test_the_fix_is_made_where_it_says(lab: Lab) -> None:
@@ -98,7 +101,7 @@ def test_what_is_not_healed(lab: Lab, remedies: Remedies, verdict: str) -> None:
 def test_harm_outranks_a_cure(lab: Lab) -> None:
     """Protects against a remedy that moves the fault: the cause is gone, and another way is down."""
     before = report(fix(lambda: LinkMtu(interface="eth0", mtu_bytes=1500)), ("reach.udp/b/forward", "pass"))
-    after = GREEN | {"results": [{"id": "reach.udp/b/forward", "status": "fail"}]}
+    after = GREEN | {"results": [{"id": "reach.udp/b/forward", "status": "fail", "category": "reach"}]}
     done = heal(lab, before, lambda variables: after, green)
     assert (done.verdict, done.why) == ("harmful", "passed before, and fails now: reach.udp/b/forward")
 
@@ -127,7 +130,8 @@ def test_what_shows_later_needs_its_fix_too(lab: Lab, most: int, after: list[Any
 
 def test_the_second_fix_may_harm_too(lab: Lab) -> None:
     """Protects against harm that comes late: what the first fix made pass, the second one takes down."""
-    runs = iter([overlay_down(1490) | {"results": [{"id": "x", "status": status}]} for status in ("pass", "fail")])
+    rows = ({"id": "reach.x", "status": status, "category": "reach"} for status in ("pass", "fail"))
+    runs = iter([overlay_down(1490) | {"results": [row]} for row in rows])
     assert heal(lab, overlay_down(1500), lambda variables: next(runs), green, most=2).verdict == "harmful"
 
 

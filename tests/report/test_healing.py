@@ -146,6 +146,16 @@ def test_what_names_a_direction_only_in_trouble_is_found_again() -> None:
     assert outcome(before, report([now]), before.diagnosis[0]).verdict == "healed"
 
 
+def test_what_drops_what_comes_again_is_a_second_fault_and_no_harm() -> None:
+    """Protects a fix that heals from being undone: packets come to the filter only now, and it was there before."""
+    found = failed(codes.HOST_RP_FILTER, "node", Direction.LOCAL, "drops it")
+    filter_now = replace(found, check="host.rp-filter", category="host", started_at=NOW)
+    filter_before = replace(passed("node", Direction.LOCAL, "drops nothing"), check="host.rp-filter", category="host")
+    before = report([hole(made()), replace(filter_before, started_at=NOW)])
+    cause = chosen([hole(made())]).cause
+    assert outcome(before, report([whole(), filter_now]), cause).verdict == "healed"
+
+
 def test_healed_is_said_of_what_is_gone_and_passes() -> None:
     """Protects the word: the cause is gone, what it explained passes, and nothing else is worse."""
     before, cause = report([hole(made()), whole("reach.udp")]), chosen([hole(made())]).cause
