@@ -25,7 +25,7 @@ from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.path import DirectionStats, Drops, StampStats, percentile
 from preflight.model.spread import as_data, spread
 from preflight.proto.responder.answerer import replace_answerer, who_answers
-from preflight.proto.responder.reach import start_responder, who_floods
+from preflight.proto.responder.reach import look_at_filters, start_responder, who_floods
 from preflight.proto.stamp.enough import LEAST_EVENTS, significant
 from preflight.proto.stamp.pace import JITTER_PERCENTILE, jitter_limit_ms, smallest_loss_percent
 from preflight.proto.stamp.policer import suspected_per_s
@@ -59,7 +59,7 @@ class Property:
     measures=True,
     timeout=90,
     timeout_per_peer=2,
-    codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION),
+    codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION, codes.HOST_FIREWALL_DROP),
 )
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     """Runs one STAMP session with each peer's responder, and more if the first was not clean.
@@ -192,8 +192,8 @@ def _judge_direction(
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedies=remedies)]
     facts = _facts(direction, measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
-    loss = _loss(peer, direction, measured, stats, limits)
-    found = [*([loss] if loss else []), *_properties(measured, way, limits, jitter_limit_ms(stats, limits.jitter_ms))]
+    gone = (_kept_back(peer, direction, stats, limits), _loss(peer, direction, measured, stats, limits))
+    found = [*filter(None, gone), *_properties(measured, way, limits, jitter_limit_ms(stats, limits.jitter_ms))]
     if not found:
         jitter = "not measured" if stats.implausible else f"{facts.jitter_p95_ms} ms"
         if (facts.jitter_p95_ms or 0) >= limits.jitter_ms:
@@ -215,6 +215,21 @@ def _judge_direction(
         )
         for number, item in enumerate(found)
     ]
+
+
+def _kept_back(peer: Peer, direction: Direction, stats: StampStats, limits: "Thresholds") -> Property | None:
+    """What this node's firewall did not let out: no path lost that. A limit may do so at the quicker pace alone."""
+    if direction is not Direction.FORWARD:
+        return None
+    for paced in filter(None, (stats, stats.quicker)):
+        kept = paced.send_errors.get("EPERM", 0)
+        wanted = paced.sent + kept
+        if significant(kept, wanted, limits.loss_percent):
+            fatal = significant(kept, wanted, limits.loss_fail_percent)
+            text = f"this node's own firewall did not let {kept} of {wanted} packets to {peer.target} out (EPERM)"
+            remedies = look_at_filters("here", here=True)
+            return Property(codes.HOST_FIREWALL_DROP, "refused", Status.FAIL if fatal else Status.WARN, text, remedies)
+    return None
 
 
 def _loss(

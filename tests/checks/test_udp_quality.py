@@ -256,3 +256,20 @@ def test_more_copies_than_packets() -> None:
 def codes_of(results: Sequence[Result], where: Direction) -> list[str]:
     """The codes of one direction."""
     return [str(result.code) for result in results if result.direction is where and result.code]
+
+
+@pytest.mark.parametrize("quicker", [False, True], ids=["at every pace", "above a rate"])
+def test_what_this_node_s_firewall_keeps_back_is_never_green(quicker: bool) -> None:
+    """Protects from "0 % lost" of the few packets that a rule on output lets out, also if it limits only their rate."""
+    kept = replace(session(direction(sent=8), direction(sent=8), sent=8), send_errors={"EPERM": 192})
+    stats = replace(session(CLEAN, CLEAN), quicker=kept) if quicker else kept
+    forward, reverse = judge(PEER, stats, LIMITS)
+    assert (forward.status, forward.code and forward.code.slug) == (Status.FAIL, "host.firewall-drop")
+    assert "did not let 192 of 200 packets to b out (EPERM)" in forward.message
+    assert reverse.status is Status.PASS
+
+
+def test_a_single_refused_packet_is_an_accident() -> None:
+    """Protects from a finding of one packet, which a rule that was just being loaded may refuse."""
+    stats = replace(session(CLEAN, CLEAN), send_errors={"EPERM": 1})
+    assert [result.status for result in judge(PEER, stats, LIMITS)] == [Status.PASS, Status.PASS]
