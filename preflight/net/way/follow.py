@@ -22,6 +22,7 @@ from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.udp_port import UdpPort
 from preflight.net.icmp.traceroute import trace
+from preflight.net.way import waiting as waits
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.configured_end import with_configured_end
 from preflight.net.way.echo import ask_echo
@@ -37,7 +38,6 @@ from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, wanted_of
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
-from preflight.net.way.waiting import Refusals, confirmed_or_late, endpoints_of, shows_its_end, with_rules_of
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.configured_end import is_moved
@@ -107,7 +107,7 @@ class PacketWays:
         self.rules = OwnRules(self._kernel, self._firewall)
         self._listener = listener
         self._questions = KernelQuestions(listener)
-        self._one_burst, self._refusals = asyncio.Lock(), Refusals(path)
+        self._one_burst, self._refusals = asyncio.Lock(), waits.Refusals(path)
         self.ahead = Ahead(self._observed)
         self.endpoints = Endpoints(overlay)
         self.dying_here: set[str] = set()
@@ -186,12 +186,12 @@ class PacketWays:
             if sent.stats.answered:
                 return first
             if here:
-                return await self._asked(await self._told_whose(peer, first, verdicts))
-            to = endpoints_of(sent) if sent.carrier == "wireguard" else frozenset()
+                return await self._asked(tap, await self._told_whose(peer, first, verdicts))
+            to = waits.endpoints_of(sent) if sent.carrier == "wireguard" else frozenset()
             # The peer's own host says that a port is closed: what the tunnel sends arrives, and nobody refuses it.
             known = sent.stats.port_unreachable or any(verdict.station is not None for verdict in verdicts)
             waiting = self._wait(tap, sent, to, known=known)
-            asks = (sent.asked is None and not sent.stats.port_unreachable) or shows_its_end(sent)
+            asks = (sent.asked is None and not sent.stats.port_unreachable) or waits.shows_its_end(sent)
             if asks:
                 # Where the tunnel never came up no check has asked; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
@@ -199,10 +199,10 @@ class PacketWays:
             else:
                 waited = await waiting
             last = await self._read(tap, sent, overlay) if waited else first
-            last = replace(with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
-            if await confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
-                last = with_rules_of(await self._read(tap, last, overlay), first)
-            return await self._traced(tap, await self._asked(await self._traced_inside(last)))
+            last = replace(waits.with_rules_of(last, first), asked=self._path.asked(peer), asked_meanwhile=asks)
+            if await waits.confirmed_or_late(tap, last, conclude(peer.target, observe(last))):
+                last = waits.with_rules_of(await self._read(tap, last, overlay), first)
+            return await self._traced(tap, await self._asked(tap, await self._traced_inside(last)))
 
     async def _traced_inside(self, record: Record) -> Record:
         """With the machines that hand on what is for the peer, where another peer may have to do that."""
@@ -239,9 +239,10 @@ class PacketWays:
         await self._path.ask(peer, record.tunnel)
         return replace(record, asked=self._path.asked(peer))
 
-    async def _asked(self, record: Record) -> Record:
+    async def _asked(self, tap: Tap, record: Record) -> Record:
         """With what this node's links answer; it comes last, for it could refresh what the burst was to show."""
-        return replace(record, answers=await self._questions.ask(record.after.kernel, record.watched))
+        answers = await self._questions.ask(record.after.kernel, record.watched)
+        return replace(waits.with_answers_of(record, tap.taken().packets), answers=answers)
 
     async def _send(
         self, peer: Peer, overlay: OverlayState, known: _Known, stack: AsyncExitStack

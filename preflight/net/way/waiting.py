@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from preflight.model.peer import Peer
+from preflight.model.tapped import TapPacket
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.tap import Tap
 from preflight.proto.way.empty_packet import confirmed_s, due_ns, worth_waiting
@@ -62,6 +63,18 @@ def shows_its_end(sent: Record) -> bool:
 def with_rules_of(record: Record, first: Record) -> Record:
     """With the rules as they were right after the burst, too: other packets move their counters later."""
     return replace(record, after=replace(record.after, rules=first.after.rules), later_rules=record.after.rules)
+
+
+def with_answers_of(record: Record, later: Iterable[TapPacket]) -> Record:
+    """With who answered for the peer's address outside, from any end, since the record was made."""
+    seen = set(record.tapped.packets)
+    came = (
+        each for each in later if each.tunnel is not None and each.tunnel.kind == "neighbours" and not each.outgoing
+    )
+    return replace(
+        record,
+        tapped=replace(record.tapped, packets=(*record.tapped.packets, *(each for each in came if each not in seen))),
+    )
 
 
 class Refusals:

@@ -8,6 +8,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from ipaddress import IPv4Address
 from typing import Final
 
 from preflight.model.tapped import Kind, TunnelPacket
@@ -25,6 +26,9 @@ _DATA = struct.Struct("<III")
 _TWO_MACS = 2 * _MAC_BYTES
 _ETHERNET_BYTES, _VXLAN_BYTES = 14, 8
 _VLAN, _ARP, _IPS = 0x8100, 0x0806, (0x0800, 0x86DD)
+_ARP_FIELDS = struct.Struct("!HHBBH6x4s")
+"""Kinds of both addresses and their lengths, the operation, and the sender's address, behind its hardware address."""
+_ETHERNET, _IPV4_BYTES, _ARP_ANSWER = 1, 4, 2
 _HAS_VNI = 0x08
 _NEBULA = struct.Struct("!BBHIQ")
 _NEBULA_OVERHEAD = 32
@@ -118,7 +122,7 @@ def _vxlan(payload: bytes, length: int) -> TunnelPacket | None:
         at += 4
         ethernet_type = int.from_bytes(payload[at - 2 : at], "big")
     if ethernet_type == _ARP:
-        return TunnelPacket(product="vxlan", kind="neighbours", vni=vni)
+        return TunnelPacket(product="vxlan", kind="neighbours", vni=vni, inner_source=_answers(payload[at:]))
     inner = ip_packets.read(payload[at:]) if ethernet_type in _IPS else None
     if inner is None:
         return TunnelPacket(product="vxlan", kind="control", vni=vni)
@@ -130,6 +134,15 @@ def _vxlan(payload: bytes, length: int) -> TunnelPacket | None:
         inner_source=inner.source,
         inner_destination=inner.destination,
     )
+
+
+def _answers(arp: bytes) -> str | None:
+    """The address that an answer of ARP is about (RFC 826): the frame comes from the host that has it."""
+    if len(arp) < _ARP_FIELDS.size:
+        return None
+    hardware, protocol, _, width, kind, sender = _ARP_FIELDS.unpack_from(arp)
+    known = (hardware, protocol, width, kind) == (_ETHERNET, _IPS[0], _IPV4_BYTES, _ARP_ANSWER)
+    return str(IPv4Address(sender)) if known else None
 
 
 _NEBULA_KINDS: Mapping[int, Kind] = {1: "data", 2: "refusal", 3: "control", 4: "keepalive", 5: "control", 6: "control"}

@@ -161,6 +161,9 @@ def test_vxlan_that_sends_to_the_wrong_end() -> None:
     assert way.death.facts is not None
     assert way.death.facts.endpoint == f"{THIRD}:4789"
     assert f"{THIRD}:4789" in way.death.message
+    answer = outer("neighbours", out=False, remote=(THERE, 4789), product="vxlan", vni=VNI, inner_source=B)
+    asked = observe_tunnel(view(*burst, *out, answer, before=own, carrier="vxlan"))
+    assert place(followed(asked, "forward")) == "session@sender"
     right = [_vxlan(True, THERE, inner_source=OWN, inner_destination=B) for _ in range(10)]
     fine = observe_tunnel(view(*burst, *right, *into, before=own, carrier="vxlan"))
     assert [each for each in fine if each.finding == "killed"] == []

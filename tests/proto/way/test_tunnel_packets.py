@@ -106,6 +106,20 @@ def test_vxlan_and_what_is_inside() -> None:
 
 
 @pytest.mark.parametrize(
+    ("operation", "cut", "said"),
+    [(2, 28, "10.66.0.2"), (1, 28, None), (2, 17, None)],
+    ids=["answer", "question", "cut"],
+)
+def test_an_answer_of_arp_inside_says_whose_it_is(operation: int, cut: int, said: str | None) -> None:
+    """Protects the place of a peer that sends nothing else: its host answers for it, wherever packets to it go."""
+    arp = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + bytes(6) + bytes((10, 66, 0, 2)) + bytes(10)
+    frame = b"\x08\0\0\0" + (42).to_bytes(3, "big") + b"\0" + bytes(12) + b"\x08\x06" + arp[:cut]
+    found = read("vxlan", frame, len(frame))
+    assert found is not None
+    assert (found.kind, found.inner_source) == ("neighbours", said)
+
+
+@pytest.mark.parametrize(
     ("first", "counter", "said"),
     [
         (0x10, 1, "initiation"), (0x10, 2, "response"), (0x11, 9, "data"), (0x12, 0, "refusal"), (0x13, 3, "control"),
