@@ -179,11 +179,15 @@ def _joined(layers: Sequence[_View]) -> Iterator[list[_View]]:
 
 
 def _to_decode(layers: Sequence[_View]) -> list[_View]:
-    """The last layer. Also one without white space that has escapes: `% 3331` has none, `%3331` loses two digits."""
+    """The first and the last layer: a stray `\\` before digits may make an escape that takes one of them.
+
+    Also one without white space that has escapes: `% 3331` has none, `%3331` loses two digits.
+    """
     joined = [
         after for before, after in pairwise(layers) if _ESCAPE.search(after.data) and not _ESCAPE.search(before.data)
     ]
-    return [*joined, layers[-1]]
+    first = [layers[0]] if _ESCAPE.search(layers[0].data) else []
+    return [*first, *joined, layers[-1]]
 
 
 def _undone(view: _View) -> list[_View]:
