@@ -181,7 +181,7 @@ def _judge(
         if missing and state.unreadable == PRIVILEGE:
             return _unknown(state)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
-        remedies = _made_again(state) if missing else _up_again(state, name)
+        remedies = _made_again(state) if missing else _up_again(state, name, members)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
         small = _too_small_for_ipv6(state, members)
@@ -229,7 +229,7 @@ def _unknown(state: OverlayState) -> Result:
     return inconclusive(codes.RUN_NEEDS_PRIVILEGE, NODE, Direction.LOCAL, message, **_reported(state))
 
 
-def _up_again(state: OverlayState, name: str) -> Remedies:
+def _up_again(state: OverlayState, name: str, members: Sequence[str]) -> Remedies:
     """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
 
     Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
@@ -241,6 +241,9 @@ def _up_again(state: OverlayState, name: str) -> Remedies:
         return heal(lambda: ServiceRestart(service="tailscaled"))
     if state.product == "nebula" and state.routed:
         return levers.nebula(state, "overlay.daemon-down")
+    if not state.addresses and _families(state, members) == {6}:
+        again = f"Start {name} again by the program that made it: Linux took its IPv6 addresses off when it went down."
+        return by_hand(again)
     lost = [each for each in _outside(state, state.addresses) if each.prefixlen > WHOLE_BITS]
     return (*heal(lambda: LinkUp(interface=name)), *_routes(lost, state.addresses, name))
 
@@ -286,10 +289,16 @@ def _too_small_for_ipv6(state: OverlayState, members: Sequence[str]) -> bool:
     Without a file what the peers have shows of which family an overlay is that has one only.
     """
     file = state.configured
-    listed = {network.version for peer in state.peers for network in peer.addresses}
-    theirs = listed or {ip_address(member).version for member in members}
-    of_ipv6 = any(each.version == 6 for each in file.addresses) if file is not None else theirs == {6}
+    of_ipv6 = (
+        any(each.version == 6 for each in file.addresses) if file is not None else _families(state, members) == {6}
+    )
     return of_ipv6 and state.mtu is not None and state.mtu < IPV6_MINIMUM
+
+
+def _families(state: OverlayState, members: Sequence[str]) -> set[int]:
+    """The families of what the peers have, by the product or else by the settings."""
+    listed = {network.version for peer in state.peers for network in peer.addresses}
+    return listed or {ip_address(member).version for member in members}
 
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:

@@ -158,3 +158,13 @@ def test_without_a_file_the_peers_show_that_an_overlay_has_ipv6_only(networks: t
     unlisted = OverlayState(product="generic", **UP | {"addresses": (), "mtu": 1200})
     members = [str(network).partition("/")[0] for network in peer.addresses]
     assert str(judge(unlisted, LINKS, None, members=members).code) == code
+
+
+@pytest.mark.parametrize(
+    ("member", "line"),
+    [("fd66::2", "Start tun0 again by the program that made it"), ("10.66.0.2", "ip link set dev tun0 up")],
+)
+def test_a_device_that_went_down_lost_its_ipv6_addresses(member: str, line: str) -> None:
+    """Protects from a line that does not heal: set up again, an overlay of IPv6 alone has no address."""
+    down = OverlayState(product="generic", **UP | {"interface": "tun0", "up": False, "addresses": ()})
+    assert (judge(down, LINKS, None, members=[member]).remedy or "").startswith(line)
