@@ -297,7 +297,7 @@ def _too_small_for_ipv6(state: OverlayState, members: Sequence[str]) -> bool:
 
 def _families(state: OverlayState, members: Sequence[str]) -> set[int]:
     """The families of what the peers have, by the product or else by the settings."""
-    listed = {network.version for peer in state.peers for network in peer.addresses}
+    listed: set[int] = {network.version for peer in state.peers for network in peer.addresses}
     return listed or {ip_address(member).version for member in members}
 
 

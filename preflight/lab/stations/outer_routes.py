@@ -9,9 +9,10 @@ from preflight.lab.part import Part
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
-from preflight.lab.stations.outside import ip, leaving
+from preflight.lab.stations.outside import family_of, ip, leaving
 from preflight.lab.stations.sides import OTHER, on_both_sides
-from preflight.lab.stations.words import at_sender, dead
+from preflight.lab.stations.words import at_sender, dead, watches_outside
+from preflight.lab.topology import gateway_address
 from preflight.lab.truth import Deciding, Place, Truth
 
 if TYPE_CHECKING:
@@ -133,6 +134,16 @@ def _link_is_down() -> "Callable[[Setup, str], Truth]":
         return Truth("host.uplink-down", "b", place=place, deciding=_INTERFACE, vague=less)
 
     return expected
+
+
+def _unplugged_is(setup: Setup, node: str) -> Truth:
+    """The router's end of the link is off, and with it its route: it says so to the one that sends there."""
+    plan = outside.plan_of(setup)
+    if node == "b" and outside.remote_end(plan) == "b" and watches_outside(setup):
+        place = Place("packet", "network", "network")
+        refuses = Deciding("offender", gateway_address("a", family_of(plan)))
+        return dead(setup, "forward", place=place, deciding=refuses, proven=True, heals="nothing", where="peer")
+    return _link_is_down()(setup, node)
 
 
 def _gateway_is_dead(
@@ -266,7 +277,7 @@ FAULTS = (
         "unplugged",
         "{node}'s uplink has no carrier",
         step=_unplugged,
-        expected=_link_is_down(),
+        expected=_unplugged_is,
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
         excluded=_cable,
         alone="a",
