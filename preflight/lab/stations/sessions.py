@@ -178,7 +178,9 @@ def _stale_here(setup: Setup) -> Truth:
 
 
 def _unknown_there_is(setup: Setup) -> Truth:
-    return _never_up(setup, _key_of("a"), "peer")
+    """The name of b's interface, and the key that it has for a, only b can say: without its word, there is no line."""
+    truth = _never_up(setup, _key_of("a"), "peer")
+    return truth if words.observed(setup) else replace(truth, heals="nothing")
 
 
 def _preshared_is(where: Where) -> Callable[[Setup], Truth]:

@@ -85,7 +85,17 @@ def conclude(
         if own:
             known.append(_verdict(peer, direction, own, is_heard=is_heard, shakes=shakes))
     together = (_silent(peer, said, known) if silent and not is_heard else None) or _as_one(known, said)
+    together = tuple(_without_words(each, together) for each in together)
     return tuple(_only_udp(each, passes) for each in together) if passes else together
+
+
+def _without_words(each: Verdict, known: Iterable[Verdict]) -> Verdict:
+    """Without what a person would do on a machine where the other direction's cause, the same one, has the lines."""
+    others = (other for other in known if other is not each and other.code == each.code)
+    lines = {remedy.where for other in others for remedy in other.remedies if remedy.fix is not None}
+    repeats = {remedy for remedy in each.remedies if remedy.kind == "fix" and remedy.fix is None}
+    kept = tuple(remedy for remedy in each.remedies if remedy not in repeats or remedy.where not in lines)
+    return each if len(kept) == len(each.remedies) else replace(each, remedies=kept)
 
 
 def _silent(peer: str, said: Sequence[Observation], known: Sequence[Verdict]) -> tuple[Verdict, ...] | None:

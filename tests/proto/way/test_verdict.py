@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
-from preflight.model.remedy import by_hand
+from preflight.model.fix import WireguardPeer
+from preflight.model.remedy import by_hand, heal
 from preflight.proto.way.observation import Death, Finding, Observation, PacketClass
 from preflight.proto.way.stations import PACKET, Station
 from preflight.proto.way.verdict import Verdict, WayDirection, conclude
+from tests.proto.way.seeing import KEY_B
 
 RULE = Death(code=codes.HOST_FIREWALL_DROP, message="rule 7 drops them", facts=DeathFacts(rule_handle=7))
 MAYBE = Death(
@@ -47,6 +49,20 @@ def test_who_hands_packets_on_is_one_cause_for_both_ways() -> None:
     forward, reverse = conclude("b", [said("forward", "killed", "forwarder", death=refusing), back])
     assert (forward.code, forward.station) == (codes.REACH_NO_FORWARD, Station("forward", "forwarder"))
     assert (reverse.code, reverse.remedies) == (None, ())
+
+
+def test_the_lines_of_one_direction_take_the_place_of_the_other_one_s_sentence() -> None:
+    """Protects a remedy that heals from a sentence next to it, which a person would read as a second thing to do."""
+    by_lines = heal(lambda: WireguardPeer(interface="wg0", key=KEY_B, keepalive_s=25), where="peer", host="b")
+    by_person = by_hand("On b, give the peer entry of this node the key.", where="peer")
+    there = Death(code=codes.OVERLAY_NO_HANDSHAKE, message="no such peer", facts=DeathFacts(), remedies=by_lines)
+    here = replace(there, message="another key", remedies=by_person)
+    two = [
+        said("session", "killed", "receiver", death=there),
+        said("session", "killed", "receiver", death=here, direction="reverse"),
+    ]
+    assert [each.remedies for each in conclude("b", two)] == [by_lines, ()]
+    assert [each.remedies for each in conclude("b", two[1:])] == [by_person]
 
 
 def test_a_proven_death_has_its_place_and_its_facts() -> None:
