@@ -39,6 +39,8 @@ ELSEWHERE = {
     "preflight/cli/commandline.py": "tests/cli/test_cli.py",
     "preflight/cli/control_plane.py": "tests/control/test_serve.py",
     "preflight/lab/fleet.py": "tests/fleet/test_fleet_run.py",
+    "preflight/fixing/filter_steps.py": "tests/fixing/test_steps.py",
+    "preflight/fixing/step.py": "tests/fixing/test_steps.py",
     "preflight/fleet/packing.py": "tests/fleet/test_collection.py",
     "preflight/cli/fix.py": "tests/lab/test_fix_command.py",
     "preflight/cli/fix_flow.py": "tests/lab/test_fix_command.py",

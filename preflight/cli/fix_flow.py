@@ -21,7 +21,7 @@ from preflight.fixing.guard import Guard, Undid, guarded, line_of, readable
 from preflight.fixing.journal import Journal
 from preflight.fixing.record import Record
 from preflight.fixing.sessions import carried, sessions, warnings
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.printable import printable
 from preflight.proto.control.url import without_secrets
 from preflight.report.healing import Chosen, Healed, RefusedError, choose, find_again, outcome

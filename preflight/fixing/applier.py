@@ -15,7 +15,8 @@ from typing import NamedTuple
 from preflight import files, programs
 from preflight.fixing.names_edit import edited, edited_file
 from preflight.fixing.settings_edit import changed, readdressed
-from preflight.fixing.steps import FixError, Step, steps
+from preflight.fixing.step import FixError, Step
+from preflight.fixing.steps import steps
 from preflight.model.change import Command
 from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, PastProxy, PeerAddress, Setting
 

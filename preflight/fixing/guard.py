@@ -11,7 +11,7 @@ from typing import Any
 
 from preflight import programs
 from preflight.fixing.fix_data import as_data
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import Fix
 
 _LOST = "the process that watches over the change has ended: `preflight fix --undo` undoes it"

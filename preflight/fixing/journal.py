@@ -17,7 +17,7 @@ from typing import Any
 from preflight import files
 from preflight.fixing import record as record_file
 from preflight.fixing.record import Record
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.net.control import own_files
 from preflight.net.control.journal import JournalError, state_folder
 

@@ -8,7 +8,7 @@ from preflight.fixing import applier, state
 from preflight.fixing.applier import Done, Run, run_here
 from preflight.fixing.journal import Journal, this_boot
 from preflight.fixing.record import Record, Undo
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import Fix
 
 

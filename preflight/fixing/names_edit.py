@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import Fix
 from preflight.model.name_fixes import (
     HOSTS_FILE,

@@ -11,10 +11,11 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from preflight.fixing.applier import Run, located
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import (
     AddressDelete,
     Fix,
+    ForwardingEntry,
     KernelSettings,
     LinkAddresses,
     LinkMtu,
@@ -39,8 +40,8 @@ _INTERFACES = {"tailscaled": "tailscale", "zerotier-one": "zt", "nebula": "nebul
 """How the interfaces of each service begin."""
 _DEEPEST = 64
 _OF_INTERFACE = (
-    LinkMtu, LinkUp, LinkAddresses, QueueDelete, WgQuick, WireguardKey, WireguardMark, WireguardPeer,
-    WireguardPort,
+    ForwardingEntry, LinkMtu, LinkUp, LinkAddresses, QueueDelete, WgQuick, WireguardKey, WireguardMark,
+    WireguardPeer, WireguardPort,
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 
 
 def changed(text: str, key: str, value: str) -> str:

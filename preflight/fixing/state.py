@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from preflight.fixing.applier import Run, located
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.change import Command
 from preflight.model.fix import (
     ClockSync,
@@ -19,6 +19,7 @@ from preflight.model.fix import (
     FilterDelete,
     FilterPass,
     Fix,
+    ForwardingEntry,
     IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
@@ -57,6 +58,7 @@ _OWN: Mapping[type, Callable[[Any], tuple[Command, ...]]] = {
     IptablesPass: lambda fix: ((*fix.program, "-S"),),
     KernelSettings: lambda fix: tuple(("sysctl", each.name) for each in fix.settings),
     NeighbourDelete: lambda fix: (("ip", "neighbour", "show", "dev", fix.interface, "nud", "permanent"),),
+    ForwardingEntry: lambda fix: (("bridge", "fdb", "show", "dev", fix.interface),),
     QueueDelete: lambda fix: (("tc", "qdisc", "show", "dev", fix.interface),),
     # Not `wg showconf` nor `dump`, which print the private key. An endpoint may move by itself.
     WireguardPeer: lambda fix: tuple(("wg", "show", fix.interface, what) for what in _OF_PEERS),
@@ -101,6 +103,8 @@ def plain(command: Command, output: str) -> tuple[str, ...]:
     if command[0] in _ORDERED:
         quiet = re.sub(r"counter packets \d+ bytes \d+", "counter", output)
         return tuple(line.strip() for line in quiet.splitlines() if line.strip())
+    if command[0] == "bridge":
+        return tuple(sorted(line.strip() for line in output.splitlines() if line.split()[-1:] == ["permanent"]))
     known: Mapping[Command, Callable[[str], str]] = {
         _LINKS: _link,
         _ADDRESSES: _address,

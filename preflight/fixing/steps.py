@@ -7,11 +7,13 @@ the change would still be right: a report may be older than the state that it de
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
 
+from preflight.fixing import filter_steps
+from preflight.fixing.step import Ask, FixError, Step, undone_by
 from preflight.model import parameters
 from preflight.model.change import Command
 from preflight.model.fix import (
@@ -21,6 +23,7 @@ from preflight.model.fix import (
     FilterDelete,
     FilterPass,
     Fix,
+    ForwardingEntry,
     IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
@@ -45,24 +48,6 @@ from preflight.model.fix import (
     ZeroTierTakes,
 )
 
-Ask = Callable[[Command], str]
-"""The output of a command that only reads. Raises FixError if it fails."""
-
-
-class FixError(Exception):
-    """A fix that cannot be made, or would not be right any more; the text is one clause that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One command, and what undoes it. unmade: from the command's output, the commands that undo it.
-
-    None: nothing can.
-    """
-
-    command: Command
-    unmade: Callable[[str], tuple[Command, ...]] | None
-
 
 def steps(fix: Fix, ask: Ask) -> list[Step]:
     """The commands of a fix; none if all is already as it should be. Raises FixError."""
@@ -71,15 +56,11 @@ def steps(fix: Fix, ask: Ask) -> list[Step]:
     return list(make(fix, ask)) if make else [Step(command, None) for command in fix.commands]
 
 
-def _undone_by(*commands: Command) -> Callable[[str], tuple[Command, ...]]:
-    return lambda output: commands
-
-
 def _link_mtu(fix: LinkMtu, ask: Ask) -> Iterator[Step]:
     before = _link(fix.interface, ask)["mtu"]
     if before != fix.mtu_bytes:
         back = ("ip", "link", "set", "dev", fix.interface, "mtu", str(int(before)))
-        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+        yield from (Step(command, undone_by(back)) for command in fix.commands)
 
 
 def _link_mtu_by_address(fix: LinkMtuByAddress, ask: Ask) -> Iterator[Step]:
@@ -96,7 +77,7 @@ def _link_mtu_by_address(fix: LinkMtuByAddress, ask: Ask) -> Iterator[Step]:
 def _link_up(fix: LinkUp, ask: Ask) -> Iterator[Step]:
     if "UP" not in _link(fix.interface, ask)["flags"]:
         back = ("ip", "link", "set", "dev", fix.interface, "down")
-        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+        yield from (Step(command, undone_by(back)) for command in fix.commands)
 
 
 def _link_addresses(fix: LinkAddresses, ask: Ask) -> Iterator[Step]:
@@ -104,7 +85,7 @@ def _link_addresses(fix: LinkAddresses, ask: Ask) -> Iterator[Step]:
     there = {f"{each['local']}/{each['prefixlen']}" for link in shown for each in link.get("addr_info", ())}
     for address, command in zip(fix.addresses, fix.commands, strict=True):
         if address not in there:
-            yield Step(command, _undone_by(("ip", "address", "del", address, "dev", fix.interface)))
+            yield Step(command, undone_by(("ip", "address", "del", address, "dev", fix.interface)))
 
 
 def _link(interface: str, ask: Ask) -> Mapping[str, Any]:
@@ -117,7 +98,7 @@ def _kernel_settings(fix: KernelSettings, ask: Ask) -> Iterator[Step]:
     before = {each.name: " ".join(ask(("sysctl", "-n", each.name)).split()) for each in fix.settings}
     if any(before[each.name] != each.value for each in fix.settings):
         back = ("sysctl", "-w", *(f"{name}={value}" for name, value in before.items()))
-        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+        yield from (Step(command, undone_by(back)) for command in fix.commands)
 
 
 def _route(fix: Route, ask: Ask) -> Iterator[Step]:
@@ -134,7 +115,7 @@ def _route(fix: Route, ask: Ask) -> Iterator[Step]:
         undo = ((*write, "add", *before[0]),)
     elif fix.action == "replace" and before:
         undo = ((*write, "replace", *before[0]),)
-    yield from (Step(command, _undone_by(*undo)) for command in fix.commands)
+    yield from (Step(command, undone_by(*undo)) for command in fix.commands)
 
 
 def _route_around(fix: RouteAround, ask: Ask) -> Iterator[Step]:
@@ -146,7 +127,7 @@ def _route_around(fix: RouteAround, ask: Ask) -> Iterator[Step]:
     before = [_entry(line) for line in ask((*show, "exact", fix.host)).splitlines() if line.strip()]
     write = ("ip", fix.family, "route")
     undo = (*write, "replace", *before[0]) if before else (*write, "del", fix.host)
-    yield Step((*write, "replace", fix.host, *ways[-1]), _undone_by(undo))
+    yield Step((*write, "replace", fix.host, *ways[-1]), undone_by(undo))
 
 
 _FLAGS = {"linkdown", "dead", "offload", "rt_offload", "trap", "rt_trap"}
@@ -171,7 +152,7 @@ def _policy_rule(fix: PolicyRule, ask: Ask) -> Iterator[Step]:
     if fix.action == "add" and any(str(rule.get("table", "")) in _names_of(fix.table) for rule in there):
         return
     back = replace(fix, action="add" if fix.action == "del" else "del")
-    yield from (Step(command, _undone_by(*back.commands)) for command in fix.commands)
+    yield from (Step(command, undone_by(*back.commands)) for command in fix.commands)
 
 
 def _names_of(table: int | None) -> tuple[str, ...]:
@@ -184,7 +165,7 @@ def _refusal_delete(fix: RefusalDelete, ask: Ask) -> Iterator[Step]:
     if not shown.strip():
         raise FixError(f"the {fix.kind} route to {fix.destination} is not there any more")
     back = ("ip", fix.family, "route", "add", *_entry(shown.splitlines()[0]), *table)
-    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+    yield from (Step(command, undone_by(back)) for command in fix.commands)
 
 
 def _address_delete(fix: AddressDelete, ask: Ask) -> Iterator[Step]:
@@ -193,7 +174,7 @@ def _address_delete(fix: AddressDelete, ask: Ask) -> Iterator[Step]:
     if fix.address not in there:
         raise FixError(f"{fix.interface} does not have {fix.address} any more")
     back = ("ip", "address", "add", fix.address, "dev", fix.interface)
-    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+    yield from (Step(command, undone_by(back)) for command in fix.commands)
 
 
 def _neighbour_delete(fix: NeighbourDelete, ask: Ask) -> Iterator[Step]:
@@ -202,14 +183,25 @@ def _neighbour_delete(fix: NeighbourDelete, ask: Ask) -> Iterator[Step]:
     if not fixed:
         raise FixError(f"nobody wrote where {fix.address} is on {fix.interface}")
     entry = (fix.address, "lladdr", fixed[0], "dev", fix.interface, "nud", "permanent")
-    yield from (Step(command, _undone_by(("ip", "neighbour", "replace", *entry))) for command in fix.commands)
+    yield from (Step(command, undone_by(("ip", "neighbour", "replace", *entry))) for command in fix.commands)
+
+
+def _forwarding_entry(fix: ForwardingEntry, ask: Ask) -> Iterator[Step]:
+    shown = ask(("bridge", "fdb", "show", "dev", fix.interface)).splitlines()
+    before = [line.split()[1:] for line in shown if line.startswith(f"{fix.hardware} dst ")]
+    if any(words[1] == fix.address for words in before):
+        raise FixError(f"{fix.hardware} is at {fix.address} already")
+    # What the kernel has learnt it learns again.
+    kept = next((words for words in before if words[-1] == "permanent"), None)
+    back = ("replace", fix.hardware, *kept) if kept else ("del", fix.hardware, "dst", fix.address, "self")
+    yield from (Step(command, undone_by(("bridge", "fdb", *back, "dev", fix.interface))) for command in fix.commands)
 
 
 def _ipsec_policy_delete(fix: IpsecPolicyDelete, ask: Ask) -> Iterator[Step]:
     if "action block" not in ask(("ip", "xfrm", "policy", "get", *fix.selector)):
         raise FixError("that policy of IPsec does not block")
     back = ("ip", "xfrm", "policy", "add", *fix.selector, "action", "block", "priority", str(fix.priority))
-    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+    yield from (Step(command, undone_by(back)) for command in fix.commands)
 
 
 def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
@@ -235,7 +227,7 @@ def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
     if fix.taken_from is not None and allowed.get(fix.taken_from):
         owner = ("peer", fix.taken_from, "allowed-ips", ",".join(allowed[fix.taken_from]))
         given_back.append(("wg", "set", fix.interface, *owner))
-    undo = _undone_by(*given_back) if undoable else None
+    undo = undone_by(*given_back) if undoable else None
     yield from (Step(command, undo) for command in fix.commands)
 
 
@@ -251,7 +243,7 @@ def _wireguard_key(fix: WireguardKey, ask: Ask) -> Iterator[Step]:
             raise FixError(f"{taken[0]} belongs to another peer of {fix.interface}, {key}")
     new = fix.key not in allowed
     # An entry that goes takes its preshared key with it, which nothing here reads.
-    undo = _undone_by(("wg", "set", fix.interface, "peer", fix.key, "remove"))
+    undo = undone_by(("wg", "set", fix.interface, "peer", fix.key, "remove"))
     yield from (Step(command, undo if new and fix.instead_of is None else None) for command in fix.commands)
 
 
@@ -260,7 +252,7 @@ def _wireguard_own(fix: WireguardPort | WireguardMark, ask: Ask) -> Iterator[Ste
     before = ask(("wg", "show", fix.interface, what)).strip()
     if before != wanted:
         # With port 0 a tunnel has no socket, because another has its port; set to 0, it would get one at any port.
-        undo = _undone_by(("wg", "set", fix.interface, what, before)) if before != "0" else None
+        undo = undone_by(("wg", "set", fix.interface, what, before)) if before != "0" else None
         yield from (Step(command, undo) for command in fix.commands)
 
 
@@ -303,7 +295,7 @@ def _wg_quick(fix: WgQuick, ask: Ask) -> Iterator[Step]:
     del ask  # what a running tunnel was like is in no file
     down = ("wg-quick", "down", fix.interface)
     for command in fix.commands:
-        yield Step(command, _undone_by(down) if command[1] == "up" and not fix.again else None)
+        yield Step(command, undone_by(down) if command[1] == "up" and not fix.again else None)
 
 
 def _wg_quick_value(fix: WgQuickValue, ask: Ask) -> Iterator[Step]:
@@ -313,54 +305,21 @@ def _wg_quick_value(fix: WgQuickValue, ask: Ask) -> Iterator[Step]:
     before = ask(("sed", "-n", f"{number}s/^[^=]*= *//p", fix.file)).strip()
     if before != fix.value:
         back = ("sed", "-i", f"{number}s|=.*|= {before}|", fix.file)
-        yield Step(fix.changed(number), _undone_by(back))
+        yield Step(fix.changed(number), undone_by(back))
 
 
 def _clock_sync(fix: ClockSync, ask: Ask) -> Iterator[Step]:
     if ask(("timedatectl", "show", "--property=NTP", "--value")).strip() != "yes":
-        yield from (Step(command, _undone_by(("timedatectl", "set-ntp", "false"))) for command in fix.commands)
+        yield from (Step(command, undone_by(("timedatectl", "set-ntp", "false"))) for command in fix.commands)
 
 
 def _private_files(fix: PrivateFiles, ask: Ask) -> Iterator[Step]:
     back = tuple(("chmod", ask(("stat", "-L", "-c", "%a", path)).strip(), path) for path in fix.paths)
-    yield from (Step(command, _undone_by(*back)) for command in fix.commands)
-
-
-_HANDLE = re.compile(r"(?P<rule>.*) # handle (?P<handle>\d+)")
-
-
-def _filter_delete(fix: FilterDelete, ask: Ask) -> Iterator[Step]:
-    place = (fix.family, fix.table, fix.chain)
-    listed = ask(("nft", "-a", "list", "chain", *place)).splitlines()
-    rules = [match for line in listed if "{" not in line and (match := _HANDLE.fullmatch(line.strip()))]
-    numbers = [int(rule["handle"]) for rule in rules]
-    if fix.handle not in numbers:
-        raise FixError(f"the rule {fix.handle} is not there any more")
-    at = numbers.index(fix.handle)
-    where = ("add", "rule", *place, "position", str(numbers[at - 1])) if at else ("insert", "rule", *place)
-    yield from (Step(command, _undone_by(("nft", *where, rules[at]["rule"]))) for command in fix.commands)
-
-
-def _filter_accept(fix: FilterAccept | FilterPass, ask: Ask) -> Iterator[Step]:
-    del ask  # nft refuses a rule in front of one that is gone
-
-    def unmade(output: str) -> tuple[Command, ...]:
-        handles = re.findall(r"# handle (\d+)", output)
-        return tuple(("nft", "delete", "rule", fix.family, fix.table, fix.chain, "handle", each) for each in handles)
-
-    yield from (Step((program, "--echo", "--handle", *words), unmade) for program, *words in fix.commands)
-
-
-def _iptables_pass(fix: IptablesPass, ask: Ask) -> Iterator[Step]:
-    rules = [line for line in ask((*fix.program, "-S", fix.chain)).splitlines() if line.startswith("-A ")]
-    if fix.before is not None and fix.before > len(rules):
-        raise FixError(f"the chain {fix.chain} has only {len(rules)} rules by now")
-    back = (*fix.program, "-D", fix.chain, *fix.match)
-    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+    yield from (Step(command, undone_by(*back)) for command in fix.commands)
 
 
 def _product_takes(fix: TailscaleTakes | ZeroTierTakes, ask: Ask) -> Iterator[Step]:
-    yield from (Step(command, _undone_by(fix.back)) for command in fix.commands)
+    yield from (Step(command, undone_by(fix.back)) for command in fix.commands)
 
 
 _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
@@ -375,6 +334,7 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     RefusalDelete: _refusal_delete,
     AddressDelete: _address_delete,
     NeighbourDelete: _neighbour_delete,
+    ForwardingEntry: _forwarding_entry,
     IpsecPolicyDelete: _ipsec_policy_delete,
     WireguardPeer: _wireguard_peer,
     WireguardKey: _wireguard_key,
@@ -385,10 +345,10 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     WgQuickValue: _wg_quick_value,
     ClockSync: _clock_sync,
     PrivateFiles: _private_files,
-    FilterDelete: _filter_delete,
-    FilterAccept: _filter_accept,
-    FilterPass: _filter_accept,
-    IptablesPass: _iptables_pass,
+    FilterDelete: filter_steps.filter_delete,
+    FilterAccept: filter_steps.filter_accept,
+    FilterPass: filter_steps.filter_accept,
+    IptablesPass: filter_steps.iptables_pass,
     TailscaleTakes: _product_takes,
     ZeroTierTakes: _product_takes,
 }

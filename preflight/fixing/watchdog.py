@@ -20,7 +20,7 @@ from preflight.fixing.applier import Run, run_here
 from preflight.fixing.fix_data import read_fix
 from preflight.fixing.journal import Journal, now, this_boot
 from preflight.fixing.record import Record
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 
 COMMAND_GONE, TIME_OVER, ASKED = "the command ended", "nobody confirmed it in time", "the command asked for it"
 _MOST_BYTES = 1 << 20

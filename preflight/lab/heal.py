@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.lab.labs import Lab
 from preflight.lab.repairs import Repairs
 from preflight.report.healing import JUDGING

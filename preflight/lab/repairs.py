@@ -12,7 +12,7 @@ from preflight.fixing import making
 from preflight.fixing.applier import PATIENCE_S, Done, Located, Ran, Run, apply
 from preflight.fixing.journal import Journal, now, this_boot
 from preflight.fixing.record import Record
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.lab.labs import Lab
 from preflight.lab.names import ROUTER
 from preflight.lab.node_state import node_state

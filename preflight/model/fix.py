@@ -37,6 +37,7 @@ from preflight.model.network_fixes import (
 from preflight.model.product_fixes import TailscaleTakes, ZeroTierTakes
 from preflight.model.routing_fixes import (
     AddressDelete,
+    ForwardingEntry,
     IpsecPolicyDelete,
     NeighbourDelete,
     PolicyRule,
@@ -57,6 +58,7 @@ __all__ = [
     "FilterPass",
     "Fix",
     "FlowForget",
+    "ForwardingEntry",
     "HostsName",
     "HostsNameLess",
     "IpsecPolicyDelete",
@@ -105,6 +107,7 @@ Fix = (
     | RefusalDelete
     | AddressDelete
     | NeighbourDelete
+    | ForwardingEntry
     | QueueDelete
     | IpsecPolicyDelete
     | WireguardPeer

@@ -19,6 +19,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.:@+=-]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_HARDWARE = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PING_GROUPS = re.compile(r"(\d{1,10}) (\d{1,10})")
 _SYSCTLS: Mapping[str, frozenset[str]] = {
     r"net\.ipv4\.conf\.{interface}\.rp_filter": frozenset("12"),
@@ -51,6 +52,11 @@ def address(text: str) -> None:
     """An IP address without a zone."""
     ip_address(text)
     _plain_address(text)
+
+
+def hardware(text: str) -> None:
+    """An Ethernet address, in small letters."""
+    _demand(_HARDWARE.fullmatch(text) is not None, f"{text!r} is not an Ethernet address")
 
 
 def interface_address(text: str) -> None:

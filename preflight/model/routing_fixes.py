@@ -132,6 +132,27 @@ class NeighbourDelete(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardingEntry(Change):
+    """Say at which host of the underlay a VXLAN has the machine with a hardware address."""
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["vxlan.entry"] = "vxlan.entry"
+    interface: str
+    hardware: str
+    address: str
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+        parameters.hardware(self.hardware)
+        parameters.address(self.address)
+
+    def _commands(self) -> tuple[Command, ...]:
+        to = ("dev", self.interface, "dst", self.address)
+        return (("bridge", "fdb", "replace", self.hardware, *to, "self", "permanent"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDelete(Change):
     """Give an interface the kernel's own queue again."""
 

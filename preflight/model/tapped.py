@@ -16,7 +16,7 @@ class TunnelPacket:
     messages: how many are in it, where the kernel joined several. inner_bytes: the least and the most that the packet
     inside may have. sender, receiver: WireGuard's indexes of the two ends; Nebula's remote index is the receiver's.
     greets: whether a WireGuard handshake was made for this node's public key; None where that is not known.
-    vni, inner_source, inner_destination: of VXLAN.
+    vni, inner_source, inner_destination: of VXLAN; inner_hardware: the Ethernet address that the frame inside is for.
     """
 
     product: str
@@ -29,6 +29,7 @@ class TunnelPacket:
     vni: int | None = None
     inner_source: str | None = None
     inner_destination: str | None = None
+    inner_hardware: str | None = None
 
     @property
     def is_handshake(self) -> bool:

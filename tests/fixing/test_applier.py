@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from preflight.fixing.applier import Ran, apply, located, overwrite, run_here, undo
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.change import Command, NamedValue
 from preflight.model.fix import (
     BearerFromWorkerToken,

@@ -12,7 +12,7 @@ import pytest
 from preflight.fixing import making
 from preflight.fixing.guard import guarded
 from preflight.fixing.journal import Journal
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import Setting
 
 OLD, NEW = "control: {scope_id: old}\n", 'control: {scope_id: "new"}\n'

@@ -8,7 +8,7 @@ import pytest
 
 from preflight.fixing.journal import JOURNAL, OPEN, Journal
 from preflight.fixing.record import Record
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 
 FIRST = Record("1", "2026-11-28T10:00:00+00:00", "boot", "mtu.black-hole", "b")
 SECOND = Record("2", "2026-11-28T11:00:00+00:00", "boot", "overlay.down", "c")

@@ -9,7 +9,7 @@ import pytest
 from preflight.fixing import making
 from preflight.fixing.journal import JOURNAL, Journal, this_boot
 from preflight.fixing.record import Record
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import LinkMtu, QueueDelete, Setting
 from tests.fixing.machine import Machine
 

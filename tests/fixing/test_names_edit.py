@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.fixing.names_edit import edited, edited_file
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.fix import Fix, LinkUp
 from preflight.model.name_fixes import HostsName, HostsNameLess, ResolverLess, SwitchToDns
 

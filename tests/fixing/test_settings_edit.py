@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preflight.fixing.settings_edit import changed, readdressed
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 
 URL = "http://10.66.0.3:9847"
 NEW = f'url: "{URL}"'

@@ -7,7 +7,7 @@ import pytest
 
 from preflight.fixing.applier import Ran
 from preflight.fixing.state import caused, differences, plain, repairs, seen, seen_again, views
-from preflight.fixing.steps import FixError
+from preflight.fixing.step import FixError
 from preflight.model.change import NamedValue
 from preflight.model.fix import KINDS, FilterDelete, KernelSettings, LinkMtu, PrivateFiles, Setting
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from preflight.fixing.steps import Ask, FixError, Step, steps
+from preflight.fixing.step import Ask, FixError, Step
+from preflight.fixing.steps import steps
 from preflight.model.change import Command, NamedValue
 from preflight.model.fix import (
     AddressDelete,
@@ -15,6 +16,7 @@ from preflight.model.fix import (
     FilterPass,
     Fix,
     FlowForget,
+    ForwardingEntry,
     IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
@@ -41,6 +43,10 @@ from preflight.model.fix import (
 
 KEY, OTHER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
 LINK = json.dumps([{"ifname": "wg0", "mtu": 1420, "flags": ["POINTOPOINT"]}])
+FORWARDING = """00:00:00:00:00:00 dst 192.0.2.9 self permanent
+02:00:00:00:00:99 dst 192.0.2.9 self permanent
+02:00:00:00:00:98 dst 192.0.2.9 self
+"""
 RULES = """table inet filter { # handle 1
 	chain input { # handle 2
 		type filter hook input priority filter; policy accept;
@@ -141,6 +147,16 @@ def words(*lines: str) -> list[Command]:
             NeighbourDelete(interface="eth0", address="192.0.2.1"),
             ('[{"dst":"192.0.2.1","lladdr":"02:00:00:00:00:99","state":["PERMANENT"]}]',),
             ["ip neighbour replace 192.0.2.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"],
+        ),
+        (
+            ForwardingEntry(interface="vx0", hardware="02:00:00:00:00:99", address="192.0.2.1"),
+            (FORWARDING,),
+            ["bridge fdb replace 02:00:00:00:00:99 dst 192.0.2.9 self permanent dev vx0"],
+        ),
+        (
+            ForwardingEntry(interface="vx0", hardware="02:00:00:00:00:98", address="192.0.2.1"),
+            (FORWARDING,),
+            ["bridge fdb del 02:00:00:00:00:98 dst 192.0.2.1 self dev vx0"],
         ),
         (
             WireguardPeer(interface="wg0", key=KEY, keepalive_s=25),
@@ -310,6 +326,9 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     "the neighbour is not written by hand": (
         NeighbourDelete(interface="eth0", address="192.0.2.1"),
         ('[{"dst":"192.0.2.1","lladdr":"02::1","state":["STALE"]}]',), "nobody wrote",
+    ),
+    "the entry is right already": (
+        ForwardingEntry(interface="vx0", hardware="02:00:00:00:00:99", address="192.0.2.9"), (FORWARDING,), "already",
     ),
     "the rule is gone": (
         FilterDelete(family="inet", table="filter", chain="input", handle=8), (RULES,), "not there any more",

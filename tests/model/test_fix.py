@@ -73,6 +73,10 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "address.delete": {"interface": interfaces, "address": networks},
     "neighbour.delete": {"interface": interfaces, "address": addresses},
+    "vxlan.entry": {
+        "interface": interfaces, "hardware": st.binary(min_size=6, max_size=6).map(lambda six: six.hex(":")),
+        "address": addresses,
+    },
     "queue.delete": {"interface": interfaces},
     "ipsec.policy-delete": {
         "direction": st.sampled_from(("in", "out")),
@@ -230,6 +234,7 @@ PASS = {
 }  # fmt: skip
 POLICY = {"id": "ipsec.policy-delete", "direction": "out", "source": "0.0.0.0/0", "destination": "10.66.0.2/32"}
 PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 25}
+ENTRY = {"id": "vxlan.entry", "interface": "vx0", "hardware": "02:00:00:00:00:99", "address": "192.0.2.1"}
 RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips": ["10.66.0.2/32"]}
 
 
@@ -256,6 +261,9 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "interface"),
         ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "address"),
         ({"id": "queue.delete", "interface": "eth0"}, "interface"),
+        (ENTRY, "interface"),
+        (ENTRY, "hardware"),
+        (ENTRY, "address"),
         (POLICY, "direction"),
         (POLICY, "source"),
         (POLICY, "destination"),

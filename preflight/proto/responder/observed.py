@@ -21,6 +21,7 @@ from preflight.model.fix import (
     FilterPass,
     Fix,
     FlowForget,
+    ForwardingEntry,
     IpsecPolicyDelete,
     IptablesPass,
     KernelSettings,
@@ -65,6 +66,7 @@ PeerFix = (
     | RefusalDelete
     | AddressDelete
     | NeighbourDelete
+    | ForwardingEntry
     | QueueDelete
     | IpsecPolicyDelete
     | LinkUp

@@ -1,5 +1,6 @@
 """All that a tap and the tunnel's own state say of one burst, for every product: pure."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from preflight.codes import (
@@ -10,9 +11,11 @@ from preflight.codes import (
     REACH_UNREACHABLE,
 )
 from preflight.model.facts import DeathFacts
+from preflight.model.fix import ForwardingEntry
 from preflight.model.host_port import join_host_port
 from preflight.model.peer_tunnel import PeerTunnel
-from preflight.model.remedy import look
+from preflight.model.remedy import Remedies, heal, look
+from preflight.model.tapped import TapPacket
 from preflight.proto.way.configured_end import observe_configured_end
 from preflight.proto.way.empty_packet import observe_empty
 from preflight.proto.way.observation import Death, Observation
@@ -112,7 +115,7 @@ def _wrong_end(view: TunnelView) -> tuple[Observation, ...]:
     origins = {each.source for each in wire.into if each.tunnel and each.tunnel.inner_source == view.address}
     if len(to) != 1 or not origins or {address for address, _ in to} & origins:
         return ()
-    address, port = next(iter(to))
+    (address, port), origin = next(iter(to)), min(origins)
     endpoint = join_host_port(address, port or 0)
     message = (
         f"{view.name} sends what is for {view.target} to {endpoint}, and the packets of {view.target} come from "
@@ -121,11 +124,24 @@ def _wrong_end(view: TunnelView) -> tuple[Observation, ...]:
     death = Death(
         code=REACH_UNREACHABLE,
         message=message,
-        facts=DeathFacts(endpoint=endpoint, answered_from=min(origins)),
+        facts=DeathFacts(endpoint=endpoint, answered_from=origin),
         later=True,
-        remedies=look(f"bridge fdb show dev {view.name}   # which entry has dst {address}?", root=True),
+        remedies=_right_end(view, wire.out, origins)
+        or look(f"bridge fdb show dev {view.name}   # which entry has dst {address}?", root=True),
     )
     return (Observation(station=_HERE_OUT, finding="killed", packets="inner", sent=len(wire.out), death=death),)
+
+
+def _right_end(view: TunnelView, out: Iterable[TapPacket], origins: Collection[str]) -> Remedies:
+    """The entry of the peer's machine with the one host that its packets come from."""
+    sent = {each.tunnel.inner_hardware for each in out if each.tunnel and each.tunnel.inner_destination == view.address}
+    known = [hardware for hardware in sent if hardware is not None]
+    if len(known) != 1 or len(origins) != 1:
+        return ()
+    return heal(
+        lambda: ForwardingEntry(interface=view.name, hardware=known[0], address=min(origins)),
+        lasting="correct the entry in what makes this tunnel",
+    )
 
 
 def _elsewhere(view: TunnelView) -> tuple[Observation, ...]:

@@ -28,7 +28,7 @@ _ETHERNET_BYTES, _VXLAN_BYTES = 14, 8
 _VLAN, _ARP, _IPS = 0x8100, 0x0806, (0x0800, 0x86DD)
 _ARP_FIELDS = struct.Struct("!HHBBH6x4s")
 """Kinds of both addresses and their lengths, the operation, and the sender's address, behind its hardware address."""
-_ETHERNET, _IPV4_BYTES, _ARP_ANSWER = 1, 4, 2
+_ETHERNET, _HARDWARE_BYTES, _IPV4_BYTES, _ARP_ANSWER = 1, 6, 4, 2
 _HAS_VNI = 0x08
 _NEBULA = struct.Struct("!BBHIQ")
 _NEBULA_OVERHEAD = 32
@@ -133,6 +133,7 @@ def _vxlan(payload: bytes, length: int) -> TunnelPacket | None:
         vni=vni,
         inner_source=inner.source,
         inner_destination=inner.destination,
+        inner_hardware=payload[_VXLAN_BYTES : _VXLAN_BYTES + _HARDWARE_BYTES].hex(":"),
     )
 
 

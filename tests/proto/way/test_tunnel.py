@@ -1,5 +1,7 @@
 """All observers of a tunnel together, and the place that follows from them."""
 
+from dataclasses import replace
+
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.tapped import TapPacket
 from preflight.proto.way.inference import Followed, infer
@@ -148,6 +150,9 @@ def _vxlan(out: bool, remote: str, *, inner_source: str, inner_destination: str)
     )  # fmt: skip
 
 
+HARDWARE = "02:00:00:00:00:99"
+
+
 def test_vxlan_that_sends_to_the_wrong_end() -> None:
     """The addresses inside are readable: what is for b goes to one host, what is from b comes from another."""
     own = state(peer(THIRD, "", f"{THIRD}:4789"), product="generic", interface="vx0", listen_port=None)
@@ -161,6 +166,11 @@ def test_vxlan_that_sends_to_the_wrong_end() -> None:
     assert way.death.facts is not None
     assert way.death.facts.endpoint == f"{THIRD}:4789"
     assert f"{THIRD}:4789" in way.death.message
+    assert way.death.remedies[0].lines[0].startswith("bridge fdb show dev vx0")
+    framed = [replace(each, tunnel=replace(each.tunnel, inner_hardware=HARDWARE)) for each in out if each.tunnel]
+    known = followed(observe_tunnel(view(*burst, *framed, *into, before=own, carrier="vxlan")), "forward")
+    assert known.death is not None
+    assert known.death.remedies[0].lines == (f"bridge fdb replace {HARDWARE} dev vx0 dst {THERE} self permanent",)
     answer = outer("neighbours", out=False, remote=(THERE, 4789), product="vxlan", vni=VNI, inner_source=B)
     asked = observe_tunnel(view(*burst, *out, answer, before=own, carrier="vxlan"))
     assert place(followed(asked, "forward")) == "session@sender"

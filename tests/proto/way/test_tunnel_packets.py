@@ -90,11 +90,12 @@ def test_for_whom_a_handshake_is_made(kind: int, length: int) -> None:
 
 def test_vxlan_and_what_is_inside() -> None:
     """Its network and the addresses are readable."""
-    ethernet = bytes(12) + b"\x08\x00"
+    ethernet = b"\2\0\0\0\0\x99" + bytes(6) + b"\x08\x00"
     frame = b"\x08\0\0\0" + (42).to_bytes(3, "big") + b"\0" + ethernet + v4(udp())
     found = read("vxlan", frame, len(frame))
     assert found is not None
     assert (found.kind, found.vni, found.inner_source, found.inner_destination) == ("data", 42, V4, W4)
+    assert found.inner_hardware == "02:00:00:00:00:99"
     assert found.carries(len(v4(udp())))
     tagged = frame[:20] + b"\x81\0\0\5\x08\0" + v4(udp())
     assert read("vxlan", tagged, len(tagged)) == found
