@@ -315,6 +315,8 @@ RULES: tuple[Rule, ...] = (
             *_OUTSIDE,
         )
     ),
+    # A proxy that brings no answer keeps the control plane's clock away too.
+    Rule("host.proxy-env", ("run.no-answer",), "all", of_the_clock),
     # A host that does not get this node's question, or whose answer dies, does not say what time it is there.
     *(
         Rule(cause, ("run.no-answer",), "all", of_the_clock)
