@@ -62,7 +62,6 @@ ELSEWHERE = {
     "preflight/model/ipsec.py": "tests/proto/way/test_ipsec.py",
     "preflight/net/way/events.py": "tests/net/way/test_follow.py",
     "preflight/net/way/waiting.py": "tests/lab/test_confirmation.py",
-    "preflight/net/way/echo.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",
     "preflight/proto/way/flows.py": "tests/proto/way/test_observers.py",
     "preflight/proto/way/stations.py": "tests/proto/way/test_inference.py",

@@ -119,7 +119,14 @@ class Net:
         from preflight.net.way.follow import PacketWays
 
         begun = lambda: self._first_overlay  # noqa: E731
-        return PacketWays(self.path, self.overlay, self.listener, begun=begun, trace_rules=self._settings.trace)
+        return PacketWays(
+            self.path,
+            self.overlay,
+            self.listener,
+            begun=begun,
+            refused=self.icmp.was_refused,
+            trace_rules=self._settings.trace,
+        )
 
     @cached_property
     def nat(self) -> "NatProbes":

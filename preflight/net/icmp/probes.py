@@ -37,6 +37,14 @@ class Icmp:
         self._listener = listener
         self._sweepers: dict[AddressFamily, _Sweeper] = {}
         self._answered: set[str] = set()
+        self._refused: set[str] = set()
+
+    def was_refused(self, address: str) -> bool:
+        """Whether the host with an address itself has answered an echo with "port unreachable", as only a filter does.
+
+        Kernels send few errors, so the next check may be told nothing.
+        """
+        return str(ip_address(address)) in self._refused
 
     def has_answered(self, address: str) -> bool:
         """Whether any echo to an address was answered since this was made, for any check."""
@@ -61,6 +69,7 @@ class Icmp:
         named = str(ip_address(address))
         stats = await sweeper.echo(named, count, interval_s, timeout_s)
         self._answered |= {named} if stats.received else set()
+        self._refused |= {named} if stats.error == f"port unreachable, says {named}" else set()
         return stats
 
     async def trace(

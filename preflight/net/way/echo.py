@@ -10,6 +10,23 @@ from icmplib.exceptions import ICMPLibError
 from preflight.model.tapped import EchoAnswer
 
 TIMEOUT_S: Final = 0.5
+ERRORS_AGAIN_S: Final = 1.1
+"""Linux sends one destination an error each second, after the first six, which other checks may have used up."""
+
+
+async def ask_again(address: str, *, refused: bool) -> EchoAnswer | None:
+    """The same where a port was called closed: the host may have used up its errors, and has another one in a second.
+
+    refused: whether the host has said "port unreachable" of an echo before: then it is not asked.
+    """
+    if refused:
+        kind, code = (1, 4) if ":" in address else (3, 3)
+        return EchoAnswer(kind=kind, code=code, source=address)
+    answer = await ask_echo(address)
+    if answer is None:
+        await asyncio.sleep(ERRORS_AGAIN_S)
+        answer = await ask_echo(address)
+    return answer
 
 
 async def ask_echo(address: str) -> EchoAnswer | None:

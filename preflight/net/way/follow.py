@@ -25,7 +25,7 @@ from preflight.net.icmp.traceroute import trace
 from preflight.net.way import waiting as waits
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.configured_end import with_configured_end
-from preflight.net.way.echo import ask_echo
+from preflight.net.way.echo import ask_again
 from preflight.net.way.endpoints import Endpoints
 from preflight.net.way.events import tell_observations
 from preflight.net.way.firewall import Firewall
@@ -89,8 +89,8 @@ class PacketWays:
     """The ways of packets to peers, both directions.
 
     path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again; begun:
-    what it was when it was first read. trace_rules: have the kernel trace the bursts through its rules, which adds a
-    table while they pass.
+    what it was when it was first read. refused: whether an address has refused an echo. trace_rules: have the kernel
+    trace the bursts through its rules, which adds a table while they pass.
     """
 
     def __init__(
@@ -100,12 +100,13 @@ class PacketWays:
         listener: Listener | None = None,
         *,
         begun: Callable[[], OverlayState | None] = lambda: None,
+        refused: Callable[[str], bool] = lambda address: False,
         trace_rules: bool = False,
     ) -> None:
         self._path, self._overlay, self._begun, self._trace_rules = path, overlay, begun, trace_rules
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
         self.rules = OwnRules(self._kernel, self._firewall)
-        self._listener = listener
+        self._listener, self._refused = listener, refused
         self._questions = KernelQuestions(listener)
         self._one_burst, self._refusals = asyncio.Lock(), waits.Refusals(path)
         self.ahead = Ahead(self._observed)
@@ -268,7 +269,7 @@ class PacketWays:
             after=before,
             stats=stats,
             large=await self._large(peer, tunnel) if known.large else None,
-            echo=await ask_echo(peer.address) if stats.port_unreachable else None,
+            echo=await ask_again(peer.address, refused=self._refused(peer.address)) if stats.port_unreachable else None,
             read_ns=0,
             tapped=tap.taken(),
             ports=ports,

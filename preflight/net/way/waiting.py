@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
-from preflight.net.way.echo import ask_echo
+from preflight.net.way.echo import ERRORS_AGAIN_S, ask_echo
 from preflight.net.way.tap import Tap
 from preflight.proto.way.empty_packet import confirmed_s, due_ns, worth_waiting
 from preflight.proto.way.observers import Record, view_of
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.1
 INTERVAL_S: Final = 0.02
-ERRORS_AGAIN_S: Final = 1.1
-"""Linux sends one destination an error each second, after the first six, which other checks may have used up."""
 
 
 async def confirmed_or_late(tap: Tap, record: Record, verdicts: Sequence[Verdict]) -> bool:
