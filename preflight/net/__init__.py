@@ -118,15 +118,8 @@ class Net:
         """The ways of packets, station by station."""
         from preflight.net.way.follow import PacketWays
 
-        begun = lambda: self._first_overlay  # noqa: E731
-        return PacketWays(
-            self.path,
-            self.overlay,
-            self.listener,
-            begun=begun,
-            refused=self.icmp.was_refused,
-            trace_rules=self._settings.trace,
-        )
+        begun, refused, trace = (lambda: self._first_overlay), self.icmp.was_refused, self._settings.trace
+        return PacketWays(self.path, self.overlay, self.listener, begun=begun, refused=refused, trace_rules=trace)
 
     @cached_property
     def nat(self) -> "NatProbes":

@@ -143,14 +143,6 @@ def test_split_dns_explains_the_address_off_the_overlay() -> None:
     assert named(*results) == [("control.dns-split", CONTROL, "local")]
 
 
-def test_a_proxy_that_brings_no_answer_keeps_the_other_clock_away() -> None:
-    """Protects from a second cause for one fault; what another check left undecided has its own reason."""
-    proxy = at("control.health", failed(codes.HOST_PROXY_ENV, CONTROL, RT, "in the way"))
-    clock = at("host.clock", inconclusive(codes.RUN_NO_ANSWER, NODE, L, "no other clock answered"))
-    assert named(proxy, clock) == [("host.proxy-env", CONTROL, "round-trip")]
-    assert len(named(proxy, at("nodes.state", inconclusive(codes.RUN_NO_ANSWER, NODE, L, "")))) == 2
-
-
 def test_every_candidate_is_a_cause_or_explained() -> None:
     """With every code bad at once nothing is lost: each id is in some cause."""
     results = [at(f"x.{i}", failed(code, "b", F, slug)) for i, (slug, code) in enumerate(codes.ALL.items())]

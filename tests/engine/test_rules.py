@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from preflight import codes
-from preflight.api import CONTROL, NODE, Direction, Result, failed, look, warned
+from preflight.api import CONTROL, NODE, Direction, Result, failed, inconclusive, look, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
 from preflight.model.facts import ClockSkewFacts, NodeAgeFacts
@@ -94,3 +94,12 @@ def test_a_skew_explains_only_what_it_can_make_old(age_s: int, causes: int) -> N
         at("nodes.state", warned(codes.NODES_STALE, CONTROL, RT, "one is stale", facts=ages)),
     ]
     assert len(diagnose(results)) == causes
+
+
+def test_a_proxy_that_brings_no_answer_keeps_the_other_clock_away() -> None:
+    """Protects from a second cause for one fault; what another check left undecided has its own reason."""
+    proxy = at("control.health", failed(codes.HOST_PROXY_ENV, CONTROL, RT, "in the way"))
+    clock = at("host.clock", inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, "no other clock answered"))
+    state = replace(clock, check="nodes.state", category="nodes")
+    assert [each.code.slug for each in diagnose([proxy, clock])] == ["host.proxy-env"]
+    assert len(diagnose([proxy, state])) == 2

@@ -42,7 +42,7 @@ class Icmp:
     def was_refused(self, address: str) -> bool:
         """Whether the host with an address itself has answered an echo with "port unreachable", as only a filter does.
 
-        Kernels send few errors, so the next check may be told nothing.
+        Kernels send few errors, so the next check may get none.
         """
         return str(ip_address(address)) in self._refused
 

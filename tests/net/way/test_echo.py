@@ -22,7 +22,7 @@ async def told(address: str) -> tuple[str | None, bool]:
 
 
 def test_a_filter_s_word_about_an_echo_is_kept(namespace: Namespace) -> None:
-    """Protects the place of a rule that rejects: a kernel has few errors for each host, and may have none left later."""
+    """Protects the place of a rule that rejects: a kernel has few errors for each host, and perhaps none left later."""
     assert asyncio.run(told(OWN[4])) == (None, False)
     namespace.nft(
         "table inet guard { chain input { type filter hook input priority 0; "
