@@ -155,7 +155,7 @@ class Quality:
         if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
             self.pace.slow_to(slower_s)
             return replace(combined(slow), quicker=combined(sessions))
-        return replace(combined([*sessions, *slow]), quicker=quicker)
+        return replace(combined([*sessions, *slow]), quicker=quicker, slower=combined(slow) if slow else None)
 
     async def _lasting(self, peer: Peer, per_s: float, stats: StampStats) -> list[StampStats]:
         """What is left of trouble at the slowest pace a moment later: other packets may have passed on a slow link."""
