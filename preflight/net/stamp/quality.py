@@ -76,7 +76,7 @@ class Quality:
         """
         if (silence := self._path.proven_silent(peer)) is not None:
             return silence
-        if self._path.silent(peer):
+        if self._path.silent(peer) and self._path.first(peer) is None:
             stats = await self._session(peer, FIRST_PER_S, SILENT_COUNT)
             if not stats.answered or clean(stats, self._limits):
                 return stats
