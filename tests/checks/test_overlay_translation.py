@@ -87,7 +87,7 @@ def test_a_question_that_was_lost_among_others_is_asked_again(
 
 
 def test_who_has_answered_before_is_asked_again_after_a_lost_session() -> None:
-    """On 200 kbit/s with a short queue whole sessions are lost: that is no responder without the protocol."""
+    """On 200 kbit/s with a short queue whole sessions are lost: that does not show a responder without the protocol."""
     answers = {"b": [True], "c": [False, True], "d": [False]}
     net = Net(answers, mute=("c", "d"), heard=("b", "c"))
     assert found(net) == {"b": True, "c": True, "d": False}

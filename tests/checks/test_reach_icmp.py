@@ -182,7 +182,7 @@ def test_whose_responder_has_answered_in_this_run_is_asked_again() -> None:
 
 
 def test_echoes_lost_next_to_udp_are_sent_again() -> None:
-    """A line of 100 kbit/s with a short queue took five of thirteen packets and no echo: that is no filter."""
+    """A line of 100 kbit/s with a short queue took five of thirteen packets and no echo: no filter did that."""
     partly = StampStats(sent=13, answered=5)
     net = Net({"10.66.0.2": (0, 4)}, partly)
     assert found(net) == {"10.66.0.2": None}

@@ -27,7 +27,7 @@ def test_only_large_ones(large: DirectionStats, small: DirectionStats, by_size: 
 
 
 def session(forward: int, reverse: int) -> StampStats:
-    """Half of the packets, of which each direction lost so many."""
+    """Half of the packets; each direction lost some of them."""
     return StampStats(
         sent=HALF, answered=HALF - forward - reverse, forward=lost(forward, HALF), reverse=lost(reverse, HALF)
     )
