@@ -138,7 +138,7 @@ def test_a_responder_that_has_answered_before_is_asked_again_alone(monkeypatch: 
 
 
 def test_one_lost_session_makes_nobody_silent() -> None:
-    """Of who has answered in this run ten packets are not enough, and silence to them does not mean that it is missing."""
+    """Of who has answered in the run ten packets are not enough, and silence to them does not show that it is gone."""
     path = Path([CLEAN], quiet=True, before=CLEAN)
     asyncio.run(quality(path).measure(PEER))
     assert path.asked == [(FEWEST, FIRST_PER_S), (180, FIRST_PER_S)]
