@@ -12,7 +12,7 @@ TARGETS = {501: 8.0, 1001: 15.0}
 """Seconds, wall and CPU, by the number of peers."""
 RUNS = 3
 REPORT_KIB = 3.0
-"""Of JSON for each healthy peer. Eleven results with the fields that the contract names, and no measurement, are 3.2."""
+"""Of JSON for each healthy peer. Eleven results with the fields of the contract are 3.2 without any number."""
 
 
 def rows() -> list[Row]:
