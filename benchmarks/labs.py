@@ -26,6 +26,7 @@ class LabRun:
     cpu_s: float
     report: dict[str, Any]
     packets: int = 0
+    report_bytes: int = 0
 
     @property
     def codes(self) -> set[str]:
@@ -61,7 +62,8 @@ def run_in(lab: Lab, *, renew: bool = False, limit_s: float = LIMIT_S) -> LabRun
     )
     wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - used
     try:
-        return LabRun(wall_s, cpu_s, json.loads(path.read_text(encoding="utf-8")), _sent(lab) - sent)
+        text = path.read_bytes()
+        return LabRun(wall_s, cpu_s, json.loads(text), _sent(lab) - sent, len(text))
     except (OSError, ValueError):
         raise RuntimeError(f"preflight all ended with {done.returncode}: {done.stderr.decode()[-300:]}") from None
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 
 from preflight.api import Context, Direction, Peer, Result, check, codes, failed, look, passed, skipped
 from preflight.model.facts import DeathFacts, MtuSearchFacts
-from preflight.model.path import DirectionStats, StampStats
-from preflight.proto.stamp.large_loss import COUNT, INTERVAL_S, only_large
+from preflight.model.path import DirectionStats, StampStats, combined
+from preflight.proto.stamp.large_loss import COUNT, HALF, may_be_size, only_large, spacing_s
 
 MOST_PEERS = 3
 """What loses large packets of many peers is found at the first of them."""
@@ -25,7 +25,8 @@ _HEADERS = {False: 28, True: 48}
     codes=(codes.UDP_LOSS,),
 )
 async def mtu_loss(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Sends 24 large packets, and 24 small ones between them, to the peer's responder.
+    """Sends 12 large packets, and as many small ones between them, to the peer's responder; twelve more of each where
+    only large ones were lost. They take at most half of what the search for the path MTU has seen the link carry.
 
     It runs only where the search for the path MTU had to send a size again that then arrived: the search calls such a
     path good, and the small packets of udp.quality are not lost on it.
@@ -38,13 +39,26 @@ async def mtu_loss(ctx: Context) -> AsyncGenerator[Result, None]:
             yield _not_tried(peer)
             continue
         tried += 1
-        payload = size - _HEADERS[":" in peer.address]
-        large, small = await asyncio.gather(
-            ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, payload_bytes=payload),
-            ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S),
-        )
-        for result in judge(peer, size, large, small):
+        for result in judge(peer, size, *await measure(ctx, peer, size)):
             yield result
+
+
+async def measure(ctx: Context, peer: Peer, size: int) -> tuple[StampStats, StampStats]:
+    """Large packets and small ones: more than a second on a quick link, twice as long where large ones are lost."""
+    interval_s = spacing_s(size, ctx.net.pmtu.s_per_byte)
+    first = await _both(ctx, peer, size, HALF, interval_s)
+    if not may_be_size(*first):
+        return first
+    more = await _both(ctx, peer, size, COUNT - HALF, interval_s)
+    return combined([first[0], more[0]]), combined([first[1], more[1]])
+
+
+async def _both(ctx: Context, peer: Peer, size: int, count: int, interval_s: float) -> tuple[StampStats, StampStats]:
+    payload = size - _HEADERS[":" in peer.address]
+    return await asyncio.gather(
+        ctx.net.path.stamp(peer, count=count, interval_s=interval_s, payload_bytes=payload),
+        ctx.net.path.stamp(peer, count=count, interval_s=interval_s),
+    )
 
 
 def judge(peer: Peer, size: int, large: StampStats, small: StampStats) -> tuple[Result, ...]:

@@ -40,7 +40,7 @@ async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks each peer's responder by STUN, inside the tunnel, which address and port it sees for this node's socket."""
     told, untold = False, list[tuple[Peer, StunAnswer]]()
     async for peer, answer in for_each_peer(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=GAP_S):
-        if answer.mapped is None and not answer.rejected and not ctx.net.path.silent(peer):
+        if answer.mapped is None and not answer.rejected and _has_answered(ctx, peer):
             untold.append((peer, answer))
         else:
             told |= answer.mapped is not None
@@ -51,6 +51,11 @@ async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
             untold = [each async for each in for_each_peer(again, partial(measure, ctx), at_once=FEW, gap_s=SLOW_GAP_S)]
     for peer, answer in untold:
         yield judge(peer, answer)
+
+
+def _has_answered(ctx: Context, peer: Peer) -> bool:
+    """Whether the responder answers: of one that has in this run, a later session may be lost behind other packets."""
+    return ctx.net.path.first(peer) is not None or not ctx.net.path.silent(peer)
 
 
 async def measure(ctx: Context, peer: Peer) -> StunAnswer:

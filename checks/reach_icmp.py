@@ -118,10 +118,15 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
 def _was_heard(ctx: Context, peer: Peer, reached: Reached) -> bool:
     """Whether another check has heard of who seems silent here: what limits a rate drops what comes with other packets.
 
-    An echo of it was answered, or its responder has answered in this run and nothing comes back now.
+    An echo of it was answered, or its responder has answered in this run and nothing comes back now; or some UDP was
+    lost as well, as where the first packets of all checks do not fit into a short queue.
     """
-    answered = ctx.net.icmp.has_answered(peer.address)
-    return answered or (not reached.udp_alive and ctx.net.path.first(peer) is not None)
+    if ctx.net.icmp.has_answered(peer.address):
+        return True
+    first = ctx.net.path.first(peer)
+    if not reached.udp_alive:
+        return first is not None
+    return any(each is not None and each.answered and each.lost for each in (reached.udp, first))
 
 
 async def _with_tcp(ctx: Context, peer: Peer, reached: Reached) -> Reached:

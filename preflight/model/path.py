@@ -118,7 +118,8 @@ class StampStats:
     payload_bytes: UDP payload of the largest packet that was tried, 0 if none was.
     waited_ms: for each answer, how long the programs at both ends let it lie after their kernels had it.
     lasted_s: from the first packet to the last, and the time that the last one had for itself. quicker: what this node
-    measured at a quicker pace, with trouble that was gone at this one.
+    measured at a quicker pace, with trouble that was gone at this one. slower: the part at a slower pace, whose trouble
+    was not less.
     """
 
     sent: int
@@ -143,6 +144,7 @@ class StampStats:
     waited_ms: tuple[float, ...] = ()
     lasted_s: float = 0.0
     quicker: "StampStats | None" = None
+    slower: "StampStats | None" = None
 
     @property
     def lost(self) -> int:

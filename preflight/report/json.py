@@ -15,6 +15,7 @@ from preflight.report.model import (
     EXIT_INTERRUPTED,
     EXIT_PASS,
     Report,
+    ResultEntry,
 )
 
 LARGEST_BYTES = 64_000_000
@@ -22,24 +23,35 @@ LARGEST_BYTES = 64_000_000
 DEEPEST = 64
 """Levels of lists and objects in a report to read."""
 _TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
+MANY = 50
+"""From more peers on a good result is written without its empty fields, which the schema does not require."""
 _NO_RESULTS = '\n  "results": []'
 _DIGITS = 20
 """Digits of an integer: 64 bits and a sign."""
+_ACCEPTED = frozenset({"accepted"})
 _EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "error": EXIT_ERROR}
 
 
 def render(report: Report) -> str:
     """The contract's document: indented, but each result on one line, because a mesh has thousands.
 
-    Remarks and `accepted` are there only if there are any.
+    Remarks and `accepted` are there only if there are any. In a mesh, what is good has no empty fields: they were a
+    fifth of its report, and a reader of the schema fills them in.
     """
     empty: dict[str, Any] = {} if report.remarks else {"remarks": True}
     if not any(entry.accepted for entry in report.diagnosis):
         empty["diagnosis"] = {"__all__": {"accepted"}}
-    unsaid = None if any(entry.accepted for entry in report.results) else {"accepted"}
+    unsaid = frozenset() if any(entry.accepted for entry in report.results) else _ACCEPTED
+    is_mesh = len(report.run.peers) > MANY
     frame = report.model_copy(update={"results": ()}).model_dump_json(by_alias=True, indent=2, exclude=empty or None)
-    lines = ",".join(f"\n    {entry.model_dump_json(by_alias=True, exclude=unsaid)}" for entry in report.results)
+    lines = ",".join(f"\n    {_line(entry, unsaid, is_mesh=is_mesh)}" for entry in report.results)
     return frame.replace(_NO_RESULTS, f'\n  "results": [{lines}\n  ]' if lines else _NO_RESULTS, 1) + "\n"
+
+
+def _line(entry: ResultEntry, unsaid: frozenset[str], *, is_mesh: bool) -> str:
+    """One result. unsaid: what no result of the report has."""
+    brief = is_mesh and entry.status == "pass" and entry.accepted is None
+    return entry.model_dump_json(by_alias=True, exclude=set(unsaid) or None, exclude_defaults=brief)
 
 
 def schema() -> dict[str, Any]:

@@ -4,7 +4,21 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gentle import CLEAN, CLEAN_RUNS, LOSSY, TARGETS, Cell, Line, silent_row, smallest_losses, wrong
+from benchmarks.gentle import (
+    CLEAN,
+    CLEAN_RUNS,
+    LOSSY,
+    TARGETS,
+    TOO_SLOW,
+    Cell,
+    Line,
+    found_row,
+    honest_row,
+    silent_row,
+    smallest_losses,
+    together,
+    wrong,
+)
 from benchmarks.labs import LabRun
 
 
@@ -56,3 +70,23 @@ def test_runs_that_measured_no_loss_have_their_row() -> None:
     row = silent_row(Cell(Line(10_000, 100, 1000), 50), [gave_up])
     assert (row.ours, row.met) == (1, False)
     assert "no loss was measured" in row.note
+
+
+def test_a_real_loss_is_found_or_said_to_be_too_small() -> None:
+    """Fast enough lines have to show it; on slower ones silence is honest if the report names a larger loss."""
+    facts = {"check": "udp.quality", "code": None, "status": "pass"}
+    blind = run({**facts, "measurements": {"smallest_loss_percent": 7.5}})
+    sure = run({**facts, "measurements": {"smallest_loss_percent": 0.8}})
+    finder = run(causes=("udp.loss",))
+    assert found_row(LOSSY[0], [finder, blind]).ours == 1
+    assert honest_row(TOO_SLOW[0], [finder, blind, sure]).ours == 2
+    assert not honest_row(TOO_SLOW[0], [finder, blind, sure]).met
+
+
+def test_all_clean_lines_together_are_one_row() -> None:
+    """Two hundred runs end in one number, and a line that was not measured counts."""
+    calm = run({"check": "udp.quality", "code": None, "status": "pass", "measurements": {}})
+    good = silent_row(CLEAN[0], [calm])
+    bad = silent_row(CLEAN[1], [run(causes=("udp.loss",))])
+    assert together([good, good]).met
+    assert (together([good, bad]).ours, together([good, bad]).met) == (1, False)

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from benchmarks.under_load import pinging, round_trip, udp_rate
+from benchmarks.under_load import idle_trip, mean, pinging, ratios, round_trip, udp_rate
 from preflight.lab.labs import Lab
 
 PING = """PING 10.201.2.2 (10.201.2.2) 56(84) bytes of data.
@@ -20,11 +20,19 @@ def test_only_replies_of_the_time_count() -> None:
     """The first half of a transfer, in which a queue fills, is not what others wait then."""
     assert round_trip(PING, 1795908079.0, 1795908085.0) == 90.5
     assert round_trip(PING, 0.0, 1.0) == 0.0
+    assert idle_trip(PING, 1795908082.0) == 0.4
 
 
 def test_what_was_lost_did_not_arrive() -> None:
     """iperf3 gives the sender's rate for UDP."""
     assert udp_rate({"end": {"sum": {"bits_per_second": 12e6, "lost_percent": 25.0}}}) == pytest.approx(9e6)
+
+
+def test_several_transfers_are_one_number() -> None:
+    """One transfer differs from ping by a tenth in either direction by chance; the row shows each of them."""
+    assert mean([10.0, 12.0]) == 11.0
+    assert mean([]) == 0.0
+    assert ratios([9.0, 11.0], [10.0, 10.0]) == "0.90, 1.10"
 
 
 def test_ping_is_never_held_up_by_what_it_prints() -> None:

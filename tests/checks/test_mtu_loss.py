@@ -9,26 +9,29 @@ from preflight_checks.mtu_loss import MOST_PEERS, mtu_loss
 from preflight.api import Context, Peer, Result, Status
 from preflight.model.facts import MtuSearchFacts
 from preflight.model.path import DirectionStats, StampStats
+from preflight.proto.stamp.large_loss import HALF, INTERVAL_S
 from preflight.settings.load import Settings
 from tests.sample_facts import sample
 
 if TYPE_CHECKING:
     from preflight.net import Net
 
-GOOD = DirectionStats(sent=24, received=24, observed=24)
-BAD = DirectionStats(sent=24, received=10, observed=10)
+GOOD = DirectionStats(sent=HALF, received=HALF, observed=HALF)
+BAD = DirectionStats(sent=HALF, received=5, observed=5)
 
 
 class Path:
     """Replaces `ctx.net` and its path: large packets fare as the test says, small ones arrive."""
 
-    def __init__(self, forward: DirectionStats, reverse: DirectionStats) -> None:
-        self._large = StampStats(sent=24, answered=10, forward=forward, reverse=reverse)
-        self.path, self.sizes = self, list[int]()
+    def __init__(self, forward: DirectionStats, reverse: DirectionStats, s_per_byte: float = 0.0) -> None:
+        self._large = StampStats(sent=HALF, answered=5, forward=forward, reverse=reverse)
+        self.path, self.pmtu, self.s_per_byte = self, self, s_per_byte
+        self.sizes, self.intervals_s = list[int](), set[float]()
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float, payload_bytes: int = 0) -> StampStats:
         """As PathProbes."""
         self.sizes.append(payload_bytes)
+        self.intervals_s.add(interval_s)
         return self._large if payload_bytes else StampStats(sent=count, answered=count, forward=GOOD, reverse=GOOD)
 
 
@@ -63,6 +66,15 @@ def test_large_packets_that_arrive() -> None:
     peers = (Peer("10.66.0.2", "b"), Peer("fd66::2", "c"))
     assert [each.status for each in found(net, *peers)] == [Status.PASS, Status.PASS]
     assert net.sizes == [1392, 0, 1372, 0]
+
+
+def test_a_slow_link_is_not_filled() -> None:
+    """At 114 kbit/s a line of 100 kbit/s loses large packets in a short queue, and none of the small ones."""
+    quick, slow = Path(GOOD, GOOD), Path(GOOD, GOOD, s_per_byte=8 / 100_000)
+    for net in (quick, slow):
+        found(net, Peer("10.66.0.2", "b"))
+    assert quick.intervals_s == {INTERVAL_S}
+    assert list(slow.intervals_s) == pytest.approx([2 * 1420 * 8 / 100_000])
 
 
 def test_most_paths_are_not_asked() -> None:

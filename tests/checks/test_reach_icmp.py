@@ -181,6 +181,15 @@ def test_whose_responder_has_answered_in_this_run_is_asked_again() -> None:
     assert only_echoes.counts["10.66.0.2"] == [FIRST]
 
 
+def test_echoes_lost_next_to_udp_are_sent_again() -> None:
+    """A line of 100 kbit/s with a short queue took five of thirteen packets and no echo: no filter did that."""
+    partly = StampStats(sent=13, answered=5)
+    net = Net({"10.66.0.2": (0, 4)}, partly)
+    assert found(net) == {"10.66.0.2": None}
+    assert net.counts["10.66.0.2"] == [FIRST, FIRST]
+    assert found(Net({"10.66.0.2": (0, 0)}, partly)) == {"10.66.0.2": "reach.icmp-filtered"}
+
+
 def test_a_host_that_answers_tcp_is_not_called_unreachable() -> None:
     """Its filter takes neither echoes nor UDP, and the way to it is open."""
     net = Net({"10.66.0.2": (0,), "10.66.0.3": (4,)}, DEAD, tcp=True)

@@ -28,7 +28,7 @@ from preflight.engine.diagnosis import diagnose
 from preflight.model.fix import LinkMtu
 from preflight.report import json, junit, text
 from preflight.report.build import build_report
-from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, judge
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, PeerInfo, Report, judge
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 XSD = Path(__file__).with_name("jenkins-junit.xsd")
@@ -81,6 +81,20 @@ def test_json_fits_its_published_schema_and_comes_back(report: Report) -> None:
     Draft202012Validator.check_schema(json.schema())
     Draft202012Validator(json.schema(), format_checker=FormatChecker()).validate(document)
     assert json.parse(json.render(report).encode()) == report
+
+
+@pytest.mark.parametrize(("peers", "brief"), [(json.MANY, False), (json.MANY + 1, True)])
+def test_json_of_a_mesh_leaves_out_what_is_empty(report: Report, peers: int, *, brief: bool) -> None:
+    """Half of a good result's fields are empty: only the schema's optional ones go, and all come back when read."""
+    known = tuple(PeerInfo(target=f"p{number}", address="10.66.0.2") for number in range(peers))
+    mesh = report.model_copy(update={"run": report.run.model_copy(update={"peers": known})})
+    document = stdlib.loads(json.render(mesh))
+    Draft202012Validator(json.schema()).validate(document)
+    by_status = {result["status"]: result for result in document["results"]}
+    assert (by_status["pass"].keys() < by_status["fail"].keys()) is brief
+    assert {"code", "started_at", "duration_ms"} <= by_status["pass"].keys()
+    assert {"blocked_by", "attempts"} <= by_status["skip"].keys()
+    assert json.parse(json.render(mesh).encode()) == mesh
 
 
 def test_json_has_the_fields_of_the_contract(report: Report) -> None:

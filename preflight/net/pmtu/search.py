@@ -39,6 +39,11 @@ class PathMtuProbes:
         """How many peers may be measured at one time on what this run knows of the link that they share."""
         return min(budget.at_once(most) for budget in self._budgets.values())
 
+    @property
+    def s_per_byte(self) -> float:
+        """How long the link that the peers share takes for each byte, in the slower direction; 0 if it is not slow."""
+        return max(budget.s_per_byte for budget in self._budgets.values())
+
     def _tell(self, source: str, subject: str) -> Tell:
         return telling(self._listener, f"pmtu.{source}", subject)
 

@@ -76,7 +76,7 @@ class Quality:
         """
         if (silence := self._path.proven_silent(peer)) is not None:
             return silence
-        if self._path.silent(peer):
+        if self._path.silent(peer) and self._path.first(peer) is None:
             stats = await self._session(peer, FIRST_PER_S, SILENT_COUNT)
             if not stats.answered or clean(stats, self._limits):
                 return stats
@@ -155,7 +155,7 @@ class Quality:
         if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
             self.pace.slow_to(slower_s)
             return replace(combined(slow), quicker=combined(sessions))
-        return replace(combined([*sessions, *slow]), quicker=quicker)
+        return replace(combined([*sessions, *slow]), quicker=quicker, slower=combined(slow) if slow else None)
 
     async def _lasting(self, peer: Peer, per_s: float, stats: StampStats) -> list[StampStats]:
         """What is left of trouble at the slowest pace a moment later: other packets may have passed on a slow link."""

@@ -3,16 +3,31 @@
 A search for the path MTU sends again what was lost, so it finds that large packets pass although half of them do not.
 """
 
-from preflight.model.path import DirectionStats
+from preflight.model.path import DirectionStats, StampStats
 
-COUNT = 24
+HALF, COUNT = 12, 24
+"""Of a loss of a quarter, all of the first half arrive once in thirty times: then nobody waits for the rest."""
 INTERVAL_S = 0.1
-"""Full packets at this pace are 114 kbit/s each way: a slow link carries them."""
+"""Full packets at this pace are 114 kbit/s each way; on a slower link they leave more seldom."""
+SHARE = 0.5
+"""Of what the link carries, at most: large packets that fill its queue are lost there, and small ones still fit."""
 _LEAST_LOST = 6
 """A loss that has nothing to do with the size rarely takes this many large packets and at most one small one."""
 _MOST_SMALL = 1
 
 
+def spacing_s(size: int, s_per_byte: float) -> float:
+    """Seconds between two large packets. s_per_byte: how long the link takes for each byte, 0 if it is not slow."""
+    return max(INTERVAL_S, size * s_per_byte / SHARE)
+
+
 def only_large(large: DirectionStats, small: DirectionStats) -> bool:
     """Whether many large packets were lost, and hardly any small one that left between them."""
     return large.lost >= _LEAST_LOST and small.lost <= _MOST_SMALL and 2 * small.sent >= large.sent
+
+
+def may_be_size(large: StampStats, small: StampStats) -> bool:
+    """Whether more packets may show a loss by size: large ones were lost in a direction, and hardly any small one."""
+    ways = ((large.forward, small.forward), (large.reverse, small.reverse))
+    known = [(one, other) for one, other in ways if one is not None and other is not None]
+    return not known or any(one.lost and other.lost <= _MOST_SMALL for one, other in known)

@@ -59,10 +59,18 @@ class Policed:
 
 def suspected_per_s(stats: StampStats, direction: WayDirection) -> float | None:
     """How many packets a second arrive where more are sent and none wait; None: no reason to look for a rate."""
-    rates = [_arriving(stats, direction, LEAST_SHARE)]
+    rate = _arriving(stats, direction, LEAST_SHARE)
+    rates = [rate if rate is not None and not _lost_below(stats.slower, direction, rate) else None]
     if stats.quicker is not None:  # that its loss was gone at a slower pace says more than its share
         rates.append(_arriving(stats.quicker, direction, 0.0))
     return min((rate for rate in rates if rate is not None and rate >= SLOWEST_PER_S), default=None)
+
+
+def _lost_below(slower: StampStats | None, direction: WayDirection, per_s: float) -> bool:
+    """Whether packets were lost at a pace well below a rate too: then no limit at this rate has taken them."""
+    if slower is None or slower.lasted_s <= 0 or slower.sent / slower.lasted_s > BELOW * per_s:
+        return False
+    return loses(slower, direction)
 
 
 def may_be_policed(stats: StampStats) -> bool:

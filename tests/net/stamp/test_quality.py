@@ -137,6 +137,13 @@ def test_a_responder_that_has_answered_before_is_asked_again_alone(monkeypatch: 
         assert stats.quicker is None
 
 
+def test_one_lost_session_makes_nobody_silent() -> None:
+    """Of who has answered in the run ten packets are not enough, and silence to them does not show that it is gone."""
+    path = Path([CLEAN], quiet=True, before=CLEAN)
+    asyncio.run(quality(path).measure(PEER))
+    assert path.asked == [(FEWEST, FIRST_PER_S), (180, FIRST_PER_S)]
+
+
 def test_a_silent_responder_gets_few_packets() -> None:
     """In case it has started: then these are enough, for waiting costs more than they show."""
     path = Path([session(direction(SILENT_COUNT))], quiet=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from preflight.model.path import DirectionStats
-from preflight.proto.stamp.large_loss import COUNT, only_large
+from preflight.model.path import DirectionStats, StampStats
+from preflight.proto.stamp.large_loss import COUNT, HALF, INTERVAL_S, may_be_size, only_large, spacing_s
 
 
 def lost(count: int, sent: int = COUNT) -> DirectionStats:
@@ -24,3 +24,31 @@ def lost(count: int, sent: int = COUNT) -> DirectionStats:
 def test_only_large_ones(large: DirectionStats, small: DirectionStats, by_size: bool) -> None:
     """Few losses, losses of small ones too, and small ones whose fate is not known, prove nothing."""
     assert only_large(large, small) is by_size
+
+
+def session(forward: int, reverse: int) -> StampStats:
+    """Half of the packets; each direction lost some of them."""
+    return StampStats(
+        sent=HALF, answered=HALF - forward - reverse, forward=lost(forward, HALF), reverse=lost(reverse, HALF)
+    )
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "more"),
+    [
+        (session(0, 0), session(0, 0), False),
+        (session(3, 0), session(0, 0), True),
+        (session(0, 3), session(2, 1), True),
+        (session(3, 0), session(2, 0), False),
+        (StampStats(sent=HALF, answered=0), session(0, 0), True),
+    ],
+)
+def test_what_is_clear_needs_no_more_packets(large: StampStats, small: StampStats, more: bool) -> None:
+    """Nothing was lost, or small ones too; where no direction is known the other half may show one."""
+    assert may_be_size(large, small) is more
+
+
+def test_packets_leave_no_faster_than_half_of_what_the_link_carries() -> None:
+    """A quick link, and one of 100 kbit/s."""
+    assert spacing_s(1420, 0.0) == INTERVAL_S
+    assert 1420 * 8 / spacing_s(1420, 8 / 100_000) == pytest.approx(50_000)

@@ -46,6 +46,16 @@ def test_what_was_lost_at_a_quicker_pace_counts() -> None:
     assert policer.suspected_per_s(replace(slow, quicker=quick), "forward") is not None
 
 
+def test_loss_at_a_slower_pace_too_is_no_limit() -> None:
+    """A third is lost at random at each pace: nobody tries rates for four seconds to find that none is the reason."""
+    lossy = session(Line(loss=0.35), 250, 200)
+    assert policer.suspected_per_s(lossy, "forward") is not None
+    assert policer.suspected_per_s(replace(lossy, slower=session(Line(loss=0.35), 62.5)), "forward") is None
+    policed = session(Line(police_per_s=30), 250, 200)
+    for slower in (session(Line(police_per_s=30), 62.5), session(Line(police_per_s=30), 16)):
+        assert policer.suspected_per_s(replace(policed, slower=slower), "forward") is not None
+
+
 def test_what_an_end_dropped_is_no_limit_of_the_path() -> None:
     """A responder that drops what is over its own limit says so."""
     quick = session(Line(police_per_s=30), 60)
