@@ -81,3 +81,36 @@ def test_what_arrives_is_what_was_said(
     got = namespace.receive(flow, COUNT)
     after = Firewall().snapshot([flow] if tracked else [], OWN.values())
     agrees(observe_filters(before, after, [Burst(flow=flow, direction="reverse", sent=COUNT)]), got)
+
+
+def _table(name: str, rule: str = "") -> str:
+    begins = "type filter hook output priority -10;"
+    return f"table inet {name} {{ {f'chain c {{ {begins} {rule}; }};' if rule else ''} }}"
+
+
+SETS, DROPS = "meta mark set 1", "meta mark 1 drop"
+
+
+@pytest.mark.parametrize(
+    ("texts", "arrive"),
+    [
+        ([_table("t0", SETS), _table("t1", DROPS)], COUNT),
+        ([_table("t0", DROPS), _table("t1", SETS)], 0),
+        ([_table("t0"), _table("t1", DROPS), _table("t0", SETS)], 0),
+    ],
+    ids=["the later chain first", "and so it marks", "an older table with a younger chain"],
+)
+def test_chains_of_one_priority(namespace: Namespace, texts: list[str], arrive: int) -> None:
+    """Protects from a rule called certain that never sees the mark: the last chain of a priority is first.
+
+    The kernel lists its tables in the order in which they came, and not their chains.
+    """
+    for text in texts:
+        namespace.nft(text)
+    flow = namespace.flow(port=862, version=4, mark=0, length_bytes=100)
+    before = Firewall().snapshot()
+    assert len(namespace.send(flow, COUNT)) == arrive
+    found = observe_filters(before, Firewall().snapshot(), [Burst(flow=flow, sent=COUNT)])
+    deaths = [each.death for each in found if each.death is not None]
+    assert arrive or deaths, "what drops them is named"
+    assert not any(death.certain for death in deaths), "and is not called certain, for the order is not known"

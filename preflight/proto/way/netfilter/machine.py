@@ -72,13 +72,14 @@ Found = Mapping[int, bytes]
 def _meta(machine: Machine, found: Found) -> Tri:
     key = number(found.get(2))
     if 3 in found:
-        if key == _MARK:
+        if key == MARK:
             machine.act(Action("mark", machine.match, mark=machine.registers.read(found[3], 4)))
         return Tri.YES
     return _loaded(machine, found.get(1), meta(machine.packet, key))
 
 
-_MARK = 3
+MARK = 3
+"""The key of a packet's mark (`NFT_META_MARK`)."""
 
 
 def _loaded(machine: Machine, register: bytes | None, bits: Bits | None) -> Tri:

@@ -8,8 +8,9 @@ from typing import Literal
 
 from preflight.model.flow import Flow
 from preflight.proto.way.netfilter.action import ENDING, Action
+from preflight.proto.way.netfilter.attributes import number
 from preflight.proto.way.netfilter.bits import Bits, Tri, any_of
-from preflight.proto.way.netfilter.machine import Outcome, run
+from preflight.proto.way.netfilter.machine import MARK, Outcome, run
 from preflight.proto.way.netfilter.packet import Packet, in_host_order
 from preflight.proto.way.netfilter.ruleset import Chain, Counted, Hook, Rule, Ruleset
 
@@ -137,6 +138,8 @@ class Walk:
     def pass_chain(self, chain: Chain, hook: Hook) -> None:
         """Through one chain at which the kernel begins."""
         self.packet = replace(self.packet, hook=hook, priority=chain.priority)
+        if is_marked_beside(self._ruleset, chain):
+            self.packet = replace(self.packet, mark=Bits.unknown(4))
         reach = self.alive & self._nat if chain.kind == "nat" else self.alive
         if reach:
             self._base(chain, reach)
@@ -258,7 +261,10 @@ def key_of(chain: Chain, rule: Rule | None) -> Key:
 
 
 def chains_at(ruleset: Ruleset, hook: Hook, flow: Flow) -> Sequence[Chain]:
-    """The chains at which the kernel begins for a flow at a hook, in its order."""
+    """The chains at which the kernel begins for a flow at a hook, in its order.
+
+    Of equal priorities the one that came last is first (`nf_hook_entries_grow`).
+    """
     family = "ip6" if flow.is_ipv6 else "ip"
     device = flow.interface_out if hook == "egress" else flow.interface_in
     found = []
@@ -267,7 +273,31 @@ def chains_at(ruleset: Ruleset, hook: Hook, flow: Flow) -> Sequence[Chain]:
         fits = device in chain.devices if at_device else chain.family in (family, "inet")
         if chain.hook == hook and fits:
             found.append(chain)
+    found.reverse()
     return sorted(found, key=attrgetter("priority"))
+
+
+def is_marked_beside(ruleset: Ruleset, chain: Chain) -> bool:
+    """Whether a chain of another table, with the same hook and priority, may have set a mark before or sets one after.
+
+    Tables are listed in their order, and not their chains: one may have come after those of the next table.
+    """
+    tied = (other for other in ruleset.chains if (other.hook, other.priority) == (chain.hook, chain.priority))
+    tables = {other.key[:3] for other in tied} - {chain.key[:3]}
+    rules = (rule for other in ruleset.chains if other.key[:3] in tables for rule in other.rules)
+    return any(map(_sets_mark, rules))
+
+
+def _sets_mark(rule: Rule) -> bool:
+    """Whether a rule has an expression, or a target of iptables, that gives a packet a mark."""
+    return any(
+        (each.name == "meta" and 3 in each.attributes and number(each.attributes.get(2)) == MARK)
+        or (each.name == "target" and each.attributes.get(1, b"").rstrip(b"\0") in _MARKING)
+        for each in rule.expressions
+    )
+
+
+_MARKING = (b"MARK", b"CONNMARK")
 
 
 def _changed(flow: Flow, action: Action) -> Flow:
