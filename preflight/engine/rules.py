@@ -283,6 +283,8 @@ RULES: tuple[Rule, ...] = (
     Rule("enroll.unauthorized", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "token")),
     Rule("enroll.scope-mismatch", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "scope")),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
+    # Of two clocks that differ, one alone does not say which is right.
+    Rule("control.clock-skew", ("run.no-answer",), "all", of_the_clock),
     # The times in its list were written by a clock that may have been right then: the next run shows.
     Rule("control.clock-skew", ("nodes.stale",), condition=as_old_as_the_skew),
     *(

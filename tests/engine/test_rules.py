@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from preflight import codes
-from preflight.api import CONTROL, NODE, Direction, Result, failed, look, warned
+from preflight.api import CONTROL, NODE, Direction, Result, failed, inconclusive, look, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
 from preflight.model.facts import ClockSkewFacts, NodeAgeFacts
@@ -94,3 +94,14 @@ def test_a_skew_explains_only_what_it_can_make_old(age_s: int, causes: int) -> N
         at("nodes.state", warned(codes.NODES_STALE, CONTROL, RT, "one is stale", facts=ages)),
     ]
     assert len(diagnose(results)) == causes
+
+
+def test_a_skew_explains_that_nobody_confirms_this_node_s_clock() -> None:
+    """One difference of two clocks is one cause, and nothing else that stayed without an answer goes back to it."""
+    skew = at("control.clock", failed(codes.CONTROL_CLOCK_SKEW, CONTROL, RT, "600 s ahead"))
+    unconfirmed, other = (
+        at(check, inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, "no clock decides"))
+        for check in ("host.clock", "overlay.health")
+    )
+    assert [cause.code for cause in diagnose([skew, unconfirmed])] == [codes.CONTROL_CLOCK_SKEW]
+    assert len(diagnose([skew, other])) == 2

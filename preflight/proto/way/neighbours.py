@@ -78,9 +78,8 @@ def observe_neighbour(
         death = None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
-        death = _dead(state, flow, tunnel, hop, routers, next_best)
-        if flow is None and not _is_the_only_way_out((before or state, state), tunnel, address):
-            death = replace(death, certain=False)
+        only = flow is not None or _is_the_only_way_out((before or state, state), tunnel, address)
+        death = replace(_dead(state, flow, tunnel, hop, routers, next_best), certain=only)
     else:
         death = None
     if death is not None:
