@@ -17,6 +17,7 @@ from preflight.engine.conditions import (
     of_a_join,
     of_large_packets,
     of_one_rule,
+    of_rules_unread,
     of_the_clock,
     of_the_mtu,
     of_the_peer,
@@ -250,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
     Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", same_way),
+    Rule("host.firewall-drop", ("reach.unreachable",), "all", of_rules_unread),
     # Whatever a responder was asked, its answer is a part of the question.
     Rule("host.firewall-drop", ("run.needs-responder",)),
     *(
