@@ -109,7 +109,7 @@ def test_a_skew_explains_that_nobody_confirms_this_node_s_clock() -> None:
 
 @pytest.mark.parametrize(("facts", "causes"), [(None, 1), (DeathFacts(chain="inet guard out", rule_handle=7), 2)])
 def test_a_firewall_whose_rules_nobody_may_read_is_why_a_peer_is_silent(facts: DeathFacts | None, causes: int) -> None:
-    """Protects an ordinary user behind a kill switch: the name that was not asked for stood behind a silent peer.
+    """Protects an ordinary user behind a kill switch: the name that nobody was asked for was a second cause.
 
     Where the rules are read, that silence has another reason: the rule would have been found on the way to the peer.
     """

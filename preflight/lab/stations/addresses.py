@@ -84,7 +84,7 @@ def _is_local(node: str, peer: str) -> proofs.Proof:
 def _third(node: str) -> Part:
     """c has the address of the member's other end, and the member has learnt it from c.
 
-    The other end knows both of them afresh: its own questions, which all hear, would teach the member the truth.
+    The other end has just learnt both of them: its own questions, which all hear, would teach the member the truth.
     """
     peer = OTHER[node]
 

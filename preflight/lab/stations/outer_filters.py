@@ -141,7 +141,7 @@ def _rule_out(station: str, deciding: Deciding = _RULE, *, everything: bool = Fa
 
 
 def _kill_switch_is(setup: Setup, node: str) -> Truth:
-    """It keeps the questions for the control host's name in too, and that the kernel tells everyone (EPERM)."""
+    """It keeps the questions for the control host's name in too, and that the kernel says to all (EPERM)."""
     if node == "a" and setup.user != "root" and setup.control in ("dns", "search"):
         place, deciding = Place("request", "name"), Deciding("problem", "Operation not permitted")
         return Truth("host.firewall-drop", "control", place=place, deciding=deciding, vague=("reach.unreachable",))

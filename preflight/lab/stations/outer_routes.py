@@ -145,7 +145,7 @@ def _gateway_is_dead(
 ) -> "Callable[[Setup, str], Truth]":
     """The gateway does not answer. everything, public: as for `at_sender`.
 
-    Who does not know the endpoint cannot tell whether it is on the link, or of the other family of addresses.
+    Who does not know the endpoint cannot know whether it is on the link, or of the other family of addresses.
     """
 
     def expected(setup: Setup, node: str) -> Truth:
@@ -200,7 +200,7 @@ def _before(setup: Setup) -> tuple[Part, ...]:
 
 def _never_had_an_uplink(setup: Setup) -> Truth:
     if setup.below != "none" and setup.user != "root":
-        # The link below that carrier works, and who may not read the endpoint cannot tell whether it is there. The
+        # The link below that carrier works, and who may not read the endpoint does not know whether it is there. The
         # tunnel tries too rarely for its packets without a route to be counted as its own.
         return dead(setup, "round-trip")
     return _link_is_down()(setup, "a")

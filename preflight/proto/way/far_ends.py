@@ -25,7 +25,7 @@ def far_ends(tunnel: OverlayState) -> tuple[Flow, ...]:
 
 
 def learned_end(tunnel: OverlayState, peer: Neighbour | None) -> Flow | None:
-    """The tunnel's own packets to the end behind which the peer was heard; None where the tables do not say it.
+    """The tunnel's own packets to that end behind which the peer was heard; None where the tables do not say it.
 
     peer: what the kernel knows of the peer's address inside the tunnel.
     """

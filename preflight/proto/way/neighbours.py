@@ -70,12 +70,8 @@ def observe_neighbour(
     known = state.neighbour(device, address)
     if known is not None and known.fixed:
         death = _fixed(known, tunnel, asked)
-    elif asked is not None and len(asked.hardware) > 1:
-        death = _two(asked, known, tunnel)
     elif asked is not None and asked.hardware:
-        if _is_dead(known):
-            return Observation(station=NEIGHBOUR, finding="blind", reason=f"{address} answers, and the kernel is deaf")
-        death = None
+        death = _two(asked, known, tunnel) if len(asked.hardware) > 1 else None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
         only = flow is not None or _is_the_only_way_out((before or state, state), tunnel, address)
@@ -84,9 +80,16 @@ def observe_neighbour(
         death = None
     if death is not None:
         return Observation(station=NEIGHBOUR, finding="killed", death=death)
+    return _alive(asked, known, device, address)
+
+
+def _alive(asked: Asked | None, known: Neighbour | None, device: str, address: str) -> Observation:
+    """Nothing speaks against the next hop."""
     if asked is None and (known is None or known.state != "reachable"):
         why = f"nobody asked whether {address} on {device} is alive, which needs CAP_NET_RAW"
         return Observation(station=NEIGHBOUR, finding="blind", reason=why)
+    if asked is not None and asked.hardware and _is_dead(known):
+        return Observation(station=NEIGHBOUR, finding="blind", reason=f"{address} answers, and the kernel is deaf")
     return Observation(station=NEIGHBOUR, finding="clear", reason=f"{address} on {device} answers")
 
 
