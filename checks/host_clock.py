@@ -1,6 +1,7 @@
 """Is this node's clock right, compared with every clock that it can ask?"""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Mapping
 
 from preflight.api import (
@@ -27,6 +28,7 @@ from preflight.proto.control.clock import Offset, clock_offset
 TOLERANCE_S = 2.0
 PATIENCE_S = 2.0
 MAX_PEERS = 3
+_CONTROL = "the control plane"
 
 
 @check(
@@ -44,7 +46,8 @@ async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
         return
     others = {} if state.synchronised else await other_clocks(ctx)
-    yield judge(state, others, control=ctx.settings.control.url is not None, peers=bool(ctx.peers))
+    control, skew_ms = ctx.settings.control.url is not None, ctx.settings.thresholds.clock_skew_ms
+    yield judge(state, others, control=control, peers=bool(ctx.peers), skew_ms=skew_ms)
 
 
 async def other_clocks(ctx: Context) -> dict[str, Offset]:
@@ -53,7 +56,7 @@ async def other_clocks(ctx: Context) -> dict[str, Offset]:
     One that agrees decides, so the silent are not waited for then.
     """
     asking = {asyncio.create_task(_peer_clock(ctx, peer)): peer.target for peer in ctx.peers[:MAX_PEERS]}
-    asking[asyncio.create_task(_control_clock(ctx))] = "the control plane"
+    asking[asyncio.create_task(_control_clock(ctx))] = _CONTROL
     offsets: dict[str, Offset] = {}
     pending = set(asking)
     try:
@@ -85,11 +88,13 @@ async def _peer_clock(ctx: Context, peer: Peer) -> Offset | None:
     return Offset((stats.clock_offset_ms - error_ms) / 1000, (stats.clock_offset_ms + error_ms) / 1000)
 
 
-def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, peers: bool) -> Result:
+def judge(
+    state: ClockState, others: Mapping[str, Offset], *, control: bool, peers: bool, skew_ms: float = math.inf
+) -> Result:
     """The kernel decides, else another clock that agrees within 2 s.
 
     control, peers: whether there is a control plane, and whether there are peers. A control plane should answer; not
-    every peer has a responder.
+    every peer has a responder. skew_ms: from which difference on control.clock reports the control plane's.
     """
     if state.synchronised:
         return passed(
@@ -98,19 +103,15 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, pee
             f"the kernel's clock is synchronised (estimated error {state.estimated_error_ms:g} ms)",
             measurements={"synchronised": True, "estimated_error_ms": state.estimated_error_ms},
         )
-    if not others and control:
-        # Another check reports why none answered; an unknown difference is not a finding.
-        message = "nothing synchronises the kernel's clock, and no other clock answered to confirm it"
-        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=to_try(heal(ClockSync)))
-    if not others and peers:
-        message = (
-            "nothing synchronises the kernel's clock, and there is no other clock to compare it with: no control plane "
-            "is configured, and no peer's responder answers"
-        )
-        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     if not others:
-        message = "nothing synchronises the kernel's clock, and there is no other clock to confirm it"
-        return _unsynced(message, {}, to_try(heal(ClockSync)))
+        return _alone(control=control, peers=peers)
+    if set(others) == {_CONTROL} and others[_CONTROL].least_s * 1000 >= skew_ms:
+        # One difference of two clocks, which control.clock reports, is not a finding about each of them.
+        message = (
+            "nothing synchronises the kernel's clock, and of all others only that of the control plane answered, which "
+            "differs: which of the two is right, it does not show"
+        )
+        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=to_try(heal(ClockSync)))
     name, nearest = min(others.items(), key=lambda other: other[1].least_s)
     measured = {"synchronised": False, "offset_s": round(-nearest.middle_s, 3)}
     if nearest.least_s <= TOLERANCE_S:
@@ -121,6 +122,22 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, pee
         f"nothing synchronises the kernel's clock, and it is {abs(nearest.middle_s):.0f} s {side} the clock of {name}"
     )
     return _unsynced(message, measured, heal(ClockSync))
+
+
+def _alone(*, control: bool, peers: bool) -> Result:
+    """No other clock has answered."""
+    if control:
+        # Another check reports why none answered; an unknown difference is not a finding.
+        message = "nothing synchronises the kernel's clock, and no other clock answered to confirm it"
+        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=to_try(heal(ClockSync)))
+    if peers:
+        message = (
+            "nothing synchronises the kernel's clock, and there is no other clock to compare it with: no control plane "
+            "is configured, and no peer's responder answers"
+        )
+        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
+    message = "nothing synchronises the kernel's clock, and there is no other clock to confirm it"
+    return _unsynced(message, {}, to_try(heal(ClockSync)))
 
 
 def _unsynced(message: str, measurements: dict[str, bool | float], remedies: Remedies) -> Result:

@@ -17,6 +17,7 @@ from preflight.engine.conditions import (
     of_a_join,
     of_large_packets,
     of_one_rule,
+    of_rules_unread,
     of_the_clock,
     of_the_mtu,
     of_the_peer,
@@ -250,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
     Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", same_way),
+    Rule("host.firewall-drop", ("reach.unreachable",), "all", of_rules_unread),
     # Whatever a responder was asked, its answer is a part of the question.
     Rule("host.firewall-drop", ("run.needs-responder",)),
     *(
@@ -283,6 +285,8 @@ RULES: tuple[Rule, ...] = (
     Rule("enroll.unauthorized", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "token")),
     Rule("enroll.scope-mismatch", ("enroll.settings-disagree",), condition=lambda _, it: it.aspect in ("", "scope")),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
+    # Of two clocks that differ, one alone does not say which is right.
+    Rule("control.clock-skew", ("run.no-answer",), "all", of_the_clock),
     # The times in its list were written by a clock that may have been right then: the next run shows.
     Rule("control.clock-skew", ("nodes.stale",), condition=as_old_as_the_skew),
     *(

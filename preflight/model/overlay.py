@@ -41,6 +41,7 @@ class OverlayPeer:
     session: the number of the session with it, where the product shows it: each handshake gives another. member: False
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
     places: the endpoints of one family at which it was heard recently, where they are on several hosts.
+    hardware: the addresses that a VXLAN knows to be behind this remote end.
     """
 
     key: str
@@ -64,6 +65,7 @@ class OverlayPeer:
     member: bool = True
     behind: tuple[IPNetwork, ...] | None = None
     places: tuple[str, ...] = ()
+    hardware: tuple[str, ...] = ()
 
     @property
     def endpoint_address(self) -> str | None:
@@ -182,7 +184,7 @@ class OverlayState:
     itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
     called: members with the one endpoint that its configuration names for them, which they may have left since.
     asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
-    leads to them, each with the member's address.
+    leads to them, each with the member's address. source: with which the tunnel's own packets leave, where it is set.
     """
 
     product: str
@@ -222,6 +224,7 @@ class OverlayState:
     policy: OutPolicy | None = None
     shielded: bool = False
     called: tuple[OverlayPeer, ...] = ()
+    source: str | None = None
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:

@@ -12,6 +12,8 @@ from preflight.overlay.local import LocalError, understood
 
 OVERHEAD_BYTES = 20 + 8 + 8 + 14  # IPv4, UDP, VXLAN's header, the Ethernet header that goes inside
 DEFAULT_PORT = 4789
+_ANY = "00:00:00:00:00:00"
+"""The entry for what no other one is for."""
 
 
 async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
@@ -25,7 +27,8 @@ async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
             (message,) = await netlink.link("get", index=link.index)
             entries = [entry async for entry in await netlink.fdb("dump", ifindex=link.index)]
         with understood(link.name):
-            return replace(state, overhead_bytes=OVERHEAD_BYTES, peers=parse_far_ends(message, entries))
+            ends, own = parse_far_ends(message, entries), parse_source(message)
+        return replace(state, overhead_bytes=OVERHEAD_BYTES, peers=ends, source=own)
     except (NetlinkError, OSError, ValueError, LocalError):
         return state
 
@@ -36,9 +39,23 @@ def parse_far_ends(message: Any, entries: Iterable[Any]) -> tuple[OverlayPeer, .
     The table does not show which overlay address is behind which remote end: it contains only MAC addresses.
     """
     port = message.get(("linkinfo", "data", "vxlan_port")) or DEFAULT_PORT
-    addresses = dict.fromkeys(entry.get("dst") for entry in entries)
-    remotes = [address for address in addresses if address and not _nowhere(address)]
-    return tuple(OverlayPeer(key=address, endpoint=endpoint(address, port)) for address in remotes)
+    behind: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        address, hardware = entry.get("dst"), entry.get("lladdr")
+        if address and not _nowhere(address):
+            known = behind.setdefault(address, {})
+            known |= {hardware: None} if hardware and hardware != _ANY else {}
+    return tuple(
+        OverlayPeer(key=address, endpoint=endpoint(address, port), hardware=tuple(known))
+        for address, known in behind.items()
+    )
+
+
+def parse_source(message: Any) -> str | None:
+    """Of RTM_NEWLINK: the address that was set for the tunnel's own packets; None if the kernel chooses it."""
+    data = ("linkinfo", "data")
+    found = message.get((*data, "vxlan_local")) or message.get((*data, "vxlan_local6"))
+    return str(found) if found and not ip_address(found).is_unspecified else None
 
 
 def _nowhere(address: str) -> bool:

@@ -77,6 +77,8 @@ class Observers:
         rules = await asyncio.to_thread(self._firewall.snapshot)
         vantage = vantage.marked_by(rules)
         first = await self._snapshot(vantage)
+        if (learned := vantage.learning_from(first)) != vantage:
+            vantage, first = learned, await self._snapshot(learned)
         vantage = vantage.leaving_by(first)
         return vantage, await self._snapshot(vantage, uplink_of(first, vantage.watched)), rules
 
@@ -105,12 +107,14 @@ class Observers:
         self, vantage: Vantage, before: NetworkState, rules: FilterSnapshot, tap: Tap, sent: int
     ) -> PeerSight:
         """Everything, with second readings. sent: probes that left for the asker meanwhile."""
+        packets = tap.taken().packets
+        vantage = vantage.seeing(packets)
         after = await self._snapshot(vantage, uplink_of(before, vantage.watched))
         overlay = await self._tunnels(vantage.address, vantage.own)
         if overlay is None:
             return PeerSight()
         seen = _came(tap, vantage)
-        bursts = vantage.bursts(after, sent, seen)
+        bursts = vantage.bursts(after, sent, seen, packets)
         flows = [burst.flow for burst in bursts]
         rules_after = await asyncio.to_thread(self._firewall.snapshot, flows, _addresses(after))
         bursts = vantage.begun_there(bursts, rules_after)
@@ -182,7 +186,7 @@ def _addresses(state: NetworkState) -> frozenset[str]:
 
 def _view(vantage: Vantage, overlay: OverlayState, tap: Tap, after: NetworkState, sent: int) -> TunnelView:
     """The tunnel around the probes. What the asker sends meanwhile it sends at a known pace."""
-    tunnel = overlay.at(vantage.device) or vantage.tunnel
+    tunnel, link = overlay.at(vantage.device) or vantage.tunnel, after.link(vantage.device)
     return TunnelView(
         target=vantage.address,
         address=vantage.address,
@@ -193,5 +197,6 @@ def _view(vantage: Vantage, overlay: OverlayState, tap: Tap, after: NetworkState
         read_ns=time.time_ns(),
         uplink=uplink_of(after, vantage.watched),
         own=_addresses(after),
+        carrier=carrier_of(tunnel, link.kind if link else None, ()),
         answers_sent=max(1, int(WINDOW_S / ASKER_INTERVAL_S) - 1),
     )

@@ -69,3 +69,19 @@ def test_one_clock_that_agrees_is_enough(agrees: bool, clocks: set[str], monkeyp
     monkeypatch.setattr(host_clock, "_peer_clock", peer)
     ctx = SimpleNamespace(peers=(Peer("10.66.0.2", "b"),))
     assert set(asyncio.run(host_clock.other_clocks(cast("Any", ctx)))) == clocks
+
+
+@pytest.mark.parametrize(
+    ("others", "skew_ms", "status"),
+    [
+        ({"the control plane": OFF}, 5000.0, Status.INCONCLUSIVE),
+        # control.clock takes so small a difference for none.
+        ({"the control plane": Offset(2.5, 3.5)}, 5000.0, Status.WARN),
+        # Two witnesses against one.
+        ({"the control plane": OFF, "b": OFF}, 5000.0, Status.WARN),
+        ({"b": OFF}, 5000.0, Status.WARN),
+    ],
+)
+def test_one_difference_of_two_clocks_is_one_finding(others: dict[str, Offset], skew_ms: float, status: Status) -> None:
+    """Protects a control plane whose clock is wrong: this node's was accused too, where no responder answered."""
+    assert host_clock.judge(UNSYNCED, others, control=True, peers=True, skew_ms=skew_ms).status is status

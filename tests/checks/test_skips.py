@@ -51,7 +51,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("reach_rate", "_not_tried"): ("no loss that a limit would make, or other peers were tried first",),
     ("way_packet", "_left_out"): ("one run follows some peers; the trouble of each is said by its own check",),
     ("way_packet", "unfollowed"): ("without a tunnel there is nothing to follow, and another check says that",),
-    ("host_clock", "judge"): ("no control plane is configured and no responder answers: there is no clock to compare",),
+    ("host_clock", "_alone"): ("without a control plane and a responder that answers there is no other clock",),
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),
     # Nobody asked for it, and asking would write or go to strangers.
     ("enroll_cycle", "_not_asked_for"): ("enrolment writes, so by contract it takes --enroll",),

@@ -9,7 +9,7 @@ from preflight import codes
 from preflight.api import CONTROL, NODE, Direction, Result, failed, inconclusive, look, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
-from preflight.model.facts import ClockSkewFacts, NodeAgeFacts
+from preflight.model.facts import ClockSkewFacts, DeathFacts, NodeAgeFacts
 
 RT = Direction.ROUND_TRIP
 
@@ -103,3 +103,29 @@ def test_a_proxy_that_brings_no_answer_keeps_the_other_clock_away() -> None:
     state = replace(clock, check="nodes.state", category="nodes")
     assert [each.code.slug for each in diagnose([proxy, clock])] == ["host.proxy-env"]
     assert len(diagnose([proxy, state])) == 2
+
+
+def test_a_skew_explains_that_nobody_confirms_this_node_s_clock() -> None:
+    """One difference of two clocks is one cause, and nothing else that stayed without an answer goes back to it."""
+    skew = at("control.clock", failed(codes.CONTROL_CLOCK_SKEW, CONTROL, RT, "600 s ahead"))
+    unconfirmed, other = (
+        at(check, inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, "no clock decides"))
+        for check in ("host.clock", "overlay.health")
+    )
+    assert [cause.code for cause in diagnose([skew, unconfirmed])] == [codes.CONTROL_CLOCK_SKEW]
+    assert len(diagnose([skew, other])) == 2
+
+
+@pytest.mark.parametrize(("facts", "causes"), [(None, 1), (DeathFacts(chain="inet guard out", rule_handle=7), 2)])
+def test_a_firewall_whose_rules_nobody_may_read_is_why_a_peer_is_silent(facts: DeathFacts | None, causes: int) -> None:
+    """Protects an ordinary user behind a kill switch: the name that nobody was asked for was a second cause.
+
+    Where the rules are read, that silence has another reason: the rule would have been found on the way to the peer.
+    """
+    results = [
+        at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, "silent")),
+        at("control.dns", failed(codes.HOST_FIREWALL_DROP, CONTROL, Direction.LOCAL, "kept in", facts=facts)),
+    ]
+    found = diagnose(results)
+    assert len(found) == causes
+    assert causes == 2 or found[0].code is codes.HOST_FIREWALL_DROP

@@ -69,6 +69,8 @@ def test_far_ends_are_those_of_the_forwarding_table(node: Node) -> None:
     assert (found.product, found.overhead_bytes) == ("generic", 50)
     assert {peer.endpoint for peer in found.peers} == {"10.203.1.2:4790", "10.203.1.3:4790"}
     assert found.peer_for("10.66.0.2") is None
+    assert {peer.key: peer.hardware for peer in found.peers} == {"10.203.1.2": (), "10.203.1.3": ("02:00:00:00:00:01",)}
+    assert found.source == node.underlay
 
 
 @pytest.mark.lab

@@ -9,7 +9,8 @@ from preflight.model.flow import Flow
 from preflight.model.network_state import NetworkState
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.peer import Peer
-from preflight.model.routing import Lookup
+from preflight.model.routing import Lookup, Neighbour
+from preflight.model.tapped import TapPacket, TunnelPacket
 from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest, probe
 from preflight.proto.stamp.sender import SessionPlan, SessionSender
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Tracked
@@ -130,6 +131,56 @@ def test_the_tunnels_own_packets() -> None:
     ]
     assert bursts[6].flow == replace(chosen, interface_out="eth0")
     assert (bursts[5].flow.interface_in, bursts[5].flow.source) == ("eth0", "192.0.2.1")
+
+
+def test_what_came_in_by_another_link_is_asked_about_there() -> None:
+    """Protects an asker whose packets come in by one link and are answered by another: no filter was found there.
+
+    A rule that may match is proven by its counter, for which the packets that came in are counted.
+    """
+    made = replace(vantage(), source="192.0.2.2")
+    outer = made.watched.outer
+    assert outer is not None
+    lookup = Lookup(flow=outer, type="unicast", interface="eth0", source="192.0.2.2", gateway="192.0.2.9")
+    data = TunnelPacket(product="wireguard", kind="data")
+    shake = replace(data, kind="initiation")
+    came = [
+        TapPacket(received_ns=1, device="eth1", outgoing=out, source=source, destination="192.0.2.2", tunnel=packet)
+        for out, source, packet in (
+            (False, "192.0.2.1", data),
+            (False, "192.0.2.1", shake),
+            (False, "192.0.2.7", data),
+            (True, "192.0.2.1", data),
+        )
+    ]
+    made = made.seeing(came)
+    assert made.watched.arrives_by == {"eth1"}
+    bursts = made.bursts(NetworkState(lookups=(lookup,)), sent=10, seen=3, packets=came)
+    into = [each for each in bursts if each.outer and each.direction == "reverse"]
+    assert [(each.packets, each.flow.interface_in, each.sent) for each in into] == [
+        *(("data", "eth0", 0), ("data", "eth1", 1)),
+        *(("handshake", "eth0", 0), ("handshake", "eth1", 1)),
+    ]
+
+
+def test_a_vxlan_sends_to_where_it_has_heard_the_asker() -> None:
+    """Protects a responder behind a VXLAN, which could say nothing of the tunnel's own packets."""
+    heard = OverlayPeer(key="192.0.2.1", endpoint="192.0.2.1:4789", hardware=("02:00:00:00:00:0a",))
+    made = vantage(replace(OVERLAY, product="generic", peers=(heard,), listen_port=None, source="192.0.2.2"))
+    known = Neighbour(interface="wg0", address="10.66.0.1", state="stale", hardware="02:00:00:00:00:0a")
+    assert made.learning_from(NetworkState()).watched.outer is None
+    learned = made.learning_from(NetworkState(neighbours=(known,)))
+    outer = learned.watched.outer
+    assert outer is not None
+    assert (outer.source, outer.destination, outer.destination_port) == ("192.0.2.2", "192.0.2.1", 4789)
+    lookup = Lookup(flow=outer, type="unicast", interface="eth0", source="192.0.2.2")
+    into = [
+        each.flow
+        for each in learned.bursts(NetworkState(lookups=(lookup,)), sent=1, seen=0)
+        if each.outer and each.direction == "reverse"
+    ]
+    # Each flow leaves by another port, and all go to the same one.
+    assert {(flow.source, flow.source_port, flow.destination_port) for flow in into} == {("192.0.2.1", None, 4789)}
 
 
 @pytest.mark.parametrize(("answers", "fresh"), [(True, True), (False, False), (None, False)])

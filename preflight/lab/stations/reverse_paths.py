@@ -75,18 +75,34 @@ def _second_path_here(setup: Setup) -> Truth:
         return Truth(_CODE, "node", where="peer", vague=(words.UNREACHABLE,))
     if setup.user != "root":
         return words.answers_there(setup, "route", code="overlay.route-leak", deciding=_BY_UPLINK, reported=True)
-    quick = setup.product == "wireguard" and setup.routes == "default"
     less = (_CODE, words.UNREACHABLE, words.NO_REVERSE)
     return Truth(
         "overlay.route-leak",
         "b",
         "reverse",
-        place=Place("packet", "prerouting", "receiver") if quick else _PLACE,
+        place=Place("packet", "prerouting", "receiver") if _by_wg_quick(setup) else _PLACE,
         deciding=_BY_UPLINK,
         heals="command",
         where="peer",
         vague=less,
     )
+
+
+def _second_path_there(setup: Setup) -> Truth:
+    """b's hellos leave by its uplink too, so they come to a by its own, outside the tunnel, if at all."""
+    if words.told(setup) or not words.heard(setup):
+        return _there(setup)
+    if setup.nat != "none" or setup.namespace != "host" or setup.firewall != "open":
+        return words.silence(setup, "round-trip")
+    if setup.filter == "strict" or _by_wg_quick(setup):
+        # There they are dropped, which a sees, and not what happens to its own packets at b.
+        return _second_path_here(setup)
+    return _there(setup)
+
+
+def _by_wg_quick(setup: Setup) -> bool:
+    """Whether wg-quick's own rule lets nothing for a's overlay address in by another device."""
+    return setup.product == "wireguard" and setup.routes == "default"
 
 
 def _second_path_excluded(setup: Setup) -> str | None:
@@ -146,7 +162,7 @@ FAULTS = (
         "second-path",
         _SECOND,
         (_filter("b", 1), routes.second_path("b", to="a")),
-        _there,
+        _second_path_there,
         proofs.dies_behind_the_tap("a", "b"),
     ),
     _fault(

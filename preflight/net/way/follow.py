@@ -28,6 +28,7 @@ from preflight.net.way.configured_end import with_configured_end
 from preflight.net.way.echo import ask_again
 from preflight.net.way.endpoints import Endpoints
 from preflight.net.way.events import tell_observations
+from preflight.net.way.far_end import far_end
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.instead import with_living
 from preflight.net.way.kernel_questions import KernelQuestions
@@ -41,7 +42,6 @@ from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.behind import MOST_HOPS, may_be_behind
 from preflight.proto.way.configured_end import is_moved
-from preflight.proto.way.far_ends import common_end, far_ends
 from preflight.proto.way.flows import inner_flow, openvpn_flow, outer_answer, outer_flow, outer_seen
 from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
@@ -308,25 +308,11 @@ class PacketWays:
         # What an OpenVPN sends outranks what its configuration says.
         outer = (seen or sent.watched.outer) if sent.carrier == "openvpn" else (sent.watched.outer or seen)
         if outer is None and sent.carrier == "vxlan":
-            outer = await self._common_end(state.tunnel_for(sent.peer.address), sent.before)
+            tunnel, to = state.tunnel_for(sent.peer.address), sent.peer.address
+            outer = await far_end(self._kernel, self._firewall, tunnel, to, sent.before)
         watched = replace(sent.watched, arrives_by=so_far.arrives_by, astray_by=so_far.astray_by, outer=outer)
         moment = await self._moment(state, watched)
         return replace(so_far, watched=watched, after=moment, ruled_ns=time.time_ns())
-
-    async def _common_end(self, tunnel: OverlayState, before: Moment) -> Flow | None:
-        """A remote end that fares as all of them do, where nobody knows which of them the peer is at."""
-        asked = far_ends(tunnel)
-        kernel = await self._kernel.snapshot(asked)
-        looked = [(flow, kernel.lookup(flow)) for flow in asked]
-        leaving = [
-            replace(flow, source=lookup.source, interface_out=lookup.interface)
-            for flow, lookup in looked
-            if lookup is not None and lookup.source and not lookup.refused
-        ]
-        if len(leaving) < len(asked):
-            return None
-        found = common_end(leaving, before.rules, self._firewall.snapshot(leaving))
-        return replace(found, interface_out=None) if found is not None else None
 
     async def _wait(self, tap: Tap, sent: Record, to: Places, *, known: bool) -> bool:
         """Wait until the tunnel has sent the peer something and an answer had its time; whether it had to wait.

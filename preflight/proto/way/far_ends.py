@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
 from preflight.model.overlay import OverlayState
+from preflight.model.routing import Neighbour
 from preflight.proto.way.flows import HANDSHAKE_BYTES
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.observe import observe_filters
@@ -17,11 +18,26 @@ MOST_ENDS = 16
 
 
 def far_ends(tunnel: OverlayState) -> tuple[Flow, ...]:
-    """The tunnel's own packets to each of its remote ends, from any port; the kernel chooses their source."""
-    ends = [split_host_port(peer.endpoint) for peer in tunnel.peers[:MOST_ENDS] if peer.endpoint]
-    return tuple(
-        Flow(source="", destination=host, destination_port=port, length_bytes=HANDSHAKE_BYTES) for host, port in ends
-    )
+    """The tunnel's own packets to each of its remote ends, from any port; the kernel chooses the source that is not
+    set.
+    """
+    return tuple(_flow(tunnel, peer.endpoint) for peer in tunnel.peers[:MOST_ENDS] if peer.endpoint)
+
+
+def learned_end(tunnel: OverlayState, peer: Neighbour | None) -> Flow | None:
+    """The tunnel's own packets to that end behind which the peer was heard; None where the tables do not say it.
+
+    peer: what the kernel knows of the peer's address inside the tunnel.
+    """
+    if peer is None or peer.hardware is None:
+        return None
+    ends = [each.endpoint for each in tunnel.peers if peer.hardware in each.hardware and each.endpoint]
+    return _flow(tunnel, ends[0]) if len(ends) == 1 else None
+
+
+def _flow(tunnel: OverlayState, endpoint: str) -> Flow:
+    host, port = split_host_port(endpoint)
+    return Flow(source=tunnel.source or "", destination=host, destination_port=port, length_bytes=HANDSHAKE_BYTES)
 
 
 def common_end(flows: Sequence[Flow], before: FilterSnapshot, after: FilterSnapshot) -> Flow | None:

@@ -127,7 +127,7 @@ def observe_kernel(
         ),
         observe_tunnel(before, after, tunnel, watched.sent, routed=watched.outer is not None),
         observe_route_outer(after, outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)),
-        observe_neighbour(after, outer, tunnel, answers.asked, answers.routers, answers.next_best),
+        observe_neighbour(after, outer, tunnel, answers.asked, answers.routers, answers.next_best, before=before),
     ]
     if rules is not None:
         found.extend(observe_discovery(after, outer, tunnel, answers.asked, rules))

@@ -5,6 +5,7 @@ that died for 36 s and more as reachable, so its own word counts only where it s
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from preflight import codes
@@ -51,12 +52,14 @@ def observe_neighbour(
     asked: Asked | None = None,
     routers: Sequence[Neighbour] = (),
     next_best: Asked | None = None,
+    *,
+    before: NetworkState | None = None,
 ) -> Observation:
     """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
 
     routers: neighbours that have a way to the endpoint. next_best: who answers for `next_best_hop`. flow: the tunnel's
     own packets; None where the endpoint is not known: then the default route's gateway counts, which is certain only
-    if nothing leaves by another way.
+    if nothing leaves by another way. before: the state before the burst.
     """
     if tunnel.elsewhere:
         return Observation(station=NEIGHBOUR, finding="blind", reason=ELSEWHERE)
@@ -67,22 +70,26 @@ def observe_neighbour(
     known = state.neighbour(device, address)
     if known is not None and known.fixed:
         death = _fixed(known, tunnel, asked)
-    elif asked is not None and len(asked.hardware) > 1:
-        death = _two(asked, known, tunnel)
     elif asked is not None and asked.hardware:
-        if _is_dead(known):
-            return Observation(station=NEIGHBOUR, finding="blind", reason=f"{address} answers, and the kernel is deaf")
-        death = None
+        death = _two(asked, known, tunnel) if len(asked.hardware) > 1 else None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
-        death = _dead(state, flow, tunnel, hop, routers, next_best)
+        only = flow is not None or _is_the_only_way_out((before or state, state), tunnel, address)
+        death = replace(_dead(state, flow, tunnel, hop, routers, next_best), certain=only)
     else:
         death = None
     if death is not None:
         return Observation(station=NEIGHBOUR, finding="killed", death=death)
+    return _alive(asked, known, device, address)
+
+
+def _alive(asked: Asked | None, known: Neighbour | None, device: str, address: str) -> Observation:
+    """Nothing speaks against the next hop."""
     if asked is None and (known is None or known.state != "reachable"):
         why = f"nobody asked whether {address} on {device} is alive, which needs CAP_NET_RAW"
         return Observation(station=NEIGHBOUR, finding="blind", reason=why)
+    if asked is not None and asked.hardware and _is_dead(known):
+        return Observation(station=NEIGHBOUR, finding="blind", reason=f"{address} answers, and the kernel is deaf")
     return Observation(station=NEIGHBOUR, finding="clear", reason=f"{address} on {device} answers")
 
 
@@ -154,24 +161,30 @@ def _dead(
         message=f"{address}, {whose}, does not answer on {device}: the packets of {tunnel.interface} end there",
         facts=DeathFacts(gateway=None if on_link else address, neighbour=address, interface=device),
         remedies=remedies or look(f"ip neighbour show dev {device}"),
-        certain=flow is not None or _is_the_only_way_out(state, tunnel, address),
         later=True,  # while the kernel still believes in it, the frames leave
     )
 
 
-def _is_the_only_way_out(state: NetworkState, tunnel: TunnelSide, gateway: str) -> bool:
+def _is_the_only_way_out(states: tuple[NetworkState, NetworkState], tunnel: TunnelSide, gateway: str) -> bool:
     """Whether all that the tunnel sends has to pass this gateway, wherever its endpoint is.
 
-    No route leads out by another one or by another tunnel, and on no link does a machine live that may be the endpoint.
+    No route leads out by another one or by another tunnel, and no machine on a link was sent anything meanwhile, which
+    may be the endpoint. states: before the burst and after it. The first packet to a neighbour whose entry is stale
+    makes the kernel ask again, so an entry that stays stale was not used.
     """
+    state = states[1]
     outside = [link for link in state.links if not link.loopback and link.name not in tunnel.interfaces]
     asking = {link.name for link in outside if link.resolves}
     routes = [each for each in state.entries if each.type == "unicast" and not each.dead]
     leaving = [each for each in routes if each.interface in {link.name for link in outside}]
     others = any(each.hops or each.gateway not in (None, gateway) or each.interface not in asking for each in leaving)
     on_link = any(each.gateway is None and each.destination.prefixlen == 0 for each in leaving)
-    living = (each for each in state.neighbours if each.interface in asking and each.state in (*ALIVE, "permanent"))
-    return not others and not on_link and all(ip_address(each.address).is_link_local for each in living)
+    known = (each for moment in states for each in moment.neighbours)
+    used = (each for each in known if each.interface in asking and each.state in _MAY_BE_USED)
+    return not others and not on_link and all(ip_address(each.address).is_link_local for each in used)
+
+
+_MAY_BE_USED = ("reachable", "delay", "probe", "permanent")
 
 
 def _is_own_network(state: NetworkState, entry: Entry) -> bool:

@@ -5,6 +5,7 @@ where the endpoint cannot be read, for which the default routes answer as far as
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from preflight import codes
@@ -281,6 +282,9 @@ def _of_links(state: NetworkState, tunnel: TunnelSide, unrouted: int) -> Death |
         return _down(tuple(dict.fromkeys((*dead[0], *dead[1]))), tunnel)
     if not _only_networks(state, tunnel):
         return None
+    carriers = dict.fromkeys(filter(None, (_dead_carrier(state, tunnel, ipv6=ipv6) for ipv6 in (False, True))))
+    if len(carriers) == 1:
+        return replace(_down(tuple(carriers), tunnel), certain=bool(unrouted))
     found = f", and its kernel found none for {counted(unrouted, 'packet')} while {tunnel.interface} had to send"
     return Death(
         code=codes.REACH_NO_FORWARD,

@@ -114,7 +114,8 @@ def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Ob
     if reason in ("host", "network"):
         return _hands_on(view, offender, words)
     filtered = heard or reason == "prohibited"
-    how = "a filter refuses them, for the port itself is in use" if heard else "closed, or refused by a filter"
+    used = "a filter refuses them, or a rule leads them to a closed port, for the port itself is in use"
+    how = used if heard else "closed, or refused by a filter"
     if reason == "prohibited":
         how = "a filter refuses them"
     message = f"the endpoint's host, {offender}, refuses the tunnel's packets to {view.endpoint} ({words}): {how}"

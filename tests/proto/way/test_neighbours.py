@@ -145,7 +145,7 @@ def test_a_permanent_entry_is_compared_with_who_answers() -> None:
 
 def test_without_the_endpoint_the_default_route_s_gateway_counts() -> None:
     """An ordinary user sees it too; but the endpoint may be in the LAN."""
-    made = state(entries=BY_DEFAULT, neighbours=(SILENT, IN_THE_LAN))
+    made = state(entries=BY_DEFAULT, neighbours=(SILENT, replace(IN_THE_LAN, state="reachable")))
     found = killed(observe_neighbour(made, None, TUNNEL))
     assert (found.certain, found.facts and found.facts.gateway) == (False, DEAD)
 
@@ -167,12 +167,14 @@ LINK_LOCAL = replace(IN_THE_LAN, address="fe80::1")
         ((), (), True),
         # An endpoint has no address of a link alone.
         ((), (LINK_LOCAL,), True),
-        ((), (IN_THE_LAN,), False),
+        ((), (replace(IN_THE_LAN, state="delay"),), False),
+        # A packet to it would have made the kernel ask.
+        ((), (IN_THE_LAN,), True),
         ((entry("::/0", "eth0", gateway="fe80::1"),), (LINK_LOCAL,), False),
         ((entry(f"{ENDPOINT}/32", "eth0", gateway=GATEWAY),), (), False),
         ((entry("203.0.113.0/24", "wg9"),), (), False),
     ],
-    ids=["alone", "link-local", "machine", "ipv6", "host-route", "tunnel"],
+    ids=["alone", "link-local", "machine", "unused", "ipv6", "host-route", "tunnel"],
 )
 def test_a_dead_gateway_that_everything_has_to_pass(
     more: tuple[Entry, ...], neighbours: tuple[Neighbour, ...], certain: bool
@@ -181,3 +183,13 @@ def test_a_dead_gateway_that_everything_has_to_pass(
     links = (*LINKS, replace(LINKS[2], index=4, name="wg9"))
     made = state(links=links, entries=(*BY_DEFAULT, *more), neighbours=(SILENT, *neighbours))
     assert killed(observe_neighbour(made, None, TUNNEL)).certain is certain
+
+
+def test_a_machine_that_was_used_until_a_moment_ago_may_be_the_endpoint() -> None:
+    """Protects from a claim about packets that a neighbour took before its entry became stale."""
+    then, now = (
+        state(entries=BY_DEFAULT, neighbours=(SILENT, replace(IN_THE_LAN, state=each)))
+        for each in ("reachable", "stale")
+    )
+    assert not killed(observe_neighbour(now, None, TUNNEL, before=then)).certain
+    assert killed(observe_neighbour(now, None, TUNNEL, before=now)).certain

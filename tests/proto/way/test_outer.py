@@ -211,3 +211,18 @@ def test_a_route_that_carries_more_than_the_endpoint_is_never_deleted(endpoint: 
         state(entries=(*ENTRIES, entry(network, "wg0")), flows=(flow,)), flow, TUNNEL, (ROUTER,)
     )
     assert [each.kind for each in killed(asked).remedies] == ["fix"]
+
+
+@pytest.mark.parametrize("unrouted", [0, 6])
+def test_who_does_not_know_the_endpoint_is_told_of_the_carrier_that_is_down(unrouted: int) -> None:
+    """Protects a tunnel in a tunnel: the link below works, and "no route leads outside" hid what was switched off.
+
+    The endpoint may be on the link that works, unless the kernel found no route for all that had to be sent.
+    """
+    below = replace(
+        LINKS[1], name="vx0", index=9, kind="vxlan", up=False, carrier=False, addresses=(ip_interface("10.9.0.2/24"),)
+    )
+    made = state(links=(*LINKS, below), entries=ENTRIES[:2])
+    found = killed(observe_route_outer(made, None, TUNNEL, unrouted=unrouted))
+    assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "vx0")
+    assert found.certain is bool(unrouted)
