@@ -186,13 +186,13 @@ def _unknown_there_is(setup: Setup) -> Truth:
 def _preshared_is(where: Where) -> Callable[[Setup], Truth]:
     """b's answers come to a, with 92 bytes, and a takes none: the public keys fit.
 
-    They come to the host of a container, where nobody in it looks.
+    They come to the host of a container, where nobody in it looks; b's observers may see that they help nobody.
     """
 
     def truth(setup: Setup) -> Truth:
         if setup.user != "root":
             return words.silence(setup, "round-trip")
-        if not words.watches_outside(setup):
+        if not words.watches_outside(setup) and not words.observed(setup):
             return words.never_up(setup, where=where)
         mismatch = Deciding("mismatch", "preshared key")
         return Truth(
