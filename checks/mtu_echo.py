@@ -199,10 +199,12 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
     """Less than the interface's MTU, or less than the overlay needs."""
     echo = alone.echo
     black_hole = echo.black_hole
-    # UDP of this size gets there, so the echo was lost on the way back.
+    # UDP of this size gets there, so the echo was lost on the way back; and fragments are seen where they come in.
     direction = Direction.ROUND_TRIP
     if black_hole and (alone.forward_open or alone.forward_dead):
         direction = Direction.REVERSE if alone.forward_open else Direction.FORWARD
+    elif echo.fragmented_outside:
+        direction = Direction.REVERSE
     message = f"{_fate(peer, alone, mtu)}, {'and' if echo.fits else 'but'} {_promise(alone)}"
     if mtu < minimum_mtu:
         message += f"; the overlay must carry {minimum_mtu}"

@@ -50,7 +50,7 @@ FORWARD = ("pass", None, "forward")
         (None, [("skip", "run.not-applicable", "round-trip")], None),
         (WHOLE, [("pass", None, "round-trip")], None),
         (HOLE, [("fail", "mtu.black-hole", "round-trip")], [("fail", "mtu.black-hole", "reverse"), FORWARD]),
-        (SPLIT, [("warn", "mtu.reduced", "round-trip")], [("warn", "mtu.reduced", "round-trip"), FORWARD]),
+        (SPLIT, [("warn", "mtu.reduced", "reverse")], [("warn", "mtu.reduced", "reverse"), FORWARD]),
         (SIGNALLED, [("warn", "mtu.reduced", "round-trip")], None),
         (SILENT, [("inconclusive", "run.needs-responder", "round-trip")], None),
         (SILENT, None, [("inconclusive", "run.needs-responder", "round-trip"), FORWARD]),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _HEADERS = 48
 """Of IPv6 and UDP: a datagram that is smaller than the tunnel's MTU by them fits into it."""
+_MUTE = ("absent", "filtered")
+"""Responders that say nothing of what they get."""
 _SAID: dict[Dead, str] = {
     "forward": "from a to its remote end",
     "reverse": "from a's remote end to a",
@@ -50,8 +52,9 @@ def _may_be_cut(product: str) -> bool:
 
 def _is(setup: Setup, direction: Dead) -> Truth:
     if _fragmented(setup):
-        # A smaller MTU of the tunnel ends it.
-        return Truth("mtu.reduced", "b", direction, heals="command", warns=True)
+        # A smaller MTU of the tunnel ends it. Without a responder's word fragments are seen where they come in: at a.
+        seen = "reverse" if setup.responder in _MUTE else direction
+        return Truth("mtu.reduced", "b", seen, heals="command", warns=True)
     return large_is(setup, direction)
 
 
@@ -82,6 +85,12 @@ def _fragments(network: "Network") -> int:
     return int(dict(zip(names.split(), values.split(), strict=True))["FragCreates"])
 
 
+def _unseen(setup: Setup, direction: Dead) -> str | None:
+    if _fragmented(setup) and direction == "forward" and setup.responder in _MUTE:
+        return "what b gets is cut and put together again, and nobody says so"
+    return no_narrow_link(setup)
+
+
 def _between(direction: Dead) -> Fault:
     name = "both" if direction == "round-trip" else direction
     return Fault(
@@ -91,7 +100,7 @@ def _between(direction: Dead) -> Fault:
         made=lambda setup: _holes(setup, direction),
         expected=lambda setup: _is(setup, direction),
         proof=_proof(direction),
-        excluded=no_narrow_link,
+        excluded=lambda setup: _unseen(setup, direction),
     )
 
 
