@@ -257,7 +257,8 @@ def _refused_here(refusal: Death, connections: Sequence[Connection]) -> Result:
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {refusal.message}",
         remedies=refusal.remedies,
-        measurements=_measured(connections) | (refusal.facts.measurements() if refusal.facts else {}),
+        facts=refusal.facts,
+        measurements=_measured(connections),
         evidence=(_evidence(connections),),
         station=request("connect" if by_rule else "route"),
     )

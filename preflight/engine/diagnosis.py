@@ -138,7 +138,8 @@ class _Reach:
         if cause.is_one_with(effect):
             return True
         # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
-        on_its_way = cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug)
+        unnamed = not effect.proven and effect.rule in (None, cause.rule)
+        on_its_way = cause.proven and cause.target != NODE and unnamed and dies_with(effect.code.slug)
         if on_its_way and self._about_the_way(cause, effect):
             return True
         if effect.code.slug == "control.dns-timeout" and cause.target != NODE and _has_no_route(cause):

@@ -245,7 +245,8 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
     Rule("overlay.duplicate-address", ("control.timeout", "run.timeout"), "all", sent_from_its_address),
-    Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
+    # A tunnel without its port sends nothing to anyone, also no question for a name that it should carry.
+    Rule("overlay.port-conflict", ("overlay.config-drift", "control.dns-timeout", *_SILENT, *_ENDED), "all"),
     *(Rule(cause, ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control") for cause in _NO_SESSION),
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),

@@ -96,5 +96,7 @@ def _count(network: Network, receiver: socket.socket, sending: Callable[[bytes],
     sending(token)
     deadline, seen = time.monotonic() + WAIT_S + network.slack_s, 0
     while seen < _COUNT and select.select([receiver], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        seen += token in receiver.recv(65535)
+        data, source = receiver.recvfrom(65535)
+        # An unknown hardware address is flooded: every device shows such a frame, and only one host takes it.
+        seen += token in data and not (receiver.family == socket.AF_PACKET and source[2] == socket.PACKET_OTHERHOST)
     return seen

@@ -375,7 +375,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "posture.secrets": (LeakFacts,),
     "perf.throughput": (ThroughputFacts,),
     "control.dns": (NameFacts, DeathFacts),
-    "control.connect": (ControlTunnelFacts, ControlConnectFacts),
+    "control.connect": (ControlTunnelFacts, ControlConnectFacts, DeathFacts),
     "control.health": (HealthFacts,),
     "control.clock": (ClockSkewFacts,),
     "nodes.state": (NodeAgeFacts,),

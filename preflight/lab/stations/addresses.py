@@ -107,7 +107,9 @@ def _third(node: str) -> Part:
     def inject(network: "Network") -> None:
         for family in network.plan.families:
             address, length = network.plan.address(peer, family), 32 if family == 4 else 128
-            add = ("address", "add", f"{address}/{length}", "dev", network.names.tunnel("c"))
+            # IPv6 would find the duplicate, and not take the address: here it came while the other one was away.
+            last = ("nodad",) if family == 6 else ()
+            add = ("address", "add", f"{address}/{length}", "dev", network.names.tunnel("c"), *last)
             run(network.command("c", program("ip"), *add))
             for other in (node, "c"):
                 learn(network, peer, network.plan.address(other, family), other, "reachable")
