@@ -47,7 +47,8 @@ def observe_configured_end(view: TunnelView) -> tuple[Observation, ...]:
     end, peer = view.configured, view.peer
     if end is None or peer is None or peer.endpoint_address is None or not end.addresses or view.burst.answered:
         return ()
-    silent = bool(view.first_sent_ns) and view.read_ns - view.first_sent_ns >= SILENT_NS
+    waited = bool(view.first_sent_ns) and view.read_ns - view.first_sent_ns >= SILENT_NS
+    silent = waited or any(_nobody_is_there(each, peer.endpoint_address) for each in view.tapped.packets)
     heard = view.arrived or view.received_in_run != 0 or bool(on_the_wire(view).into)
     if not silent or heard or view.tapped.blind is not None or _is_there(peer.endpoint_address, end):
         return ()
@@ -76,6 +77,11 @@ def is_moved(facts: DeathFacts | None) -> bool:
 def _refuses(packet: TapPacket, endpoint: str) -> bool:
     """Whether a router on the way will not pass packets on, which is the nearer reason; not that nobody is there."""
     return packet.error is not None and packet.source != endpoint and packet.error.reason not in _NOBODY_THERE
+
+
+def _nobody_is_there(packet: TapPacket, endpoint: str) -> bool:
+    """Whether a router says so: then nobody has to wait for silence."""
+    return packet.error is not None and packet.error.reason in _NOBODY_THERE and packet.error.destination == endpoint
 
 
 def _is_there(address: str, end: ConfiguredEnd) -> bool:

@@ -73,6 +73,8 @@ def test_its_old_address_may_have_another_owner_now_or_none() -> None:
     """A provider gives it to another customer, whose host refuses, or its router says that nobody has it."""
     assert observe_configured_end(silent(MOVED, *BURST, refusal(THERE)))
     assert observe_configured_end(silent(MOVED, *BURST, refusal(ROUTER, "host")))
+    at_once = silent(MOVED, *BURST, refusal(ROUTER, "host"), for_ns=SILENT_NS - 1)
+    assert observe_configured_end(at_once), "a router that says so spares the wait"
 
 
 def test_an_address_in_the_file_is_not_called_a_name() -> None:
