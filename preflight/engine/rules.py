@@ -233,8 +233,8 @@ RULES: tuple[Rule, ...] = (
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
-    # With the uplink the way to all name servers behind it is gone.
-    Rule("host.uplink-down", ("control.dns-timeout",), "all"),
+    # With the uplink, or its gateway, the way to all name servers behind it is gone; also to those behind the tunnel.
+    *(Rule(cause, ("control.dns-timeout",), "all") for cause in ("host.uplink-down", "host.gateway-dead")),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule("overlay.route-leak", ("overlay.route-leak", *_NO_SESSION, *_PATH, *_CONTROL_PATH, *_OUTSIDE), "control"),
@@ -243,7 +243,7 @@ RULES: tuple[Rule, ...] = (
     # What the rules of an overlay take from another one is the reason for each of the ways that lead elsewhere.
     *(Rule(f"overlay.{how}", ("overlay.*", *_PATH, *_CONTROL_PATH), "node") for how in ("exit-node-lan", "route-leak")),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
-    Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
+    Rule("overlay.duplicate-*", (*_NO_SESSION, *_PATH, *_CONTROL_PATH, *_OUTSIDE, *_ENDED), "control"),
     Rule("overlay.duplicate-address", ("control.timeout", "run.timeout"), "all", sent_from_its_address),
     # A tunnel without its port sends nothing to anyone, also no question for a name that it should carry.
     Rule("overlay.port-conflict", ("overlay.config-drift", "control.dns-timeout", *_SILENT, *_ENDED), "all"),
