@@ -69,7 +69,10 @@ class Icmp:
         named = str(ip_address(address))
         stats = await sweeper.echo(named, count, interval_s, timeout_s)
         self._answered |= {named} if stats.received else set()
-        self._refused |= {named} if stats.error == f"port unreachable, says {named}" else set()
+        if stats.received:
+            self._refused.discard(named)
+        elif stats.error == f"port unreachable, says {named}":
+            self._refused.add(named)
         return stats
 
     async def trace(

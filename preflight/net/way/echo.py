@@ -15,8 +15,9 @@ ERRORS_AGAIN_S: Final = 1.1
 
 
 async def ask_again(address: str, *, refused: bool) -> EchoAnswer | None:
-    """The same where a port was called closed: the host may have used up its errors, and has another one in a second.
+    """What comes back for an echo to a host that called a port closed.
 
+    It may have used up its errors, and has another one in a second, so that it is asked twice.
     refused: whether the host has said "port unreachable" of an echo before: then it is not asked.
     """
     if refused:

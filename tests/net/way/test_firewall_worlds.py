@@ -114,3 +114,15 @@ def test_chains_of_one_priority(namespace: Namespace, texts: list[str], arrive: 
     deaths = [each.death for each in found if each.death is not None]
     assert arrive or deaths, "what drops them is named"
     assert not any(death.certain for death in deaths), "and is not called certain, for the order is not known"
+
+
+def test_the_other_family_s_marks_leave_a_rule_certain(namespace: Namespace) -> None:
+    """Protects a plain tunnel of wg-quick: its tables for IPv4 and IPv6 have one priority, and no packet meets both."""
+    begins = "type filter hook output priority -10;"
+    namespace.nft(f"table ip6 other {{ chain c {{ {begins} meta mark set 1; }}; }}")
+    namespace.nft(f"table ip guard {{ chain c {{ {begins} meta mark != 1 drop; }}; }}")
+    flow = namespace.flow(port=862, version=4, mark=0, length_bytes=100)
+    before = Firewall().snapshot()
+    assert namespace.send(flow, COUNT) == []
+    found = observe_filters(before, Firewall().snapshot(), [Burst(flow=flow, sent=COUNT)])
+    assert [each.death.certain for each in found if each.death is not None] == [True]

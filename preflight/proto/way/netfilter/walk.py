@@ -1,7 +1,7 @@
 """Follows a packet through every chain of a hook, in the kernel's order, and notes what may stop or change it."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal
@@ -138,7 +138,7 @@ class Walk:
     def pass_chain(self, chain: Chain, hook: Hook) -> None:
         """Through one chain at which the kernel begins."""
         self.packet = replace(self.packet, hook=hook, priority=chain.priority)
-        if is_marked_beside(self._ruleset, chain):
+        if is_marked_beside(self._ruleset, chain, chains_at(self._ruleset, hook, self.packet.flow)):
             self.packet = replace(self.packet, mark=Bits.unknown(4))
         reach = self.alive & self._nat if chain.kind == "nat" else self.alive
         if reach:
@@ -277,13 +277,12 @@ def chains_at(ruleset: Ruleset, hook: Hook, flow: Flow) -> Sequence[Chain]:
     return sorted(found, key=attrgetter("priority"))
 
 
-def is_marked_beside(ruleset: Ruleset, chain: Chain) -> bool:
-    """Whether a chain of another table, with the same hook and priority, may have set a mark before or sets one after.
+def is_marked_beside(ruleset: Ruleset, chain: Chain, met: Iterable[Chain]) -> bool:
+    """Whether a chain of another table, with the same priority, may set a mark before this one. met: at the hook.
 
     Tables are listed in their order, and not their chains: one may have come after those of the next table.
     """
-    tied = (other for other in ruleset.chains if (other.hook, other.priority) == (chain.hook, chain.priority))
-    tables = {other.key[:3] for other in tied} - {chain.key[:3]}
+    tables = {other.key[:3] for other in met if other.priority == chain.priority} - {chain.key[:3]}
     rules = (rule for other in ruleset.chains if other.key[:3] in tables for rule in other.rules)
     return any(map(_sets_mark, rules))
 
