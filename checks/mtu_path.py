@@ -33,7 +33,6 @@ from preflight.proto.pmtu.wire import LARGEST
 
 CONCURRENT_PEERS = 16
 CONCURRENT_SILENT = 128
-SILENT = (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED)
 
 Found = tuple[PathMtu, PathMtu]
 """Forward and reverse."""
@@ -145,18 +144,18 @@ def _in_doubt(found: PathMtu) -> bool:
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search both directions at once: each carries only small answers of the other. The silent are not asked."""
+    """Search both directions. The silent are not asked."""
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
         outcome = SearchOutcome.REFUSED if silence.port_unreachable else SearchOutcome.NO_ANSWER
         nothing = partial(PathMtu, outcome=outcome, ceiling_bytes=0, rejected=silence.rejected)
         return nothing(direction="forward"), nothing(direction="reverse")
-    search = partial(ctx.net.pmtu.search, peer, rtt_s=ctx.net.path.rtt_s(peer))
-    return await asyncio.gather(search("forward", tunnel_bytes=ctx.tunnel_mtu(peer.address)), search("reverse"))
+    tunnel_bytes = ctx.tunnel_mtu(peer.address)
+    return await ctx.net.pmtu.both(peer, tunnel_bytes=tunnel_bytes, rtt_s=ctx.net.path.rtt_s(peer))
 
 
 def _telling(found: PathMtu) -> bool:
     """Whether there is more to report than whole full-size packets, or silence."""
-    return found.outcome not in SILENT and (found.miscounted or not found.fits)
+    return not found.silent and (found.miscounted or not found.fits)
 
 
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:

@@ -64,9 +64,9 @@ class Property:
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     """Runs one STAMP session with each peer's responder, and more if the first was not clean.
 
-    The first has 200 packets; with more than 50 peers, or on a slow link, fewer. All sessions together begin with 250
-    packets a second, and have 2000 at most where no queue fills. Trouble is measured again at a quarter of the pace,
-    and alone where packets waited: what is gone then was made by these packets.
+    The first has 200 packets, with a single peer 300; with more than 50 peers, or on a slow link, fewer. All sessions
+    together begin with 250 packets a second, and have 2000 at most where no queue fills. Trouble is measured again at a
+    quarter of the pace, and alone where packets waited: what is gone then was made by these packets.
     """
     limits = ctx.settings.thresholds
     silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))

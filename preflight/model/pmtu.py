@@ -101,6 +101,11 @@ class PathMtu:
     rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def silent(self) -> bool:
+        """Whether nobody answered the search."""
+        return self.outcome in (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED)
+
+    @property
     def fits(self) -> bool:
         """Whether packets as large as the sender's interface allows arrive whole."""
         return self.outcome is SearchOutcome.MEASURED and self.mtu_bytes == self.ceiling_bytes

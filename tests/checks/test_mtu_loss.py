@@ -1,6 +1,7 @@
 """mtu.loss: large packets that are lost by their size fail in their direction; a path without doubt is not asked."""
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -21,10 +22,16 @@ BAD = DirectionStats(sent=HALF, received=5, observed=5)
 
 
 class Path:
-    """Replaces `ctx.net` and its path: large packets fare as the test says, small ones arrive."""
+    """Replaces `ctx.net` and its path: large packets fare as the test says, small ones arrive.
 
-    def __init__(self, forward: DirectionStats, reverse: DirectionStats, s_per_byte: float = 0.0) -> None:
+    slowest_s: between large packets that all arrive.
+    """
+
+    def __init__(
+        self, forward: DirectionStats, reverse: DirectionStats, s_per_byte: float = 0.0, slowest_s: float = inf
+    ) -> None:
         self._large = StampStats(sent=HALF, answered=5, forward=forward, reverse=reverse)
+        self._slowest_s = slowest_s
         self.path, self.pmtu, self.s_per_byte = self, self, s_per_byte
         self.sizes, self.intervals_s = list[int](), set[float]()
 
@@ -32,7 +39,11 @@ class Path:
         """As PathProbes."""
         self.sizes.append(payload_bytes)
         self.intervals_s.add(interval_s)
-        return self._large if payload_bytes else StampStats(sent=count, answered=count, forward=GOOD, reverse=GOOD)
+        return (
+            self._large
+            if payload_bytes and interval_s < self._slowest_s
+            else StampStats(sent=count, answered=count, forward=GOOD, reverse=GOOD)
+        )
 
 
 def found(net: Path, *peers: Peer, recovered: int = 1) -> list[Result]:
@@ -75,6 +86,15 @@ def test_a_slow_link_is_not_filled() -> None:
         found(net, Peer("10.66.0.2", "b"))
     assert quick.intervals_s == {INTERVAL_S}
     assert list(slow.intervals_s) == pytest.approx([2 * 1420 * 8 / 100_000])
+
+
+def test_a_loss_that_ends_at_a_slower_pace_was_our_own() -> None:
+    """Large packets and a call filled the short queue of a slow line; a loss that remains is the path's."""
+    own, the_paths = (Path(BAD, GOOD, s_per_byte=8 / 100_000, slowest_s=slowest_s) for slowest_s in (0.5, inf))
+    assert [each.status for each in found(own, Peer("10.66.0.2", "b"))] == [Status.PASS]
+    assert [each.status for each in found(the_paths, Peer("10.66.0.2", "b"))] == [Status.FAIL]
+    assert own.intervals_s == the_paths.intervals_s
+    assert len(own.intervals_s) == 2
 
 
 def test_most_paths_are_not_asked() -> None:

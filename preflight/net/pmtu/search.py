@@ -1,7 +1,9 @@
 """Path-MTU searches over real sockets: thin shells around `preflight.proto.pmtu`."""
 
+import asyncio
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, Tell, telling
@@ -82,6 +84,20 @@ class PathMtuProbes:
                 tell=tell,
             )
             return await drive(self._search(exchange), link, tell) or nothing
+
+    async def both(
+        self, peer: Peer, *, tunnel_bytes: int | None = None, rtt_s: float | None = None
+    ) -> tuple[PathMtu, PathMtu]:
+        """Search to and from a peer at once: each carries only small answers of the other. See `search`."""
+        ways = (
+            partial(self.search, peer, "forward", tunnel_bytes=tunnel_bytes, rtt_s=rtt_s),
+            partial(self.search, peer, "reverse", rtt_s=rtt_s),
+        )
+        forward, reverse = await asyncio.gather(*(way() for way in ways))
+        # Both need both ways, so one alone is silent only where the packets of the other fill a short queue.
+        if forward.silent and not reverse.silent:
+            return await ways[0](), reverse
+        return forward, (await ways[1]() if reverse.silent and not forward.silent else reverse)
 
     async def echo(self, address: str, *, tunnel_bytes: int | None = None) -> PathMtu:
         """Find the largest echo that gets to an address and back, exact to the byte; the host needs nothing of ours.

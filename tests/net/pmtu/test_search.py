@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from preflight_checks.mtu_path import mtu_path
@@ -135,6 +136,60 @@ def test_hops_of_a_way_that_is_not_there() -> None:
     """Protects a run on a node without a route: no hops, no exception."""
     found = asyncio.run(PathMtuProbes(Settings()).vanishing("255.255.255.255", small=1, large=2, patience_s=0.1))
     assert (found.hops, found.doubt) == ((), "no hop answers")
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Takes packets on to a responder and back; those of the second port that sends any are lost."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.senders: dict[tuple[str, int], socket.socket] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what answers leave by."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One socket towards the responder for each sender."""
+        if addr not in self.senders:
+            link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            link.connect(("127.0.0.1", self._port))
+            link.setblocking(False)
+            self.senders[addr] = link
+            asyncio.get_running_loop().add_reader(link, self._back, link, addr)
+        if list(self.senders).index(addr) != 1:
+            self.senders[addr].send(data)
+
+    def _back(self, link: socket.socket, addr: tuple[str, int]) -> None:
+        self._transport.sendto(link.recv(LARGEST), addr)
+
+    def close(self) -> None:
+        """End all sockets."""
+        for link in self.senders.values():
+            asyncio.get_running_loop().remove_reader(link)
+            link.close()
+        self._transport.close()
+
+
+def test_one_silent_direction_is_searched_again_alone() -> None:
+    """Both need both ways: the search whose packets the other one displaced from a short queue is not without a
+    responder.
+    """
+
+    async def search(port: int) -> tuple[tuple[PathMtu, PathMtu], int]:
+        relay = Relay(port)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: relay, local_addr=("127.0.0.1", 0))
+        try:
+            peer = Peer("127.0.0.1", responder_port=transport.get_extra_info("sockname")[1])
+            return await PathMtuProbes(Settings()).both(peer, tunnel_bytes=1420, rtt_s=0.001), len(relay.senders)
+        finally:
+            relay.close()
+
+    with responding("127.0.0.1") as port:
+        both, senders = asyncio.run(search(port))
+    assert [each.outcome for each in both] == [SearchOutcome.MEASURED] * 2
+    assert senders == 3
 
 
 def test_the_check_measures_side_by_side() -> None:

@@ -26,8 +26,8 @@ def decided(peer: Peer, stats: StampStats) -> bool:
     return any(result.status in (Status.FAIL, Status.WARN) for result in judge(peer, stats, LIMITS))
 
 
-def quality(path: object, peers: int = 1) -> Quality:
-    """A run's sessions on a path."""
+def quality(path: object, peers: int = 2) -> Quality:
+    """A run's sessions on a path, with one of two peers."""
     return Quality(cast("PathProbes", path), Turns(), LIMITS, decided, lambda _: None, peers)
 
 
@@ -151,7 +151,18 @@ def test_a_silent_responder_gets_few_packets() -> None:
     assert path.asked == [(SILENT_COUNT, FIRST_PER_S)]
 
 
-@pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (50, 200), (51, 196), (100, 100), (5000, 20)])
+def test_the_only_peer_gets_more_in_the_same_time() -> None:
+    """A loss of 2 % must not take none of them by chance; on a line that shows trouble at once nothing is quicker."""
+    good, slow = Path([session(direction(FEWEST)), session(direction(280))]), Path([session(direction(20, lost=2))])
+    for path in (good, slow):
+        asyncio.run(quality(path, peers=1).measure(PEER))
+    assert good.asked == [(FEWEST, FIRST_PER_S), (300 - FEWEST, pytest.approx(1.5 * FIRST_PER_S))]
+    assert max(per_s for _, per_s in slow.asked) == FIRST_PER_S
+
+
+@pytest.mark.parametrize(
+    ("peers", "each"), [(0, 200), (1, 300), (2, 200), (50, 200), (51, 196), (100, 100), (5000, 20)]
+)
 def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
     """The packets of all peers together have a bound, and each peer gets enough to distinguish trouble from none."""
     assert packets_each(peers) == each

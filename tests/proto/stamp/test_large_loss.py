@@ -3,7 +3,16 @@
 import pytest
 
 from preflight.model.path import DirectionStats, StampStats
-from preflight.proto.stamp.large_loss import COUNT, HALF, INTERVAL_S, may_be_size, only_large, spacing_s
+from preflight.proto.stamp.large_loss import (
+    COUNT,
+    HALF,
+    INTERVAL_S,
+    SLOWEST_S,
+    lost_by_size,
+    may_be_size,
+    only_large,
+    spacings_s,
+)
 
 
 def lost(count: int, sent: int = COUNT) -> DirectionStats:
@@ -48,7 +57,15 @@ def test_what_is_clear_needs_no_more_packets(large: StampStats, small: StampStat
     assert may_be_size(large, small) is more
 
 
+@pytest.mark.parametrize(("forward", "reverse", "by_size"), [(0, 0, False), (5, 0, False), (6, 0, True), (0, 8, True)])
+def test_one_direction_is_enough(forward: int, reverse: int, by_size: bool) -> None:
+    """And one whose counts nobody knows is none."""
+    assert lost_by_size(session(forward, reverse), session(0, 0)) is by_size
+    assert not lost_by_size(StampStats(sent=HALF, answered=0), session(0, 0))
+
+
 def test_packets_leave_no_faster_than_half_of_what_the_link_carries() -> None:
-    """A quick link, and one of 100 kbit/s."""
-    assert spacing_s(1420, 0.0) == INTERVAL_S
-    assert 1420 * 8 / spacing_s(1420, 8 / 100_000) == pytest.approx(50_000)
+    """A quick link has one pace; one of 1 Mbit/s, one of 100 kbit/s, and one that is slower than all, get a second."""
+    assert spacings_s(1420, 0.0) == spacings_s(1420, 8 / 1_000_000) == [INTERVAL_S]
+    assert [1420 * 8 / each for each in spacings_s(1420, 8 / 100_000)] == pytest.approx([50_000, 12_500])
+    assert spacings_s(1420, 2e-4)[-1] == SLOWEST_S
