@@ -59,7 +59,7 @@ def test_what_is_clear_needs_no_more_packets(large: StampStats, small: StampStat
 
 @pytest.mark.parametrize(("forward", "reverse", "by_size"), [(0, 0, False), (5, 0, False), (6, 0, True), (0, 8, True)])
 def test_one_direction_is_enough(forward: int, reverse: int, by_size: bool) -> None:
-    """And one whose counts nobody knows is none."""
+    """And one whose counts nobody knows does not count."""
     assert lost_by_size(session(forward, reverse), session(0, 0)) is by_size
     assert not lost_by_size(StampStats(sent=HALF, answered=0), session(0, 0))
 
