@@ -342,7 +342,7 @@ def check(
     )
 
 
-SILENCE_S = 0.6
+SILENCE_S = 0.4
 """After this long without an answer further questions go out in addition to the first, which may still be answered."""
 
 

@@ -107,11 +107,12 @@ class Tapped:
     """Everything that a tap saw since began_ns (UNIX nanoseconds).
 
     dropped: packets that the kernel dropped unread. cut: it stopped at its limit. blind: why nobody could look; None if
-    it looked.
+    it looked. errors_since_ns: since when, before that, no ICMP error has come, whatever about; 0 if nobody listened.
     """
 
     packets: tuple[TapPacket, ...] = ()
     began_ns: int = 0
+    errors_since_ns: int = 0
     dropped: int = 0
     cut: bool = False
     blind: str | None = None

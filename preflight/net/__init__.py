@@ -92,13 +92,12 @@ class Net:
     def troubled(self, *peers: "Peer") -> None:
         """Packets of peers are lost, or may be: from now on it is watched where they are, if a check asks later."""
         if WATCHES in self.planned:
-            for peer in peers:
-                self.ways.endpoints.begin(peer)
+            self.ways.watch(peers)
 
     def watch_few(self, peers: "Collection[Peer]") -> None:
         """Few peers are watched from now on, for that takes seconds, and to read a tunnel of WireGuard costs little."""
-        if len(peers) <= FEW_PEERS:
-            self.troubled(*peers)
+        if len(peers) <= FEW_PEERS and WATCHES in self.planned:
+            self.ways.watch(peers, errors=False)
 
     @cached_property
     def turns(self) -> "Turns":

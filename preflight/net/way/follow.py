@@ -36,7 +36,7 @@ from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.own_rules import OwnRules
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
-from preflight.net.way.tap import Tap, wanted_of
+from preflight.net.way.tap import Errors, Tap, wanted_of
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
@@ -110,12 +110,20 @@ class PacketWays:
         self._questions = KernelQuestions(listener)
         self._one_burst, self._refusals = asyncio.Lock(), waits.Refusals(path)
         self.ahead = Ahead(self._observed)
-        self.endpoints = Endpoints(overlay)
+        self.endpoints, self.errors = Endpoints(overlay), Errors()
         self.dying_here: set[str] = set()
         """Addresses of peers whose packets, or whose answers, were found to die on this node."""
 
+    def watch(self, peers: Iterable[Peer], *, errors: bool = True) -> None:
+        """Watch from now on where some peers are and, where packets are lost, who refuses any."""
+        if errors:
+            self.errors.listen()
+        for peer in peers:
+            self.endpoints.begin(peer)
+
     async def aclose(self) -> None:
         """End what nobody has taken."""
+        self.errors.close()
         await self.endpoints.aclose()
         await self.ahead.aclose()
 
@@ -259,7 +267,7 @@ class PacketWays:
             watched = replace(watched, outer=outer, remarked=again if again != outer else None)
             before = await self._moment(overlay, watched)
         wanted = wanted_of(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
-        tap = await stack.enter_async_context(Tap(wanted))
+        tap = await stack.enter_async_context(Tap(wanted, self.errors))
         tracing = self._rules_traced(stack, (watched.flows[0], *((watched.outer,) if watched.outer else ())))
         stats = await self.burst(peer)
         sent = Record(

@@ -13,6 +13,8 @@ import socket
 import struct
 import time
 from base64 import b64decode
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -20,9 +22,9 @@ from preflight.model.overlay import OverlayState
 from preflight.model.peer import Peer
 from preflight.model.tapped import IcmpError, TapPacket, Tapped, TunnelPacket
 from preflight.net.ancillary import SO_TIMESTAMPNS, read_control
-from preflight.net.bpf import DROP, RETURN, attach_filter
+from preflight.net.bpf import DROP, RETURN, Instruction, attach_filter
 from preflight.net.udp import SO_RCVBUFFORCE
-from preflight.net.way.tap_filter import tap_filter
+from preflight.net.way.tap_filter import error_filter, tap_filter
 from preflight.proto.way import ip_packets, tunnel_packets
 from preflight.proto.way.ip_packets import IpPacket
 from preflight.proto.way.tunnel_view import fragments_between
@@ -74,11 +76,11 @@ class Tap:
     """`async with Tap(wanted) as tap:` sees packets until its end; `tap.taken()` gives them, as often as you like.
 
     Without the privilege it sees nothing, and `taken()` says so. The socket belongs to this process: nothing is left of
-    it, however the process ends.
+    it, however the process ends. errors: what was heard before, as far as it is about this tunnel, belongs to it.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: Wanted, errors: "Errors | None" = None) -> None:
+        self._wanted, self._errors = wanted, errors
         self._socket: socket.socket | None = None
         self._packets: list[TapPacket] = []
         self._dropped = 0
@@ -88,7 +90,8 @@ class Tap:
 
     async def __aenter__(self) -> Self:
         try:
-            self._socket = _opened(self._wanted)
+            wanted = self._wanted
+            self._socket = _opened(tap_filter(wanted.tunnel_ports | wanted.probe_ports, wanted.addresses))
             self._began_ns = time.time_ns()
         except PermissionError:
             self._blind = NO_PRIVILEGE
@@ -119,9 +122,12 @@ class Tap:
                 self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
             )  # the kernel counts from the last question on
             self._dropped += dropped if not self._cut else 0
+        heard, since_ns = self._errors.heard() if self._errors is not None else ((), 0)
+        before = (each for each in heard if each.received_ns < self._began_ns)
         return Tapped(
-            packets=tuple(self._packets),
+            packets=(*(each for each in before if each.error and _about(each.error, self._wanted)), *self._packets),
             began_ns=self._began_ns,
+            errors_since_ns=0 if heard else since_ns,
             dropped=self._dropped,
             cut=self._cut,
             blind=self._blind,
@@ -149,6 +155,47 @@ class Tap:
                 self._cut = True
                 attach_filter(self._socket, [(RETURN, 0, 0, DROP)])
         return True
+
+
+class Errors:
+    """ICMP errors that come in, whatever they are about, from `listen` on.
+
+    Routers have few of them for a node: who listens only while a burst is followed may miss those that the packets
+    before it have used up. Without the privilege nothing is heard.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._heard: list[TapPacket] = []
+        self._since_ns = 0
+
+    def listen(self) -> None:
+        """From now on, if not yet."""
+        if self._since_ns:
+            return
+        self._since_ns = time.time_ns()
+        with suppress(OSError):
+            self._socket = _opened(error_filter())
+
+    def heard(self) -> tuple[tuple[TapPacket, ...], int]:
+        """What has come by now, and since when it is listened to, UNIX nanoseconds: 0 for never."""
+        while self._socket is not None and len(self._heard) < MOST_PACKETS:
+            try:
+                head, control, _, address = self._socket.recvmsg(_SNAP_BYTES, 64)
+            except OSError as error:
+                if error.errno == errno.ENETDOWN:
+                    continue
+                break
+            packet, received_ns = ip_packets.read(head), read_control(control)[0] or time.time_ns()
+            if packet is not None and packet.error is not None and address[2] != _OUTGOING:
+                self._heard.append(_tap_packet(packet, received_ns, address[0], False, None))
+        return tuple(self._heard), self._since_ns if self._socket is not None else 0
+
+    def close(self) -> None:
+        """End it."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 def kept(head: bytes, received_ns: int, device: str, outgoing: bool, wanted: Wanted) -> TapPacket | None:
@@ -196,9 +243,8 @@ def _about(error: IcmpError, wanted: Wanted) -> bool:
     return not wanted.tunnel_ports.union(wanted.probe_ports).isdisjoint((error.source_port, error.destination_port))
 
 
-def _opened(wanted: Wanted) -> socket.socket:
+def _opened(program: Sequence[Instruction]) -> socket.socket:
     """The socket sees nothing before its filter is there: it is made for no protocol, and bound behind the filter."""
-    program = tap_filter(wanted.tunnel_ports | wanted.probe_ports, wanted.addresses)
     tapping = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
     try:
         attach_filter(tapping, program)

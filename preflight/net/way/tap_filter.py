@@ -12,6 +12,7 @@ ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 MOST_PORTS: Final = 32
 MOST_ADDRESSES: Final = 32
 _FRAGMENT = 44
+_V4_ERRORS, _V6_ERRORS = (3, 11), (1, 2, 3, 4)
 _NEXT = ""
 _Step = tuple[int, str, str, int]
 """Code, the labels to go to if true and if false (empty: the next step), operand."""
@@ -96,6 +97,29 @@ def tap_filter(ports: Collection[int], addresses: Collection[str]) -> list[Instr
     return program.finish()
 
 
+def error_filter() -> list[Instruction]:
+    """ICMP errors, whatever they are about."""
+    program = _Program()
+    program.load(bpf.LOAD_HALF, bpf.PROTOCOL_AT)
+    program.equal([ETH_P_IP], "v4", _NEXT)
+    program.equal([ETH_P_IPV6], "v6", "drop")
+    program.label("v4")
+    program.load(bpf.LOAD_BYTE, 9)
+    program.equal([socket.IPPROTO_ICMP], _NEXT, "drop")
+    program.load(bpf.LOAD_HALF, 6)
+    program.any_bit(0x1FFF, "drop")
+    program.load(bpf.IP_HEADER_LENGTH, 0)
+    program.load(bpf.LOAD_BYTE_BEHIND_HEADER, 0)
+    program.equal(_V4_ERRORS, "keep", "drop")
+    program.label("v6")
+    program.load(bpf.LOAD_BYTE, 6)
+    program.equal([socket.IPPROTO_ICMPV6], _NEXT, "drop")
+    program.load(bpf.LOAD_BYTE, 40)
+    program.equal(_V6_ERRORS, "keep", "drop")
+    program.end()
+    return program.finish()
+
+
 def _v4(program: _Program, ports: list[int], addresses: list[int]) -> None:
     program.label("v4")
     program.load(bpf.LOAD_BYTE, 9)
@@ -113,7 +137,7 @@ def _v4(program: _Program, ports: list[int], addresses: list[int]) -> None:
     program.any_bit(0x1FFF, "drop")
     program.load(bpf.IP_HEADER_LENGTH, 0)
     program.load(bpf.LOAD_BYTE_BEHIND_HEADER, 0)
-    program.equal([3, 11], "v4-quoted", "drop")
+    program.equal(_V4_ERRORS, "v4-quoted", "drop")
     program.label("v4-quoted")
     program.load(bpf.LOAD_BYTE_BEHIND_HEADER, 8 + 9)
     program.equal([socket.IPPROTO_UDP], _NEXT, "drop")
@@ -142,7 +166,7 @@ def _v6(program: _Program, ports: list[int], addresses: list[int]) -> None:
     _on_addresses(program, addresses, (20, 36))  # the last four bytes of an address are enough to drop most others
     program.label("v6-icmp")
     program.load(bpf.LOAD_BYTE, 40)
-    program.equal([1, 2, 3, 4], "v6-quoted", "drop")
+    program.equal(_V6_ERRORS, "v6-quoted", "drop")
     program.label("v6-quoted")
     program.load(bpf.LOAD_BYTE, 54)
     program.equal([_FRAGMENT], "keep", _NEXT)

@@ -91,6 +91,8 @@ class Refusals:
         last_ns = last_data_ns(tapped.packets, to)
         if last_ns is None or refused(tapped.packets, to):
             return False
+        if tapped.errors_since_ns and last_ns - tapped.errors_since_ns >= ERRORS_AGAIN_S * 1e9:
+            return False  # meanwhile there was an error for this node to have, and it heard none at all
         await asyncio.sleep(max(0.0, ERRORS_AGAIN_S - (time.time_ns() - last_ns) / 1e9))
         async with self._one:
             await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))

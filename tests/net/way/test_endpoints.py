@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from ipaddress import ip_network
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,8 @@ from preflight.model.peer import Peer
 from preflight.net import FEW_PEERS, WATCHES, Net
 from preflight.net.way import endpoints
 from preflight.net.way.endpoints import MOST_PEERS, Endpoints
+from preflight.net.way.follow import PacketWays
+from preflight.net.way.tap import Errors
 from preflight.settings.load import Settings
 
 B, OTHER = "192.0.2.2:51820", "192.0.2.9:51820"
@@ -110,9 +112,15 @@ def test_a_state_that_cannot_be_read_ends_it() -> None:
 
 @pytest.mark.parametrize(("peers", "watched"), [(FEW_PEERS, FEW_PEERS), (FEW_PEERS + 1, 0)])
 def test_few_peers_are_watched_from_the_beginning(peers: int, watched: int) -> None:
-    """In a large mesh reading the tunnel again and again costs more than trouble that is rare."""
-    net, begun = Net(Settings()), list[Peer]()
+    """In a large mesh reading the tunnel again and again costs more than trouble that is rare. Who refuses packets is
+    listened to once some are lost.
+    """
+    net, begun, heard = Net(Settings()), list[Peer](), list[bool]()
     net.planned = frozenset({WATCHES})
-    net.__dict__["ways"] = SimpleNamespace(endpoints=SimpleNamespace(begin=begun.append))
+    ways = net.__dict__["ways"] = PacketWays(net.path, net.overlay)
+    ways.endpoints = cast("Endpoints", SimpleNamespace(begin=begun.append))
+    ways.errors = cast("Errors", SimpleNamespace(listen=lambda: heard.append(True)))
     net.watch_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
-    assert len(begun) == watched
+    assert (len(begun), heard) == (watched, [])
+    net.troubled(Peer("10.66.0.200", "late"))
+    assert (len(begun), heard) == (watched + 1, [True])

@@ -13,7 +13,7 @@ import pytest
 
 from preflight.model.tapped import Tapped
 from preflight.net.way import tap as taps
-from preflight.net.way.tap import NO_PRIVILEGE, Tap, Wanted, kept
+from preflight.net.way.tap import NO_PRIVILEGE, Errors, Tap, Wanted, kept
 from tests.proto.way.test_ip_packets import V4, W4, fragment, udp, v4, v6
 from tests.proto.way.test_tunnel_packets import wireguard
 
@@ -209,3 +209,45 @@ def test_nothing_is_left_of_a_killed_process() -> None:
 
 def _packet_sockets() -> set[str]:
     return {line.split()[-1] for line in Path("/proc/net/packet").read_text().splitlines()[1:]}
+
+
+@pytest.mark.lab
+def test_errors_of_before_belong_to_it() -> None:
+    """Routers have few errors for a node, and packets before the burst may have used them up. Those about other ports
+    are left, but nobody can say then that there was one for this tunnel.
+    """
+    port, other = _closed_port(), _closed_port()
+    wanted = Wanted(product="wireguard", interface=None, tunnel_ports=frozenset({port}))
+
+    async def look(*closed: int) -> tuple[Tapped, int]:
+        errors, began_ns = Errors(), time.time_ns()
+        errors.listen()
+        for each in closed:
+            _sent(each, wireguard(1, 148))
+        async with Tap(wanted, errors) as tap:
+            found = await _until(tap, closed.count(port))
+        errors.close()
+        return found, began_ns
+
+    nothing, began_ns = asyncio.run(look())
+    assert began_ns <= nothing.errors_since_ns < nothing.began_ns
+    assert nothing.packets == ()
+    seen, _ = asyncio.run(look(other, port))
+    (packet,) = seen.packets
+    assert packet.error is not None
+    assert (packet.error.reason, packet.error.destination_port, packet.outgoing) == ("port", port, False)
+    assert packet.received_ns < seen.began_ns
+    strangers, _ = asyncio.run(look(other))
+    assert (strangers.packets, strangers.errors_since_ns, seen.errors_since_ns) == ((), 0, 0)
+
+
+def test_errors_need_the_privilege(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it nobody says that none has come."""
+
+    def refuse(*words: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(taps, "_opened", refuse)
+    errors = Errors()
+    errors.listen()
+    assert errors.heard() == ((), 0)

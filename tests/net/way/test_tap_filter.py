@@ -6,7 +6,7 @@ import pytest
 
 from preflight.net import bpf
 from preflight.net.bpf import Instruction
-from preflight.net.way.tap_filter import ETH_P_IP, ETH_P_IPV6, MOST_ADDRESSES, MOST_PORTS, tap_filter
+from preflight.net.way.tap_filter import ETH_P_IP, ETH_P_IPV6, MOST_ADDRESSES, MOST_PORTS, error_filter, tap_filter
 from tests.proto.way.test_ip_packets import HOP_BY_HOP, W4, W6, fragment, udp, v4, v6
 
 OURS = tap_filter(frozenset({862, 51820}), frozenset({W4, W6}))
@@ -115,3 +115,28 @@ def test_without_addresses_no_later_fragment_is_kept() -> None:
     assert not keeps(bare, v4(bytes(40), offset=185))
     assert not keeps(bare, v6(fragment(bytes(40), 185), 44))
     assert keeps(bare, v4(udp()))
+
+
+ABOUT_TCP = v4(ERROR_V4 + v4(bytes(20), 6), 1)
+
+
+@pytest.mark.parametrize(
+    "packet", [ABOUT_TCP, v4(ERROR_V4 + v4(udp()), 1, options=b"\1" * 4), v6(ERROR_V6 + v6(udp()), 58)]
+)
+def test_errors_about_anything(packet: bytes) -> None:
+    """Also about what no tunnel sent: a router has only so many of them for a node."""
+    assert keeps(error_filter(), packet)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [v4(udp()), v6(udp()), v4(b"\0" + bytes(7), 1), v6(bytes((128, 0)) + bytes(6), 58), v4(ERROR_V4, 1, offset=3)],
+)
+def test_no_other_packets(packet: bytes) -> None:
+    """Echoes, datagrams and later fragments."""
+    assert not keeps(error_filter(), packet)
+
+
+def test_errors_come_by_ip_only() -> None:
+    """A frame of anything else is left unread."""
+    assert not keeps(error_filter(), ABOUT_TCP, 0x0806)
