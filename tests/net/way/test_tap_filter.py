@@ -124,7 +124,7 @@ ABOUT_TCP = v4(ERROR_V4 + v4(bytes(20), 6), 1)
     "packet", [ABOUT_TCP, v4(ERROR_V4 + v4(udp()), 1, options=b"\1" * 4), v6(ERROR_V6 + v6(udp()), 58)]
 )
 def test_errors_about_anything(packet: bytes) -> None:
-    """Also about what no tunnel sent: a router has only so many of them for a node."""
+    """Also about what no tunnel sent: a router has only a few of them for a node."""
     assert keeps(error_filter(), packet)
 
 
