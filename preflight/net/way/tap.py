@@ -76,7 +76,7 @@ class Tap:
     """`async with Tap(wanted) as tap:` sees packets until its end; `tap.taken()` gives them, as often as you like.
 
     Without the privilege it sees nothing, and `taken()` says so. The socket belongs to this process: nothing is left of
-    it, however the process ends. errors: what was heard before, as far as it is about this tunnel, belongs to it.
+    it, however the process ends. errors: what was heard before of this tunnel belongs to it.
     """
 
     def __init__(self, wanted: Wanted, errors: "Errors | None" = None) -> None:
