@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from preflight.settings.load import Settings
 
 
+TIMES_ALONE = 2
+"""How often a search that was silent, while the other direction's was answered, is tried by itself at most."""
+
+
 class PathMtuProbes:
     """Searches towards the responders of this run's peers."""
 
@@ -94,10 +98,13 @@ class PathMtuProbes:
             partial(self.search, peer, "reverse", rtt_s=rtt_s),
         )
         forward, reverse = await asyncio.gather(*(way() for way in ways))
-        # Both need both ways, so one alone is silent only where the packets of the other fill a short queue.
-        if forward.silent and not reverse.silent:
-            return await ways[0](), reverse
-        return forward, (await ways[1]() if reverse.silent and not forward.silent else reverse)
+        # Both need both ways, so one alone is silent only where other packets fill a short queue.
+        for _ in range(TIMES_ALONE):
+            if forward.silent and not reverse.silent:
+                forward = await ways[0]()
+            elif reverse.silent and not forward.silent:
+                reverse = await ways[1]()
+        return forward, reverse
 
     async def echo(self, address: str, *, tunnel_bytes: int | None = None) -> PathMtu:
         """Find the largest echo that gets to an address and back, exact to the byte; the host needs nothing of ours.
