@@ -7,6 +7,7 @@ from preflight.model.flow import Flow
 from preflight.model.ipsec import IpsecPolicy
 from preflight.model.kernel import Link, ReversePathFilter
 from preflight.model.routing import Arrival, Entry, Lookup, Neighbour, Rule, same_address
+from preflight.model.udp_port import UdpPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class TunnelSide:
     HOST:PORT, None if it cannot be read. owned: whether a peer of the product owns the address; None: the product
     cannot say. without_address: how many of its peers own none of the address's family. mark: the tunnel's own packets
     have it. manages_routes: the product writes the routes, and a route by hand would be lost or in its way. elsewhere:
-    its own packets leave in another network namespace, whose routes nobody here can ask for.
+    its own packets leave in another network namespace, whose routes nobody here can ask for. relay: a program of this
+    node has the endpoint's port, to carry the packets on. unheard: nobody on this node has that port.
     """
 
     peer: str
@@ -68,6 +70,8 @@ class TunnelSide:
     mark: int = 0
     manages_routes: bool = False
     elsewhere: bool = False
+    relay: UdpPort | None = None
+    unheard: bool = False
 
     def own_address(self, flow: Flow) -> str | None:
         """This node's only address inside the tunnel of a flow's family; None if it has none or several."""

@@ -18,8 +18,9 @@ from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import PacketClass
-from preflight.proto.way.observers import OVERHEAD_BYTES, tunnel_side
+from preflight.proto.way.observers import OVERHEAD_BYTES
 from preflight.proto.way.told import peer_tunnel
+from preflight.proto.way.tunnel_side import tunnel_side
 
 QUESTION_BYTES = 164
 """Of the asker's datagrams: a signed test packet with this program's TLVs."""

@@ -48,6 +48,12 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
         ),
         (seen(MUTE, host_answers=True), "overlay.no-handshake", "its host answers ping", KEY_B),
         (seen(MUTE, host_answers=False), "overlay.no-handshake", "does not answer ping either", "51820"),
+        (
+            seen(replace(MUTE, endpoint="127.0.0.1:5555"), host_answers=True),
+            "overlay.no-handshake",
+            "is a program on this node that carries the tunnel's packets on",
+            "ss -ulpn 'sport = :5555'",
+        ),
         (seen(replace(MUTE, rx_bytes=148)), "overlay.no-handshake", "only 148 bytes", "preshared key"),
         (
             seen(MUTE, port_closed=True),

@@ -29,6 +29,8 @@ _ROUTE = Place("packet", "route-outer")
 _OWN_SESSION = Place("packet", "session", "receiver")
 _ELSEWHERE: dict[Family, tuple[str, str]] = {4: ("192.168.79.2", "192.168.79.0/24"), 6: ("fd77::2", "fd77::/64")}
 """The address of the remote end in its own LAN, and that LAN, which is nowhere near a."""
+_LOOPBACK: dict[Family, str] = {4: "127.0.0.1", 6: "::1"}
+_RELAY_PORT = 5555
 _OWN_PUBLIC = "44.128.0.9"
 """The public address of the router, behind which both ends are. It exists in the lab's namespaces only."""
 _OTHER_UPLINK = 0x4E
@@ -66,6 +68,19 @@ def _hairpin(setup: Setup) -> tuple[Part, ...]:
         _point_at(network, _OWN_PUBLIC)
 
     return _part("a's endpoint for b is the public address of the router that both are behind", inject)
+
+
+def _relay(setup: Setup) -> tuple[Part, ...]:
+    def inject(network: "Network") -> None:
+        outside.forget(network, "b")
+        outside.forget(network, "a", join_host_port(_LOOPBACK[family_of(network.plan)], _RELAY_PORT))
+
+    return _part("a's endpoint for b is a program on a that carries the packets on, and it does not run", inject)
+
+
+def _relay_is(setup: Setup) -> Truth:
+    endpoint = Deciding("endpoint", lambda network: outside.endpoint_text(network, "a"))
+    return _narrower(setup, never_up(setup, place=_ROUTE, deciding=endpoint, heals="nothing"), "overlay.endpoint-loop")
 
 
 def _endpoint_is(setup: Setup) -> Truth:
@@ -228,6 +243,15 @@ FAULTS = (
         expected=_hairpin_is,
         proof=proofs.all_of(_points_at(_OWN_PUBLIC), outside_packets.refused_by(_OWN_PUBLIC)),
         excluded=_hairpin_excluded,
+    ),
+    Fault(
+        name="route-outer-relay",
+        summary="a's endpoint for b is a port of a itself, where a program that carries the packets on should listen",
+        place=_ROUTE,
+        made=_relay,
+        expected=_relay_is,
+        proof=_points_at(" ".join(_LOOPBACK.values())),
+        excluded=endpoint_excluded,
     ),
     Fault(
         name="network-answers-elsewhere",

@@ -17,8 +17,8 @@ from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.observation import Death
-from preflight.proto.way.observers import tunnel_side
 from preflight.proto.way.own_refusal import own_refusal
+from preflight.proto.way.tunnel_side import tunnel_side
 
 if TYPE_CHECKING:
     from preflight.model.overlay import OverlayState

@@ -47,7 +47,7 @@ from preflight.proto.way.followed import with_origin
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation, Passing
-from preflight.proto.way.observers import Moment, Record, observe, tunnel_side
+from preflight.proto.way.observers import Moment, Record, observe
 from preflight.proto.way.patience import (
     AGAIN_S,
     EAGER_S,
@@ -59,6 +59,7 @@ from preflight.proto.way.patience import (
     unanswered_for,
 )
 from preflight.proto.way.peer_word import peer_word
+from preflight.proto.way.tunnel_side import tunnel_side
 from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
 from preflight.proto.way.verdict import Verdict, conclude
 

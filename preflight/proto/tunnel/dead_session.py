@@ -1,5 +1,7 @@
 """What to say, and to do, about a WireGuard session that does not come to life."""
 
+from ipaddress import ip_address
+
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.overlay import OverlayPeer, OverlayState
@@ -44,10 +46,30 @@ def explain(
             message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
             remedies = look(f"ip route get {host}")
         case _:
-            message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedies = (*_look_at_way(host, seen), *compare(state, known))
+            message, remedies = _silent(state, known, seen, ever)
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
     return code, message, remedies
+
+
+def _silent(state: OverlayState, known: OverlayPeer, seen: Watch, ever: str) -> tuple[str, Remedies]:
+    """What was sent to the endpoint brought nothing back."""
+    endpoint, host = known.endpoint, known.endpoint_address
+    if host is None or not _is_loopback(host):
+        message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
+        return message, (*_look_at_way(host, seen), *compare(state, known))
+    message = (
+        f"the endpoint {endpoint} is a program on this node that carries the tunnel's packets on, and nothing comes back "
+        f"through it: {_unanswered(seen)}; {ever}"
+    )
+    where = "where does it send them, and does its other end run?"
+    return message, look(f"ss -ulpn 'sport = :{known.endpoint_port}'   # that program: {where}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _look_at_way(host: str | None, seen: Watch) -> Remedies:

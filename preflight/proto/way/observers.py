@@ -1,12 +1,12 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
-from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.overlay import ConfiguredEnd, OverlayPeer, OverlayState
+from preflight.model.network_state import NetworkState
+from preflight.model.overlay import ConfiguredEnd, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, Tapped
@@ -31,7 +31,6 @@ from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, messages, on_the_wire, only_source
 from preflight.proto.way.words import counted
 
-MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
 _HEADERS = {False: 28, True: 48}
 """Bytes of IP and UDP, by whether it is IPv6."""
@@ -126,30 +125,6 @@ class Record:
         """The IP packet of a burst: an unsigned probe is smaller than a signed one, and IPv6 adds to both."""
         headers = _HEADERS[":" in self.peer.address]
         return stats.payload_bytes + headers if stats.payload_bytes else PROBE_BYTES
-
-
-def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | None = None) -> TunnelSide:
-    """This node's end of the tunnel to a peer. ports: the UDP sockets of this namespace, None if they are not known."""
-    port = tunnel.listen_port
-    bound = {each.port for each in ports} if ports is not None else {port}
-    owner = tunnel.peer_for(peer.address)
-    return TunnelSide(
-        peer=peer.target,
-        product=tunnel.product,
-        interfaces=(tunnel.interface or "",),
-        addresses=tuple(str(interface.ip) for interface in tunnel.addresses),
-        endpoint=remote.endpoint if (remote := tunnel.remote_for(peer.address)) else None,
-        listen_port=tunnel.listen_port,
-        owned=(owner is not None) if tunnel.lists_owners else None,
-        without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
-        mark=tunnel.fwmark,
-        manages_routes=tunnel.product in MANAGED,
-        elsewhere=tunnel.product == "wireguard" and bool(port) and port not in bound,
-    )
-
-
-def _has_family(owner: OverlayPeer, address: str) -> bool:
-    return any((network.version == 6) == (":" in address) for network in owner.addresses)
 
 
 def observe(record: Record) -> tuple[Observation, ...]:

@@ -72,7 +72,7 @@ def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: 
     if lookup.refused:
         return _refused(state, lookup, tunnel, routers)
     if lookup.type == "local":
-        return _comes_back(state, lookup, tunnel)
+        return None if tunnel.relay else _comes_back(state, lookup, tunnel)
     return None if leaves else _loops(state, lookup, tunnel, routers)
 
 
@@ -234,13 +234,21 @@ def _comes_back(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Deat
     to = lookup.flow.destination
     device = next((link.name for link in state.links if any(str(each.ip) == to for each in link.addresses)), None)
     endpoint = tunnel.endpoint or _endpoint(lookup.flow)
+    own = f"the endpoint {endpoint} of {tunnel.peer} is an address of this node itself"
+    back = f"{f', on {device}' if device else ''}: the packets of {tunnel.interface} come back to it"
+    whose = look(f"ip address show to {to}   # is it {tunnel.peer}'s? Then one of the two has it wrongly")
+    if ip_address(to).is_loopback and tunnel.unheard:
+        back = ", and nothing listens on that port: a program that carries the tunnel's packets on would"
+        whose = look(
+            f"ss -ulpn 'sport = :{lookup.flow.destination_port}'   # start the program that should listen there "
+            f"(wstunnel, udp2raw), or give {tunnel.interface} the endpoint of {tunnel.peer} itself"
+        )
     return Death(
         code=codes.OVERLAY_ENDPOINT_LOOP,
-        message=f"the endpoint {endpoint} of {tunnel.peer} is an address of this node itself"
-        f"{f', on {device}' if device else ''}: the packets of {tunnel.interface} come back to it",
+        message=own + back,
         facts=DeathFacts(endpoint=endpoint, interface=device),
         later=True,  # they are seen to leave by the loopback device
-        remedies=look(f"ip address show to {to}   # is it {tunnel.peer}'s? Then one of the two has it wrongly"),
+        remedies=whose,
     )
 
 

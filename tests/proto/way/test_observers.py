@@ -19,8 +19,8 @@ from preflight.proto.way.observers import (
     Record,
     filter_bursts,
     observe,
-    tunnel_side,
 )
+from preflight.proto.way.tunnel_side import tunnel_side
 from tests.proto.way import seeing, world
 from tests.proto.way.seeing import BEGAN_NS, HERE, LENGTH, OWN, PORT, PROBE, READ_NS, THERE, B
 
@@ -89,15 +89,6 @@ def test_a_burst_has_the_length_of_its_own_packets(payload_bytes: int, peer: str
     made = replace(record(stats=stats), peer=Peer(peer, "b"))
     assert made.inner.length_bytes == length
     assert next(iter(filter_bursts(made))).flow.length_bytes == length
-
-
-def test_a_tunnel_without_its_port_here_leaves_elsewhere() -> None:
-    """A container has the tunnel's device, and the socket stays in the namespace in which the tunnel was made."""
-    peer, here = Peer(address=B, name="b"), (UdpPort(51820, "0.0.0.0"),)
-    assert not tunnel_side(peer, seeing.state(), here).elsewhere
-    assert not tunnel_side(peer, seeing.state(), None).elsewhere
-    assert tunnel_side(peer, seeing.state(), ()).elsewhere
-    assert not tunnel_side(peer, seeing.state(listen_port=None), ()).elsewhere
 
 
 def test_unsigned_probes_are_seen_to_leave() -> None:

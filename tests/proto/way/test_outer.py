@@ -11,6 +11,7 @@ from preflight.model.kernel import Link
 from preflight.model.network_state import NetworkState
 from preflight.model.remedy import as_text
 from preflight.model.routing import Neighbour, Rule
+from preflight.model.udp_port import UdpPort
 from preflight.proto.way.observation import Death
 from preflight.proto.way.outer import dead_uplinks, observe_route_outer
 from tests.proto.way.test_routing import killed
@@ -147,6 +148,22 @@ def test_the_endpoint_is_this_node_itself() -> None:
     assert f"the endpoint {ENDPOINT}:51820 of b is an address of this node itself, on lo" in found.message
     assert found.later
     assert {remedy.kind for remedy in found.remedies} == {"next"}
+
+
+def test_the_endpoint_is_a_program_of_this_node() -> None:
+    """A relay that runs takes the packets on; of one that does not, nobody asks whether its address is the peer's."""
+    links = changed("lo", addresses=(ip_interface("127.0.0.1/8"),))
+    to = replace(OUTER, destination="127.0.0.1", destination_port=5555)
+    world = state(links=links, entries=(*ENTRIES, entry("127.0.0.1", "lo", table=255, type="local")), flows=(to,))
+    relay = UdpPort(5555, "127.0.0.1", "wstunnel")
+    tunnel = replace(TUNNEL, endpoint="127.0.0.1:5555")
+    assert observe_route_outer(world, to, replace(tunnel, relay=relay)).finding == "clear"
+    found = killed(observe_route_outer(world, to, replace(tunnel, unheard=True)))
+    assert found.code is codes.OVERLAY_ENDPOINT_LOOP
+    assert found.message.endswith(
+        "and nothing listens on that port: a program that carries the tunnel's packets on would"
+    )
+    assert "start the program that should listen there" in str(as_text(found.remedies))
 
 
 def test_without_the_endpoint_a_missing_default_route_fits_and_is_not_certain() -> None:
