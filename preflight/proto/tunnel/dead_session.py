@@ -58,8 +58,8 @@ def _silent(state: OverlayState, known: OverlayPeer, seen: Watch, ever: str) -> 
         message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
         return message, (*_look_at_way(host, seen), *compare(state, known))
     message = (
-        f"the endpoint {endpoint} is a program on this node that carries the tunnel's packets on, and nothing comes back "
-        f"through it: {_unanswered(seen)}; {ever}"
+        f"the endpoint {endpoint} is a program on this node that carries the tunnel's packets on, and nothing comes "
+        f"back through it: {_unanswered(seen)}; {ever}"
     )
     where = "where does it send them, and does its other end run?"
     return message, look(f"ss -ulpn 'sport = :{known.endpoint_port}'   # that program: {where}")
