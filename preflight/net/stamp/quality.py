@@ -155,7 +155,7 @@ class Quality:
             sessions = await self._lasting(peer, per_s, combined(sessions))
         both = (combined(slow), combined([*sessions, *slow])) if slow else ()
         if not both or not all(self._decided(peer, each) and is_graded(each, self._limits) for each in both):
-            sessions = await self._confirmed(peer, per_s, sessions)
+            sessions = await self._confirmed(peer, per_s, sessions, slow)
         if slow and slower_s is not None and await self._only_quickly(peer, slower_s, combined(sessions), slow):
             self.pace.slow_to(slower_s)
             return replace(combined(slow), quicker=combined(sessions))
@@ -193,12 +193,14 @@ class Quality:
             return half
         return combined([half, await self._session(peer, per_s, count - count // 2)])
 
-    async def _confirmed(self, peer: Peer, per_s: float, sessions: list[StampStats]) -> list[StampStats]:
-        """The sessions, and as many more as it takes until something is certain."""
+    async def _confirmed(
+        self, peer: Peer, per_s: float, sessions: list[StampStats], slow: list[StampStats]
+    ) -> list[StampStats]:
+        """The sessions, and as many more as it takes until something is certain of them and the slow ones together."""
         self._unclean += 1
         most, ends = _confirm_most(self._unclean), monotonic() + CONFIRM_S
         while sum(each.sent for each in sessions) < most and monotonic() < ends:
-            so_far = combined(sessions)
+            so_far = combined([*sessions, *slow])
             if self._decided(peer, so_far) or not so_far.answered or not open_question(so_far, self._limits):
                 break
             sessions.append(await self._session(peer, per_s, packets(per_s, CONFIRM_COUNT)))

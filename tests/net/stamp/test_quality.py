@@ -114,6 +114,15 @@ def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], asked
     assert not more or (len(more) <= 4 and asked[-1][0] == CONFIRM_COUNT)
 
 
+def test_a_slow_session_without_loss_leaves_the_question_open() -> None:
+    """It may be chance: more packets follow until the loss is certain in all of them together."""
+    found = [session(direction(20)), session(direction(180, lost=5)), *[session(direction(50))] * 2]
+    path = Path([*found, session(direction(CONFIRM_COUNT, lost=6))])
+    stats = asyncio.run(quality(path).measure(PEER))
+    assert path.asked[-1] == (CONFIRM_COUNT, FIRST_PER_S)
+    assert decided(PEER, stats)
+
+
 def test_at_the_slowest_pace_trouble_has_to_last() -> None:
     """There is no slower session to compare it with, and packets of others may have passed for a moment."""
     late, calm = session(direction(50), direction(50, late=40)), session(direction(50))
