@@ -26,8 +26,8 @@ from preflight.model.path import DirectionStats, Drops, StampStats, percentile
 from preflight.model.spread import as_data, spread
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import look_at_filters, start_responder, who_floods
-from preflight.proto.stamp.enough import LEAST_EVENTS, significant
-from preflight.proto.stamp.pace import JITTER_PERCENTILE, jitter_limit_ms, smallest_loss_percent
+from preflight.proto.stamp.enough import significant
+from preflight.proto.stamp.pace import JITTER_PERCENTILE, LEAST_EVENTS, jitter_limit_ms, smallest_loss_percent
 from preflight.proto.stamp.policer import suspected_per_s
 
 if TYPE_CHECKING:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from preflight.model.path import StampStats
-from preflight.proto.stamp.pace import JITTER_PERCENTILE, at_least, at_most, jitter_limit_ms
+from preflight.proto.stamp.pace import JITTER_PERCENTILE, LEAST_EVENTS, at_least, at_most, jitter_limit_ms
 
 ABOUT = 0.8
 """A share is about as large as another one from this part of it on."""
-LEAST_EVENTS = 3
-"""Fewer lost, late or duplicated packets are chance, whatever the percentage."""
 
 
 class Limits(Protocol):

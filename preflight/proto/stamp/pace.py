@@ -37,6 +37,8 @@ QUEUED_MS = 5.0
 JITTER_PERCENTILE = 95
 BUSY_MS = 3.0
 """On a host that is not busy, a program takes what its kernel has within a millisecond."""
+LEAST_EVENTS = 3
+"""Fewer lost, late or duplicated packets are chance, whatever the percentage."""
 Z = 1.645
 """One-sided 95 %, for the bounds of a share by Wilson's score interval."""
 
@@ -154,7 +156,7 @@ def jitter_limit_ms(stats: StampStats, limit_ms: float) -> float:
 
 
 def _fewer(before: int, of: int, after: int, of_after: int) -> bool:
-    return at_least(before, of) > at_most(after, of_after)
+    return before >= LEAST_EVENTS and at_least(before, of) > at_most(after, of_after)
 
 
 def _calmer(before: DirectionStats | None, after: DirectionStats | None, limit_ms: float) -> bool:
