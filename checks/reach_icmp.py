@@ -222,7 +222,8 @@ def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: f
 
 
 def _let_echoes_in(peer: Peer) -> Remedies:
-    line = f"nft list ruleset   # on {peer.target}: accept ICMP echo on the overlay interface"
+    ignored = "net.ipv6.icmp.echo_ignore_all" if ":" in peer.address else "net.ipv4.icmp_echo_ignore_all"
+    line = f"nft list ruleset; sysctl {ignored}   # on {peer.target}: accept ICMP echo on the overlay, and ignore none"
     return look(line, where="peer", host=peer.target, root=True)
 
 

@@ -86,6 +86,7 @@ def test_trouble_at_any_pace_is_the_path() -> None:
     """Two losses in a hundred stay two in a hundred; a single loss shows nothing about load."""
     assert not made_by_load(session(200, lost=4), session(150, lost=3), 30.0)
     assert not made_by_load(session(200, lost=1), session(150), 30.0)
+    assert not made_by_load(session(20, lost=2), session(100), 30.0)
     assert not made_by_load(session(200, late=100), session(150, late=75), 30.0)
     assert not made_by_load(StampStats(sent=200, answered=0), session(150), 30.0)
 
