@@ -188,9 +188,11 @@ def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_unix_s: float
     if _expired(own, now_unix_s):
         going_on = "" if _ended(own, status, now_unix_s) else ", and its sessions go on"
         yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}{going_on}"
-    yield from texts(status.get("Health"))
     if status.get("TUN") is False:
+        # What it cannot set on a machine without its interface follows from that.
         yield "it runs with userspace networking, so there is no interface for other programs"
+    else:
+        yield from dict.fromkeys(texts(status.get("Health")))
 
 
 def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> OverlayState:
