@@ -160,8 +160,10 @@ def _who(on: Mapping[str | None, Sequence[str]], state: OverlayState, words: str
 
 def _words(state: OverlayState) -> str:
     """An overlay that this run leaves alone, in words."""
-    down = "" if state.up and state.condition is None else ", down"
-    return f"{state.product} on {state.interface}{down}" if state.interface else f"{state.product}{down}"
+    name = f"{state.product} on {state.interface}" if state.interface else state.product
+    if state.condition is not None and state.health:
+        return f"{name} ({state.health[0]})"
+    return name if state.up and state.condition is None else f"{name}, down"
 
 
 def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
