@@ -357,8 +357,8 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
     "enroll.lease-failed": ("nodes.quarantined",),
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
-a known direction also loses echoes; what is relayed and does not arrive is lost; a filter that takes UDP may take
-them too; and the reason for a missing lease is in its own record."""
+a known direction also loses echoes; what is relayed and does not arrive is lost; a filter that takes UDP may take them
+too; and the reason for a missing lease is in its own record."""
 
 STANDS_AT: Mapping[str, tuple[str, ...]] = {
     "host.captive-portal": ("network",),

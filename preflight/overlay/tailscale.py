@@ -85,6 +85,9 @@ def with_preferences(state: OverlayState, preferences: Mapping[str, Any], *, lea
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
+    if preferences.get("CorpDNS") is False:
+        # Nothing here asks the tailnet's resolver, whose warnings stay for good.
+        state = replace(state, complaints=tuple(each for each in state.complaints if not each.names))
     return replace(
         state,
         control_server=_own_server(preferences),

@@ -298,7 +298,7 @@ def complaints(
 
 
 def _silent_roots(peers: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]) -> Iterator[str]:
-    """Those of ZeroTier stand in for one another: they count where all are silent. A moon is this node's own choice."""
+    """Those of ZeroTier replace one another: they count where all are silent. A moon is this node's own choice."""
     relaying = any(peer["role"] not in ROOTS and not paths[peer["address"]] for peer in peers)
     roots = [peer for peer in peers if peer["role"] in ROOTS]
     said = {peer["address"]: _silence(peer["address"], paths[peer["address"]], relaying=relaying) for peer in roots}
