@@ -131,7 +131,7 @@ async def _nats(ctx: Context, overlay: OverlayState | None, at: Tunnels) -> dict
         state = _tunnel(overlay, name)
         known = (state.peer_for(peer.address) or state.only_member) if state is not None else None
         if state is not None and known is not None and known.relayed and name not in found:
-            found[name] = await ctx.net.overlay_nat(state.product)
+            found[name] = await ctx.net.overlay_nat(state.product, ctx.settings.stun.servers)
     return found
 
 
