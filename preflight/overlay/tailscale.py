@@ -34,6 +34,8 @@ RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
 NOT_ACCEPTED = "overlay.routes-not-accepted"
 EXIT_GONE = "overlay.exit-node-gone"
+AWAY_S = 86_400.0
+"""A machine that was last seen longer ago is switched off, as far as anyone here knows, and no fault."""
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
 
 SOLD_EXIT = "tag:mullvad-exit-node"
@@ -218,13 +220,14 @@ def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> Overl
     name = text(peer.get("DNSName")) or text(peer.get("HostName"))
     online = bool(peer["Online"]) if current and peer.get("Online") is not None else None
     in_use = _in_use(peer) and online is not False
+    seen_unix_s = _unix_s(peer.get("LastSeen"))
     return OverlayPeer(
         key=text(peer["PublicKey"]),
         endpoint=direct,
         addresses=tuple(_network(address) for address in allowed),
         name=name.split(".")[0],
         last_handshake_unix_s=_unix_s(peer.get("LastHandshake")),
-        last_seen_unix_s=_unix_s(peer.get("LastSeen")) or None,
+        last_seen_unix_s=seen_unix_s or None,
         rx_bytes=count(peer.get("RxBytes")),
         tx_bytes=count(peer.get("TxBytes")),
         # An idle peer has no current path; that does not mean that it is relayed.
@@ -235,6 +238,7 @@ def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> Overl
         expired=_expired(peer, now_unix_s) and not (in_use and _outlived(peer, peer)) if current else None,
         key_expires_unix_s=_expiry_unix_s(peer),
         member=not peer.get("ShareeNode") and SOLD_EXIT not in texts(peer.get("Tags")),
+        away=online is False and 0 < seen_unix_s < now_unix_s - AWAY_S,
     )
 
 
