@@ -323,6 +323,8 @@ def _bad(
         Direction.LOCAL,
         f"{message} ({each})",
         remedies=remedies,
+        # Who explains a name that is not found asks whether it has an address.
+        facts=None if resolution.system.addresses else _facts(resolution),
         measurements=decided.measurements(),
         evidence=(_evidence(resolution),),
         station=request(station),

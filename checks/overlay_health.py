@@ -29,6 +29,7 @@ from preflight.proto.tunnel.silence import only_silence
 ROOTS = ("planet", "moon")
 MOST, CONNECTED_S = 6, 1.2
 """How many peers are asked by TCP; a connection that is not answered the first time is tried again after a second."""
+RELAYS = look("tailscale netcheck   # which relays answer from here, and is UDP open?", root=True)
 SERVERS = {
     "tailscale": "tailscale netcheck   # is UDP open here, and does the control server answer?",
     "zerotier": "zerotier-cli peers   # the roots are PLANET and MOON; UDP 9993 must get out to them",
@@ -175,4 +176,6 @@ def _remedies(state: OverlayState, complaint: Complaint, writer: str) -> Remedie
     if complaint.code == "overlay.dns-overwritten":
         return let_alone(writer)
     command = SERVERS.get(state.product)
+    if complaint.code == "overlay.relay-unreachable" and state.product == "tailscale":
+        return RELAYS
     return look(command, root=True) if command is not None and complaint.code == "overlay.offline" else ()

@@ -160,8 +160,10 @@ def _who(on: Mapping[str | None, Sequence[str]], state: OverlayState, words: str
 
 def _words(state: OverlayState) -> str:
     """An overlay that this run leaves alone, in words."""
-    down = "" if state.up and state.condition is None else ", down"
-    return f"{state.product} on {state.interface}{down}" if state.interface else f"{state.product}{down}"
+    name = f"{state.product} on {state.interface}" if state.interface else state.product
+    if state.condition is not None and state.health:
+        return f"{name} ({state.health[0]})"
+    return name if state.up and state.condition is None else f"{name}, down"
 
 
 def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
@@ -191,6 +193,7 @@ def _judge(
     addresses = ", ".join(map(str, state.addresses))
     message = (
         f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
+        f"{_away(state, members)}"
     )
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
     return passed(NODE, Direction.LOCAL, message + others, **_reported(state, ignored))
@@ -199,6 +202,16 @@ def _judge(
 def _shields(state: OverlayState) -> str:
     """No fault, and the reason where a peer gets no answer from this node."""
     return f"; {state.product} lets in nothing that a peer begins (shields-up)" if state.shielded else ""
+
+
+def _away(state: OverlayState, members: Sequence[str]) -> str:
+    """Members of which nobody asks, because they have been switched off for long."""
+    away = [
+        peer.name for peer in state.peers if peer.away and not any(state.peer_for(each) is peer for each in members)
+    ]
+    more = f" and {len(away) - MAXIMUM_NAMES} more" if len(away) > MAXIMUM_NAMES else ""
+    shown = ", ".join(away[:MAXIMUM_NAMES]) + more
+    return f"; left out, as they were last seen more than a day ago: {shown}" if away else ""
 
 
 def _expiry(state: OverlayState) -> str:

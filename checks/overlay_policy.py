@@ -19,6 +19,7 @@ from preflight.api import (
     look,
     skipped,
 )
+from preflight.model.complaint import EXIT_NODE
 from preflight.model.overlay import OverlayState
 from preflight.model.product_ping import ProductPing
 from preflight.proto.tunnel.policy_advice import policy_levers
@@ -123,7 +124,8 @@ def found(
 
 def judge_loss(peer: Peer, lost: Loss) -> Result:
     """The finding of a product that does not reach the peer either."""
-    return failed(lost.code, peer.target, Direction.ROUND_TRIP, lost.words, remedies=lost.remedies)
+    aspect = EXIT_NODE if lost.exits else ""
+    return failed(lost.code, peer.target, Direction.ROUND_TRIP, lost.words, remedies=lost.remedies, aspect=aspect)
 
 
 def judge(peer: Peer, seen: Life | None, product: str) -> Result | None:

@@ -8,6 +8,7 @@ from preflight.api import (
     Context,
     Direction,
     Peer,
+    Remedies,
     Result,
     Station,
     check,
@@ -21,6 +22,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.proto.control.url import ControlUrl
+from preflight.proto.tunnel.members import stranger
 from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route, not_taken, take_less
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
@@ -34,7 +36,12 @@ TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
     needs=("overlay.interface",),
     timeout=10,
     timeout_per_peer=0.02,
-    codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT, codes.OVERLAY_DUPLICATE_ADDRESS),
+    codes=(
+        codes.OVERLAY_ROUTE_LEAK,
+        codes.OVERLAY_SUBNET_CONFLICT,
+        codes.OVERLAY_DUPLICATE_ADDRESS,
+        codes.OVERLAY_PEER_LOST,
+    ),
 )
 async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks the kernel for its route and the table entry behind it, and looks for overlapping local networks."""
@@ -45,9 +52,11 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
         return
-    control = _control_address(ctx)
+    control, settings = _control_address(ctx), ctx.settings
+    named = settings.source if settings.peers_from_file else None
+    file = str(named.absolute()) if named is not None else None
     for peer in ctx.peers:
-        result = judge(peer, ctx.overlay, routes[peer.address], links, control)
+        result = judge(peer, ctx.overlay, routes[peer.address], links, control, file)
         if result.code is codes.OVERLAY_ROUTE_LEAK:
             route = await _marked(ctx, peer, routes[peer.address])
             result = await _unless_marked(ctx, peer, judge(peer, ctx.overlay, route, links))
@@ -77,12 +86,17 @@ async def _unless_marked(ctx: Context, peer: Peer, result: Result) -> Result:
 
 
 def judge(
-    peer: Peer, overlay: OverlayState | None, route: Route, links: Iterable[Link], control: str | None = None
+    peer: Peer,
+    overlay: OverlayState | None,
+    route: Route,
+    links: Iterable[Link],
+    control: str | None = None,
+    file: str | None = None,
 ) -> Result:
     """A local network as specific as the entry in use is a conflict; any other route outside is a leak.
 
     Of several tunnels, the peer is judged by the one that has its address. control: the control plane's address, which
-    a conflict takes off the overlay too.
+    a conflict takes off the overlay too. file: the settings that name the peers.
     """
     state = overlay and replace(overlay, routes={peer.address: route}).tunnel_for(peer.address)
     if state is None or state.interface is None:
@@ -93,12 +107,28 @@ def judge(
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:
         return _conflict(peer, state, route, *rival, control)
+    elsewhere = any(link.name == route.interface != state.interface and link.kind in TUNNELS for link in links)
+    if not elsewhere and (found := stranger(state, peer.target, peer.address, file)) is not None:
+        return _stranger(peer, route, *found)
     if route.interface == state.interface:
         return passed(peer.target, Direction.FORWARD, f"{route}", measurements=_measured(route))
     other = overlay.at(route.interface) if overlay is not None else None
     if other is not None and other.product != state.product and other.claims(peer.address) >= 0:
         return _two_overlays(peer, state, other, route)
     return _leak(peer, state, route, links)
+
+
+def _stranger(peer: Peer, route: Route, said: str, remedies: Remedies) -> Result:
+    """Where the kernel sends the packets does not matter then: the product has nobody to give them to."""
+    return failed(
+        codes.OVERLAY_PEER_LOST,
+        peer.target,
+        Direction.FORWARD,
+        said,
+        remedies=remedies,
+        measurements=_measured(route),
+        station=Station("route"),
+    )
 
 
 def _own_address(peer: Peer, state: OverlayState, links: Iterable[Link]) -> Result:

@@ -131,7 +131,7 @@ async def _nats(ctx: Context, overlay: OverlayState | None, at: Tunnels) -> dict
         state = _tunnel(overlay, name)
         known = (state.peer_for(peer.address) or state.only_member) if state is not None else None
         if state is not None and known is not None and known.relayed and name not in found:
-            found[name] = await ctx.net.overlay_nat(state.product)
+            found[name] = await ctx.net.overlay_nat(state.product, ctx.settings.stun.servers)
     return found
 
 
@@ -391,7 +391,7 @@ def _judge_reported(
         remedies = log_in_again(name, state.control_server) if state.product == "tailscale" else ()
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedies=remedies, evidence=shown)
     if said is Word.RELAYED:
-        why, remedies = why_relayed(state.product, peer.target, nat)
+        why, remedies = why_relayed(state, peer.target, nat)
         return warned(codes.OVERLAY_RELAYED, *about[:2], about[2] + why, remedies=remedies, evidence=shown)
     if said is Word.DIRECT:
         return passed(*about, evidence=shown)

@@ -21,6 +21,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.fix import PeerAddress
+from preflight.proto.tunnel.members import stranger
 from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.tunnel.silence import only_silence
 from preflight.proto.way.observation import Passing
@@ -89,6 +90,10 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
+    """Nothing of a peer that is nobody in its overlay: where its packets go does not matter then."""
+    state = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
+    if state is not None and stranger(state, peer.target, peer.address) is not None:
+        return ()
     large, passes = _only_large_die(ctx, peer), _passes(ctx, peer)
     heard = [other.address for other in _all(ctx) if other != peer and _passes(ctx, other)]
     return await ctx.net.ways.follow(peer, large=large, passes=passes, others=_others(ctx, peer), heard=heard)

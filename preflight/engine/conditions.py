@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from preflight.api import CONTROL, Direction, Result
+from preflight.model.complaint import EXIT_NODE
 from preflight.model.facts import (
     ClockSkewFacts,
     ConfigDriftFacts,
@@ -49,6 +50,11 @@ def sent_from_its_address(cause: Result, effect: Result) -> bool:
     if not isinstance(effect.facts, ControlTunnelFacts):
         return address is not None and cause.direction is Direction.REVERSE
     return address is not None and effect.facts.source == address
+
+
+def of_the_exit(cause: Result, effect: Result) -> bool:
+    """The peer that is away is this node's exit node."""
+    return cause.aspect == EXIT_NODE
 
 
 def same_lever(cause: Result, effect: Result) -> bool:

@@ -19,6 +19,7 @@ from preflight.engine.conditions import (
     of_one_rule,
     of_rules_unread,
     of_the_clock,
+    of_the_exit,
     of_the_mtu,
     of_the_peer,
     of_the_routes,
@@ -205,6 +206,11 @@ RULES: tuple[Rule, ...] = (
         Rule(cause, (*_PATH, "overlay.relayed", *_SILENT, *_ENDED), "control")
         for cause in ("overlay.policy-drop", "overlay.peer-lost")
     ),
+    Rule("overlay.peer-lost", ("overlay.exit-node-gone",), "all", of_the_exit),
+    # Why traffic is relayed is not asked where none of it arrives.
+    *(Rule(f"reach.{how}", ("overlay.relayed",)) for how in ("unreachable", "no-forward", "no-reverse")),
+    # The daemon's own reason is in the sentence about the path.
+    Rule("overlay.relayed", ("overlay.unhealthy",), "all", same_lever),
     Rule("overlay.subnet-conflict", ("host.rp-filter", "overlay.route-leak", *_CONTROL_PATH, *_OUTSIDE), "all"),
     Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
     # Only what is long: small packets pass whatever the MTU is.
@@ -346,12 +352,13 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
     "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
     "overlay.mtu-too-big": ("overlay.endpoint-loop", "overlay.exit-node-lan"),
     "reach.loss": ("udp.loss",),
+    "overlay.relayed": ("reach.unreachable", "reach.no-forward", "reach.no-reverse"),
     "reach.icmp-filtered": ("udp.blocked",),
     "enroll.lease-failed": ("nodes.quarantined",),
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
-a known direction also loses echoes; a filter that takes UDP may take
-them too; and the reason for a missing lease is in its own record."""
+a known direction also loses echoes; what is relayed and does not arrive is lost; a filter that takes UDP may take them
+too; and the reason for a missing lease is in its own record."""
 
 STANDS_AT: Mapping[str, tuple[str, ...]] = {
     "host.captive-portal": ("network",),

@@ -377,12 +377,12 @@ class Net:
 
         return await read_facts(telling(self.listener, "overlay.local", product))
 
-    async def overlay_nat(self, product: str) -> "OwnNat | None":
-        """What a product knows of the NAT before this node; Tailscale's asks the tailnet's relays for it."""
-        from preflight.overlay.own_nat import read_nat
+    async def overlay_nat(self, product: str, servers: "Sequence[str]" = ()) -> "OwnNat | None":
+        """What a product knows of the NAT before this node, else what these STUN servers see of it."""
+        from preflight.overlay import own_nat
 
-        own = {str(each.ip) for link in await self.kernel.links() for each in link.addresses}
-        return await read_nat(product, own, telling(self.listener, "overlay.local", product))
+        links, tell = await self.kernel.links(), telling(self.listener, "overlay.local", product)
+        return await own_nat.known_nat(product, links, lambda: self.stun.ask(servers), tell)
 
     async def overlay_names(self, product: str) -> "tuple[Withheld, ...]":
         """Domains whose names a product resolves, where this node does not let it; nothing for other products."""

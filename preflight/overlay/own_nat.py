@@ -3,19 +3,39 @@
 `tailscale netcheck` asks the relays of the tailnet again, as its daemon does all the time; it is never run without one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from preflight.model.event import Tell, silent
 from preflight.model.host_port import split_host_port
+from preflight.model.kernel import Link
 from preflight.model.own_nat import OwnNat
+from preflight.model.stun import StunAnswer, depends_on_destination
 from preflight.overlay import nebula, zerotier
 from preflight.overlay.json_types import endpoint_in, table, text, texts
 from preflight.overlay.local import LocalError, parse_json, run, understood
 
 LOCAL_CONF = "/var/lib/zerotier-one/local.conf"
+MOST_SERVERS = 3
 NETCHECK_S = 6.0
 """Without UDP it tries other ways for some seconds."""
+
+
+async def known_nat(
+    product: str, links: Iterable[Link], ask: Callable[[], Awaitable[Sequence[StunAnswer]]], tell: Tell = silent
+) -> OwnNat | None:
+    """What a product knows, and what STUN servers see where it does not know the kind of the NAT.
+
+    Tailscale's own tool asks the tailnet's relays for it. links: with this node's addresses. ask: puts the question to
+    the servers of the settings.
+    """
+    own = {str(each.ip) for link in links for each in link.addresses}
+    said = await read_nat(product, own, tell)
+    settled = said is not None and (said.hard is not None or said.udp is False)
+    if settled or (said is not None and (said.forced is not None or said.barred or said.punches is False)):
+        return said
+    return completed(said, of_servers(await ask(), own))
 
 
 async def read_nat(product: str, own: Collection[str], tell: Tell = silent) -> OwnNat | None:
@@ -71,6 +91,32 @@ def of_service(info: Mapping[str, Any], own: Collection[str]) -> OwnNat:
         translated=_translated(seen, own),
         port_mapping=False if settings.get("portMappingEnabled") is False else None,
     )
+
+
+def of_servers(answers: Sequence[StunAnswer], own: Collection[str]) -> OwnNat | None:
+    """What STUN servers see of one socket of this node; None where none of them answers."""
+    seen = {answer.server: answer.mapped for answer in answers if answer.mapped}
+    if not seen:
+        return None
+    moved = [each for each in answers if each.mapped and each.local and not _same_port(each.mapped, each.local)]
+    words = [f"{server} sees {mapped}" for server, mapped in seen.items()]
+    return OwnNat(
+        by=" and ".join(words[:MOST_SERVERS]),
+        udp=True,
+        hard=depends_on_destination(answers),
+        translated=bool(moved) or _translated(list(seen.values()), own),
+    )
+
+
+def _same_port(one: str, other: str) -> bool:
+    return split_host_port(one)[1] == split_host_port(other)[1]
+
+
+def completed(said: OwnNat | None, seen: OwnNat | None) -> OwnNat | None:
+    """What the servers see, with what only the product knows."""
+    if seen is None or said is None:
+        return said or seen
+    return replace(seen, port_mapping=said.port_mapping, file=said.file, punches=said.punches)
 
 
 def of_configuration(config: Mapping[str, Any], file: str) -> OwnNat:

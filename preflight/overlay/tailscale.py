@@ -34,6 +34,8 @@ RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
 NOT_ACCEPTED = "overlay.routes-not-accepted"
 EXIT_GONE = "overlay.exit-node-gone"
+AWAY_S = 86_400.0
+"""A machine that was last seen longer ago is switched off, as far as anyone here knows, and no fault."""
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
 
 SOLD_EXIT = "tag:mullvad-exit-node"
@@ -85,6 +87,9 @@ def with_preferences(state: OverlayState, preferences: Mapping[str, Any], *, lea
     if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
         said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
         state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
+    if preferences.get("CorpDNS") is False:
+        # Nothing here asks the tailnet's resolver, whose warnings stay for good.
+        state = replace(state, complaints=tuple(each for each in state.complaints if not each.names))
     return replace(
         state,
         control_server=_own_server(preferences),
@@ -188,9 +193,11 @@ def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_unix_s: float
     if _expired(own, now_unix_s):
         going_on = "" if _ended(own, status, now_unix_s) else ", and its sessions go on"
         yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}{going_on}"
-    yield from texts(status.get("Health"))
     if status.get("TUN") is False:
+        # What it cannot set on a machine without its interface follows from that.
         yield "it runs with userspace networking, so there is no interface for other programs"
+    else:
+        yield from dict.fromkeys(texts(status.get("Health")))
 
 
 def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> OverlayState:
@@ -213,13 +220,14 @@ def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> Overl
     name = text(peer.get("DNSName")) or text(peer.get("HostName"))
     online = bool(peer["Online"]) if current and peer.get("Online") is not None else None
     in_use = _in_use(peer) and online is not False
+    seen_unix_s = _unix_s(peer.get("LastSeen"))
     return OverlayPeer(
         key=text(peer["PublicKey"]),
         endpoint=direct,
         addresses=tuple(_network(address) for address in allowed),
         name=name.split(".")[0],
         last_handshake_unix_s=_unix_s(peer.get("LastHandshake")),
-        last_seen_unix_s=_unix_s(peer.get("LastSeen")) or None,
+        last_seen_unix_s=seen_unix_s or None,
         rx_bytes=count(peer.get("RxBytes")),
         tx_bytes=count(peer.get("TxBytes")),
         # An idle peer has no current path; that does not mean that it is relayed.
@@ -230,6 +238,7 @@ def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> Overl
         expired=_expired(peer, now_unix_s) and not (in_use and _outlived(peer, peer)) if current else None,
         key_expires_unix_s=_expiry_unix_s(peer),
         member=not peer.get("ShareeNode") and SOLD_EXIT not in texts(peer.get("Tags")),
+        away=online is False and 0 < seen_unix_s < now_unix_s - AWAY_S,
     )
 
 

@@ -24,12 +24,16 @@ _KNOWN = (
     _Kind(re.compile(r"packet filter|reporting an (health )?issue"), "overlay.unhealthy"),
     _Kind(re.compile(r"--accept-routes is (false|disabled)"), "overlay.routes-not-accepted"),
     _Kind(re.compile(r"resolv\.conf (was )?overwritten|dns-fight"), "overlay.dns-overwritten", names=True),
-    _Kind(re.compile(r"configured DNS servers|failed to (set|fetch) the DNS|^dns: "), "overlay.unhealthy", names=True),
-    _Kind(re.compile(r"network is down"), "overlay.offline", cuts=True),
+    _Kind(
+        re.compile(r"configured DNS servers|failed to (set|fetch) the DNS|^dns(-os|-manager)?: "),
+        "overlay.unhealthy",
+        names=True,
+    ),
+    _Kind(re.compile(r"network (is )?down"), "overlay.offline", cuts=True),
     _Kind(re.compile(r"log in using your web browser|blocking Tailscale traffic"), "overlay.offline", cuts=True),
     _Kind(re.compile(r"encrypted connection with .{,3}derp"), "overlay.relay-unreachable"),
     _Kind(re.compile(r"encrypted connection with"), "overlay.offline", cuts=True),
-    _Kind(re.compile(r"relay server|home relay|DERP"), "overlay.relay-unreachable"),
+    _Kind(re.compile(r"relay server|home relay|DERP|^derp\d+: "), "overlay.relay-unreachable"),
     _Kind(re.compile(r"control plane syncing is disabled"), "overlay.offline"),
     _Kind(
         re.compile(r"network map|map poll|map response|coordination server|control server"),
@@ -68,6 +72,8 @@ def _warned(status: Mapping[str, Any]) -> Iterator[Complaint]:
     """The daemon's own warnings, which it gives in any order."""
     warnings = ((_kind(said), said) for said in texts(status.get("Health")) if not _NO_FAULT.search(said))
     for kind, said in sorted(warnings, key=lambda each: _rank(each[0])):
+        if kind.code == _UNKNOWN.code and status.get("TUN") is False:
+            continue  # what it cannot set on the machine follows from its having no interface
         yield Complaint(kind.code, " ".join(said.split()).rstrip("."), cuts=kind.cuts, names=kind.names)
 
 
@@ -88,8 +94,8 @@ def _shown(status: Mapping[str, Any]) -> Iterator[Complaint]:
     exit_node = next((peer for peer in peers if peer.get("ExitNode") is True), None)
     if not leaving or exit_node is None:
         return
-    name = text(exit_node.get("HostName")) or text(leaving.get("ID"))
+    name, key = text(exit_node.get("HostName")) or text(leaving.get("ID")), text(exit_node.get("PublicKey")) or None
     if exit_node.get("ExitNodeOption") is False:
         yield Complaint("overlay.exit-node-gone", f"{name} is this node's exit node, and does not offer to be one")
     elif leaving.get("Online") is False:
-        yield Complaint("overlay.exit-node-gone", f"{name} is this node's exit node, and is offline")
+        yield Complaint("overlay.exit-node-gone", f"{name} is this node's exit node, and is offline", peer=key)

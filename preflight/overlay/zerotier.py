@@ -186,6 +186,9 @@ def _network(
     said = COMPLAINTS.get(status, f"the network's status is {status}").format(controller=number_of[:10])
     condition = CONDITIONS.get(status)
     refused = [Complaint("overlay.offline", said)] if status != "OK" and condition is None else []
+    # One finding: both are about what this node reaches of its servers.
+    offline = [each.said for each in (*refused, *complaints)]
+    cut = any(each.cuts for each in complaints)
     kept, option = withheld(network)
     left = untaken(network)
     behind = [target for target, _ in left if target.prefixlen]
@@ -195,7 +198,7 @@ def _network(
         "version": version or None,
         "condition": condition,
         "health": (said,) if status != "OK" else (),
-        "complaints": (*refused, *complaints),
+        "complaints": (Complaint("overlay.offline", "; ".join(offline), cuts=cut),) if offline else (),
         "datagram_bytes": DATAGRAM_BYTES,
         "lists_members": False,
         "network": number_of,
@@ -282,35 +285,39 @@ def complaints(
     info: Mapping[str, Any], peers: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]
 ) -> Iterator[Complaint]:
     """What is wrong with this node's way to the roots, without which it finds no peer again once a path is lost."""
-    silent = tuple(_silent_roots(peers, paths))
-    if info.get("online"):
-        yield from (Complaint("overlay.offline", words) for words in silent)
-        return
+    offline = not info.get("online")
+    why = ["ZeroTier says that this node is offline"] if offline else []
+    why += _silent_roots(peers, paths)
     unheard = not any(map(_heard, paths.values()))
-    why = ["ZeroTier says that this node is offline", *silent]
-    if unheard:
-        why.append("nothing has come back from anyone: its own UDP does not get through")
-    yield Complaint("overlay.offline", "; ".join(why), cuts=True)
+    if why and unheard:
+        # The service itself says that it is offline only after minutes.
+        through = ": its own UDP does not get through" if offline else ""
+        why.append(f"nothing has come back from anyone{through}")
+    if why:
+        yield Complaint("overlay.offline", "; ".join(why), cuts=offline or unheard)
 
 
 def _silent_roots(peers: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]) -> Iterator[str]:
+    """Those of ZeroTier replace one another: they count where all are silent. A moon is this node's own choice."""
     relaying = any(peer["role"] not in ROOTS and not paths[peer["address"]] for peer in peers)
-    for peer in peers:
-        if peer["role"] not in ROOTS:
-            continue
-        ways = paths[peer["address"]]
-        if not ways:
-            yield f"there is no path to the root {peer['address']}"
-            continue
-        silent_s = min(path.silent_ms for path in ways) / 1000
-        unsent_s = min(path.unsent_ms for path in ways) / 1000
-        if all(path.never_heard for path in ways):
-            where = " and ".join(path.endpoint for path in ways)
-            yield f"the root {peer['address']} at {where} has never answered, and was last sent to {unsent_s:.0f} s ago"
-            continue
-        missed = not relaying and silent_s >= ROOT_SILENT_S and silent_s - unsent_s >= ROOT_MISSED_S
-        if missed or not _heard(ways):
-            yield (
-                f"the root {peer['address']} has been silent for {silent_s:.0f} s, "
-                f"and was last sent to {unsent_s:.0f} s ago"
-            )
+    roots = [peer for peer in peers if peer["role"] in ROOTS]
+    said = {peer["address"]: _silence(peer["address"], paths[peer["address"]], relaying=relaying) for peer in roots}
+    spared = any(peer["role"] == "PLANET" and said[peer["address"]] is None for peer in roots)
+    for peer in roots:
+        if (words := said[peer["address"]]) is not None and not (spared and peer["role"] == "PLANET"):
+            yield words
+
+
+def _silence(root: str, ways: tuple[_Path, ...], *, relaying: bool) -> str | None:
+    """What shows that a root does not answer; None if it does."""
+    if not ways:
+        return f"there is no path to the root {root}"
+    silent_s = min(path.silent_ms for path in ways) / 1000
+    unsent_s = min(path.unsent_ms for path in ways) / 1000
+    if all(path.never_heard for path in ways):
+        where = " and ".join(path.endpoint for path in ways)
+        return f"the root {root} at {where} has never answered, and was last sent to {unsent_s:.0f} s ago"
+    missed = not relaying and silent_s >= ROOT_SILENT_S and silent_s - unsent_s >= ROOT_MISSED_S
+    if missed or not _heard(ways):
+        return f"the root {root} has been silent for {silent_s:.0f} s, and was last sent to {unsent_s:.0f} s ago"
+    return None

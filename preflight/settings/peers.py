@@ -58,14 +58,16 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
     """The configured peers, or, without any, the members that the overlay names by a single address.
 
     This node itself is left out, so one settings file can serve every node of a cluster. An address of this node that
-    belongs to another peer is not this node: that is a fault, and the peer stays.
+    belongs to another peer is not this node: that is a fault, and the peer stays. A member that has been away for long
+    is left out too, if others are there.
     """
     if overlay is None:
         return configured
     if configured or not overlay.lists_members:
         return tuple(peer for peer in configured if not _is_this_node(peer.address, overlay))
     found: dict[str, str] = {}
-    for member in (peer for tunnel in overlay.own_tunnels for peer in tunnel.peers if peer.member):
+    members = [peer for tunnel in overlay.own_tunnels for peer in tunnel.peers if peer.member]
+    for member in [peer for peer in members if not peer.away] or members:
         single = next((network for network in member.addresses if network.prefixlen == network.max_prefixlen), None)
         if single is not None:
             address = str(single.network_address)

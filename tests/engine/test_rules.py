@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import product
 
 import pytest
 
@@ -9,6 +10,7 @@ from preflight import codes
 from preflight.api import CONTROL, NODE, Direction, Result, failed, inconclusive, look, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
+from preflight.model.complaint import EXIT_NODE
 from preflight.model.facts import ClockSkewFacts, DeathFacts, NodeAgeFacts
 
 RT = Direction.ROUND_TRIP
@@ -31,8 +33,8 @@ def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
     """Only what is deeper explains: an effect that always lies deeper than its cause would be a promise not kept."""
 
     def fires(slug: str, pattern: str) -> bool:
-        for where in ("b", NODE):
-            cause = at("x.cause", failed(codes.ALL[slug], where, RT, ""))
+        for where, aspect in product(("b", NODE), ("", EXIT_NODE)):
+            cause = at("x.cause", failed(codes.ALL[slug], where, RT, "", aspect=aspect))
             effects = [
                 at(check, failed(codes.ALL[e], "b", RT, ""))
                 for e in codes.ALL

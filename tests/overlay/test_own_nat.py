@@ -1,5 +1,6 @@
 """What each product's words say of the NAT before this node."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from preflight.model.own_nat import OwnNat
-from preflight.overlay.own_nat import of_configuration, of_netcheck, of_service
+from preflight.model.stun import StunAnswer
+from preflight.overlay.own_nat import known_nat, of_configuration, of_netcheck, of_servers, of_service
 
 SAMPLES = Path(__file__).parent / "samples"
 NETCHECK: dict[str, Any] = {
@@ -69,3 +71,53 @@ def test_nebula() -> None:
     """It punches only if its configuration says so."""
     assert of_configuration({}, "/etc/nebula/config.yml").punches is False
     assert of_configuration({"punchy": {"punch": True}}, "/etc/nebula/config.yml").punches is True
+
+
+def answers(*ports: int, host: str = "192.0.2.7") -> tuple[StunAnswer, ...]:
+    """One socket, as several servers see it."""
+    return tuple(
+        StunAnswer(f"s{number}", f"198.51.100.{number}", local="10.0.0.5:4000", mapped=f"{host}:{port}")
+        for number, port in enumerate(ports)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (answers(5000, 5001), (True, True, True)),
+        (answers(5000, 5000), (True, False, True)),
+        (answers(5000), (True, None, True)),
+        (answers(4000, 4000, host="10.0.0.5"), (True, False, False)),
+        # A NAT on the way may keep the address of this node, and not the port.
+        (answers(5000, host="10.0.0.5"), (True, None, True)),
+    ],
+)
+def test_what_servers_see(seen: tuple[StunAnswer, ...], expected: tuple[bool, bool | None, bool]) -> None:
+    """The ports that decide are in the words."""
+    nat = of_servers(seen, OWN)
+    assert nat is not None
+    assert (nat.udp, nat.hard, nat.translated) == expected
+    assert nat.by.startswith(f"s0 sees {seen[0].mapped}")
+
+
+def test_servers_that_see_nothing() -> None:
+    """They may be down: nothing is said about UDP."""
+    assert of_servers((StunAnswer("s0", why="silent"),), OWN) is None
+
+
+@pytest.mark.parametrize(("found", "asks"), [(None, True), (OwnNat(by="x", udp=False), False)])
+def test_who_is_asked(monkeypatch: pytest.MonkeyPatch, found: OwnNat | None, asks: bool) -> None:
+    """Servers only where the product does not know."""
+    asked: list[bool] = []
+
+    async def read(*_: Any) -> OwnNat | None:
+        return found
+
+    async def ask() -> tuple[StunAnswer, ...]:
+        asked.append(True)
+        return answers(5000, 5001)
+
+    monkeypatch.setattr("preflight.overlay.own_nat.read_nat", read)
+    nat = asyncio.run(known_nat("tailscale", (), ask))
+    assert nat is not None
+    assert (nat.hard is True, bool(asked)) == (asks, asks)

@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.tailscale import parse_status, state_without
 from preflight.proto.control.placement import placement
+from preflight.settings.peers import overlay_peers
 from tests.kernel_says import into
 
 SAMPLES = Path(__file__).parent / "samples/tailscale"
@@ -159,3 +160,20 @@ def test_another_version_s_answer_is_garbage_or_a_state(status: Any) -> None:
     """Whatever JSON a daemon answers, the reader does not break."""
     with suppress(LocalError), understood("tailscaled"):
         assert parse_status(status, LINKS, NOW).product == "tailscale"
+
+
+@pytest.mark.parametrize(("last_seen", "away"), [("2026-10-01T00:00:00Z", True), ("2026-11-28T00:00:00Z", False)])
+def test_a_machine_that_has_been_off_for_long(last_seen: str, *, away: bool) -> None:
+    """An old laptop is not a target that is found, and one that went off an hour ago is."""
+    status = json.loads((SAMPLES / "live2/status-peerdown.json").read_text(encoding="utf-8"))
+    for peer in status["Peer"].values():
+        peer |= {"Online": False, "LastSeen": last_seen}
+    state = parse_status(status, (), datetime.fromisoformat("2026-11-28T01:00:00Z").timestamp())
+    assert {peer.away for peer in state.peers} == {away}
+    assert len(overlay_peers((), state)) == len(state.peers)
+    others = (
+        *state.peers,
+        replace(state.peers[0], key="k", name="nc", away=False, addresses=(ip_network("100.64.0.9"),)),
+    )
+    found = {peer.address for peer in overlay_peers((), replace(state, peers=others))}
+    assert found == ({"100.64.0.9"} if away else {"100.64.0.9", "100.64.0.2"})

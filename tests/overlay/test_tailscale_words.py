@@ -79,3 +79,23 @@ def test_a_daemon_that_is_not_running_says_only_its_state() -> None:
     """What it says of its servers then is a consequence."""
     assert said("live2/status-healthy", BackendState="NeedsLogin") == [("overlay.unhealthy", False)]
     assert said("live2/status-healthy", BackendState="Starting") == [("overlay.offline", True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("network down", "overlay.offline"),
+        ("derp1: too many connections", "overlay.relay-unreachable"),
+        ("dns-os: could not write", "overlay.unhealthy"),
+        ("no udp4 bind", "overlay.unhealthy"),
+    ],
+)
+def test_words_of_an_earlier_version(words: str, code: str) -> None:
+    """Until 1.70 the daemon had other words for the same."""
+    status = {"BackendState": "Running", "Self": {"Online": True}, "Health": [words]}
+    assert [each.code for each in complaints(status)] == [code]
+
+
+def test_userspace_networking_says_what_it_is() -> None:
+    """What the daemon cannot set on the machine follows from its having no interface."""
+    assert said("live2/status-userspace") == []

@@ -124,3 +124,30 @@ def test_a_peer_that_was_met_has_its_overlay_address() -> None:
     assert overlay_peers((), state) == ()  # who was met by chance is no list of peers to measure to
     (elsewhere,) = parse(sample("info_online"), [network], sample("listpeers_direct"), LINKS, {99: met})
     assert elsewhere.peer_for("10.88.0.7") is None
+
+
+def with_roots(*silent_for_ms: int, role: str = "PLANET", status: str = "OK") -> OverlayState:
+    """A healthy node's answers, with roots that have been silent for so long."""
+    info, networks, known = (sample(f"live2/healthy.{what}") for what in ("info", "listnetworks", "listpeers"))
+    networks[0]["status"] = status
+    (root,) = [peer for peer in known if peer["role"] == "PLANET"]
+    known.remove(root)
+    for number, silent_ms in enumerate(silent_for_ms):
+        path = root["paths"][0] | {"lastReceive": info["clock"] - silent_ms, "lastSend": info["clock"] - 10}
+        known.append(root | {"address": f"cccccccc1{number}", "paths": [path], "role": role})
+    (state,) = parse(info, networks, known, LINKS)
+    return state
+
+
+def test_roots_stand_in_for_one_another() -> None:
+    """One of ZeroTier's own is spared by another one that answers; a moon is this node's own choice."""
+    assert with_roots(200_000, 50).complaints == ()
+    (complaint,) = with_roots(200_000, 50, role="MOON").complaints
+    assert complaint.said == "the root cccccccc10 has been silent for 200 s, and was last sent to 0 s ago"
+
+
+def test_a_node_has_one_complaint_about_its_servers() -> None:
+    """Several roots that are silent, and a controller that is: two findings of one code broke the whole check."""
+    (complaint,) = with_roots(200_000, 300_000, status="REQUESTING_CONFIGURATION").complaints
+    assert [complaint.said.count(each) for each in ("controller", "cccccccc10", "cccccccc11")] == [1, 1, 1]
+    assert not complaint.cuts

@@ -64,7 +64,8 @@ def _server_s_certificate(_state: OverlayState, said: str) -> Remedies:
     clock = look("date -u   # a certificate is valid only by the right time")
     if re.search(r"expired|not yet valid", said):
         return clock
-    name = re.search(r"[\w-]+(?:\.[\w-]+)+", said.partition("://")[2] or said.partition("connection with")[2])
+    about = said.partition("://")[2] or said.partition("connection with")[2] or said.partition("error for")[2]
+    name = re.search(r"[\w-]+(?:\.[\w-]+)+", about)
     if name is None:
         return clock
     question = f"openssl s_client -connect {name[0]}:443 -servername {name[0]} </dev/null | openssl x509 -noout -issuer"
@@ -78,6 +79,8 @@ def _answers(state: OverlayState, said: str) -> Remedies:
     return look(f"curl -sS -o /dev/null {url}/key?v=100   # the control server must answer from here")
 
 
+UNBOUND = "listen for incoming UDP|udp4 bind"
+"""What the daemon says where it could not take a UDP port: then it can use relays alone."""
 _UPDATE = "tailscale update   # or by the package manager; then restart tailscaled"
 _WARNINGS: tuple[tuple[str, Lever], ...] = (
     (
@@ -97,14 +100,20 @@ _WARNINGS: tuple[tuple[str, Lever], ...] = (
         _line("sysctl -w net.ipv4.conf.all.rp_filter=2   # to persist: in /etc/sysctl.d"),
     ),
     ("snat-subnet-routes is disabled", _line("tailscale set --snat-subnet-routes")),
-    ("MagicSock function", _shown("journalctl -u tailscaled -n 50   # why it no longer reads; then restart it")),
-    ("network is down", _shown("ip -brief address; ip route show default   # is an uplink up, with a default route?")),
+    (
+        r"MagicSock function|^Receive\w+ is not running",
+        _shown("journalctl -u tailscaled -n 50   # why it no longer reads; then restart it"),
+    ),
+    (
+        "network (is )?down",
+        _shown("ip -brief address; ip route show default   # is an uplink up, with a default route?"),
+    ),
     ("log in using your web browser", _line("Log in to this network: open any http:// page in a browser here.")),
     (
         "blocking Tailscale traffic",
         lambda _state, _said: look("Let Tailscale through this network's own filter.", where="router"),
     ),
-    ("encrypted connection with", _server_s_certificate),
+    ("encrypted connection with|^TLS connection error", _server_s_certificate),
     ("configured DNS servers", _shown("tailscale dns status   # the tailnet's resolvers: each must answer from here")),
     ("failed to (set|fetch) the DNS", _shown("ls -l /etc/resolv.conf; journalctl -u tailscaled -n 50 | grep -i dns")),
     (
@@ -114,7 +123,10 @@ _WARNINGS: tuple[tuple[str, Lever], ...] = (
         ),
     ),
     ("security update", _line(_UPDATE)),
-    ("listen for incoming UDP", _shown("ss -ulpn 'sport = :41641'; journalctl -u tailscaled -n 50 | grep -i bind")),
+    (
+        UNBOUND,
+        _shown("ss -ulpn 'sport = :41641'; journalctl -u tailscaled -n 50 | grep -i bind"),
+    ),
 )
 
 
@@ -125,7 +137,7 @@ def _logins(server: str) -> tuple[tuple[str, Lever], ...]:
         ("State store", _shown("journalctl -u tailscaled -n 30   # why its state cannot be read")),
         ("client version|capability version|too old", _line(_UPDATE)),
         (r"\btags?\b", lambda _state, _said: by_hand(tags, where="product console")),
-        ("auth ?key|pre-?auth", _line(key)),
+        ("auth ?key|pre-?auth|API key|invalid key", _line(key)),
         ("x509|certificate", _server_s_certificate),
         ("dial tcp|no such host|refused|timeout|deadline exceeded|unreachable|connection reset|EOF", _answers),
     )

@@ -26,17 +26,20 @@ _ITSELF = (
     *_LOG,
 )
 _CERTIFICATE = "nebula-cert print -path /etc/nebula/host.crt   # notAfter, issuer"
+EXIT_GONE = codes.OVERLAY_EXIT_NODE_GONE.slug
+_OF_EXIT = "; it is this node's exit node, to which all goes that is for the Internet"
 RENEWED_S = 125.0
 """WireGuard renews a session that is sent to and older than 120 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What it shows, as a sentence; and what shows more."""
+    """What it shows, as a sentence; and what shows more. exits: whether the peer is this node's exit node."""
 
     code: Code
     words: str
     remedies: Remedies
+    exits: bool = False
 
 
 def loss(
@@ -58,11 +61,14 @@ def loss(
     if any(ping.latency_s is not None for ping in pings):
         return None
     if state.product == "tailscale":
-        return _of_a_tailnet(known, name, now_unix_s, pinged=bool(pings))
+        exits = any(each.code == EXIT_GONE and each.peer == known.key for each in state.complaints)
+        return _of_a_tailnet(known, name, now_unix_s, pinged=bool(pings), exits=exits)
     return _pending(state, known, name)
 
 
-def _of_a_tailnet(known: OverlayPeer, name: str, now_unix_s: float, *, pinged: bool) -> Loss | None:
+def _of_a_tailnet(
+    known: OverlayPeer, name: str, now_unix_s: float, *, pinged: bool, exits: bool = False
+) -> Loss | None:
     """Its control server's word, else that the relay, which is the only path left, brings nothing.
 
     A session through the relay may live with a policy behind it: the daemon's own pings, or a handshake that is due and
@@ -70,10 +76,9 @@ def _of_a_tailnet(known: OverlayPeer, name: str, now_unix_s: float, *, pinged: b
     """
     if known.online is False:
         seen = f", last seen at {utc(known.last_seen_unix_s)}" if known.last_seen_unix_s else ""
-        words = f"tailscale's control server says that {name} is offline{seen}"
-        return Loss(
-            codes.OVERLAY_PEER_LOST, words, _look_there(name, "tailscale status", "systemctl status tailscaled")
-        )
+        words = f"tailscale's control server says that {name} is offline{seen}{_OF_EXIT if exits else ''}"
+        shown = _look_there(name, "tailscale status", "systemctl status tailscaled")
+        return Loss(codes.OVERLAY_PEER_LOST, words, shown, exits)
     if known.relay is None or not known.tx_bytes:
         return None
     age_s = now_unix_s - (known.last_handshake_unix_s or 0.0)

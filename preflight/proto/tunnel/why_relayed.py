@@ -1,8 +1,12 @@
 """Why traffic to a peer is relayed, and the one thing that would make it direct; pure."""
 
+import re
+
+from preflight.model.overlay import OverlayState
 from preflight.model.own_nat import OwnNat
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.tunnel.peer_status import PORTS, open_port
+from preflight.proto.tunnel.reason_levers import UNBOUND, of_warning
 
 _THERE = {
     "tailscale": "tailscale netcheck   # UDP false: let UDP out there; MappingVariesByDestIP true: forward UDP port "
@@ -12,8 +16,12 @@ _THERE = {
 }
 
 
-def why_relayed(product: str, peer: str, nat: OwnNat | None) -> tuple[str, Remedies]:
+def why_relayed(state: OverlayState, peer: str, nat: OwnNat | None) -> tuple[str, Remedies]:
     """A clause behind the sentence, or none; and what to do. nat: what the product knows of this node's side."""
+    product = state.product
+    unbound = next((each.said for each in state.complaints if re.search(UNBOUND, each.said)), None)
+    if unbound is not None:
+        return f"; this node has no UDP port for it ({unbound})", of_warning(state, unbound) or ()
     if nat is None:
         return "", open_port(product)
     if nat.forced is not None:

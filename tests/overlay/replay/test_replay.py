@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -131,6 +132,28 @@ def test_why_a_path_is_relayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (cause,) = report["diagnosis"]
     assert (cause["code"], report["exit"]) == ("overlay.relayed", 0), report["text"]
     assert "this node's NAT gives each destination another port (tailscale netcheck), and no router" in cause["message"]
+    assert "Forward UDP port 41641" in str(cause["remedies"])
+
+
+def test_a_nat_that_gives_each_destination_another_port(tmp_path: Path) -> None:
+    """Without the product's tool it is seen by two STUN servers of the settings: here the peer's responder."""
+    servers = ("10.231.2.1", "10.231.2.9")
+    with tailscale(tmp_path, "derponly") as there:
+        there.b.run("ip", "address", "add", f"{servers[1]}/16", "dev", "eth0")
+        chain = "add table ip n\nadd chain ip n post { type nat hook postrouting priority 100; }\n"
+        # A range, for the check of the servers asks from another socket at the same time.
+        rules = [f"ip daddr {each} udp dport 862 snat to 10.231.1.1:5{n}00-5{n}99" for n, each in enumerate(servers)]
+        there.a.run("nft", "-f", "-", stdin=chain + "".join(f"add rule ip n post {rule}\n" for rule in rules))
+        key, allowed = str(there.a.folder / "key"), ("--allow", "10.231.0.0/16")
+        for each in servers:
+            words = ("--bind", f"{each}:862", "--key-file", key, *allowed)
+            there.b.start(sys.executable, "-m", "preflight", "responder", *words, until="862")
+        stun = {"servers": [f"{each}:862" for each in servers]}
+        report = there.preflight("all", "--peer", "100.64.0.2=nb", stun=stun)
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], report["exit"]) == ("overlay.relayed", 0), report["text"]
+    assert "this node's NAT gives each destination another port (10.231.2.1:862 sees 10.231.1.1:50" in cause["message"]
+    assert "10.231.2.9:862 sees 10.231.1.1:51" in cause["message"]
     assert "Forward UDP port 41641" in str(cause["remedies"])
 
 

@@ -66,3 +66,29 @@ def test_a_control_plane_behind_a_peer_whose_routes_are_not_accepted(tmp_path: P
     assert len(report["diagnosis"]) == 1, report["text"]
     assert (cause["code"], cause["target"], report["exit"]) == ("overlay.route-leak", "control", 1), report["text"]
     assert [(each["kind"], each["lines"]) for each in cause["remedies"]] == [("fix", ["tailscale set --accept-routes"])]
+
+
+def test_a_name_that_the_tailnet_would_resolve(tmp_path: Path) -> None:
+    """The control plane's name is in the tailnet's domain, and this node does not take its names: one cause."""
+    with tailscale(tmp_path, "healthy") as there:
+        preferences = there.said / "prefs.json"
+        preferences.write_text(json.dumps(json.loads(preferences.read_bytes()) | {"CorpDNS": False}), encoding="utf-8")
+        report = there.preflight("all", "--peer", "100.64.0.2=nb", control={"url": "http://nb.h2.ts.net:9847"})
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], cause["target"], report["exit"]) == ("overlay.names-not-accepted", "node", 1), report["text"]
+    assert "resolves names in h2.ts.net" in cause["message"]
+
+
+def test_an_exit_node_that_is_away(tmp_path: Path) -> None:
+    """It is the peer too: that is said once, with what else goes there."""
+    with tailscale(tmp_path, "exitnode") as there:
+        status = json.loads((there.said / "status.json").read_bytes())
+        for peer in status["Peer"].values():
+            peer |= {"Online": False, "CurAddr": "", "Active": False}
+        status["ExitNodeStatus"]["Online"] = False
+        (there.said / "status.json").write_text(json.dumps(status), encoding="utf-8")
+        there.b.drop("input", f'iifname "{there.b.device}" drop')
+        report = there.preflight("all", "--peer", "100.64.0.2=nb")
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], cause["target"]) == ("overlay.peer-lost", "nb"), report["text"]
+    assert "it is this node's exit node" in cause["message"]

@@ -2,8 +2,11 @@
 
 import pytest
 
+from preflight.model.complaint import Complaint
+from preflight.model.overlay import OverlayState
 from preflight.model.own_nat import OwnNat
 from preflight.model.remedy import as_text
+from preflight.proto.tunnel.reason_levers import of_warning
 from preflight.proto.tunnel.why_relayed import why_relayed
 
 
@@ -40,9 +43,18 @@ from preflight.proto.tunnel.why_relayed import why_relayed
 )
 def test_the_reason(product: str, nat: OwnNat | None, fact: str, todo: str) -> None:
     """What is not known is not said; and nothing is called a fix, for only one of two sides was seen."""
-    said, remedies = why_relayed(product, "nb", nat)
+    said, remedies = why_relayed(OverlayState(product, None, up=True, mtu=1280), "nb", nat)
     assert fact in said
     assert bool(said) is bool(fact)
     (remedy,) = remedies
     assert remedy.kind == "next"
     assert todo in (as_text(remedies) or "")
+
+
+def test_a_daemon_without_a_port() -> None:
+    """Its own warning is the reason, and the lever is that of the warning, so that both are one cause."""
+    unbound = Complaint("overlay.unhealthy", "Tailscale couldn't listen for incoming UDP connections")
+    state = OverlayState("tailscale", "tailscale0", up=True, mtu=1280, complaints=(unbound,))
+    said, remedies = why_relayed(state, "nb", OwnNat(by="netcheck", udp=False))
+    assert said == "; this node has no UDP port for it (Tailscale couldn't listen for incoming UDP connections)"
+    assert remedies == of_warning(state, unbound.said)

@@ -1,0 +1,42 @@
+"""A peer whose address the product lists for none of its members: it sends nothing there, whatever the kernel does."""
+
+from ipaddress import ip_address
+
+from preflight.model.fix import PeerAddress
+from preflight.model.overlay import WHOLE_BITS, OverlayPeer, OverlayState
+from preflight.model.remedy import Remedies, heal, look
+
+
+def stranger(state: OverlayState, name: str, address: str, file: str | None = None) -> tuple[str, Remedies] | None:
+    """What is wrong with the address, and what to do; None where a member has it, or not all members are listed.
+
+    Tailscale lists every machine that its access rules let this node see. The daemon's list is all that it sends by,
+    also where it is old. file: the settings that name the peer by this address.
+    """
+    if state.product != "tailscale" or state.condition is not None or state.unreadable is not None:
+        return None
+    wanted = ip_address(address)
+    networks = (each for peer in state.peers for each in peer.addresses if each.prefixlen > WHOLE_BITS)
+    if any(wanted in network for network in networks) or any(wanted == own.ip for own in state.addresses):
+        return None
+    if not any(wanted in network for network in state.prefixes):
+        return None
+    named = [peer for peer in state.peers if peer.name == name and _single(peer, wanted.version) is not None]
+    if len(named) == 1:
+        now = _single(named[0], wanted.version)
+        said = f"tailscale lists {name} with the address {now}, and no member with {address}"
+        if file is not None:
+            return said, heal(lambda: PeerAddress(file=file, before=address, address=now or ""))
+        return said, look(f"Name {name} by the address {now}: it was added to the tailnet again, or renumbered.")
+    said = (
+        f"tailscale lists no member with the address {address}: {name} is not in this tailnet, or not any more, or the "
+        "tailnet's access rules hide it from this node"
+    )
+    line = f"Is {address} a machine of this tailnet, and do its access rules (acls or grants) let this node reach it?"
+    return said, look(line, where="product console")
+
+
+def _single(peer: OverlayPeer, version: int) -> str | None:
+    """Its own address of one family."""
+    own = (each for each in peer.addresses if each.version == version and each.prefixlen == each.max_prefixlen)
+    return next((str(each.network_address) for each in own), None)

@@ -1,0 +1,51 @@
+"""Addresses that no member of a tailnet has."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+from typing import Any
+
+import pytest
+
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.remedy import as_text
+from preflight.proto.tunnel.members import stranger
+
+NB = OverlayPeer(key="k", name="nb", addresses=(ip_network("100.64.0.2/32"), ip_network("10.50.0.0/24")))
+EXIT = replace(NB, name="nx", addresses=(ip_network("100.64.0.3/32"), ip_network("0.0.0.0/0")))
+TAILNET = OverlayState(
+    "tailscale",
+    "tailscale0",
+    up=True,
+    mtu=1280,
+    addresses=(ip_interface("100.64.0.1/32"),),
+    prefixes=(ip_network("100.64.0.0/10"),),
+    peers=(NB, EXIT),
+)
+
+
+@pytest.mark.parametrize("address", ["100.64.0.1", "100.64.0.2", "10.50.0.7", "192.0.2.1"])
+def test_who_has_an_address(address: str) -> None:
+    """A member, a network behind one, this node; and an address elsewhere is not the tailnet's."""
+    assert stranger(TAILNET, "nq", address) is None
+
+
+def test_an_address_that_nobody_has() -> None:
+    """An exit node has it only as a part of the whole Internet. What the daemon does not list it sends nothing to."""
+    said, remedies = stranger(TAILNET, "nq", "100.64.0.9") or ("", ())
+    assert said.startswith("tailscale lists no member with the address 100.64.0.9: nq is not in this tailnet")
+    assert [each.where for each in remedies] == ["product console"]
+
+
+def test_a_machine_that_was_added_again() -> None:
+    """Its name is there, with another address."""
+    said, remedies = stranger(TAILNET, "nb", "100.64.0.9") or ("", ())
+    assert said == "tailscale lists nb with the address 100.64.0.2, and no member with 100.64.0.9"
+    assert "Name nb by the address 100.64.0.2" in (as_text(remedies) or "")
+    _, remedies = stranger(TAILNET, "nb", "100.64.0.9", "/etc/preflight.yaml") or ("", ())
+    assert [(each.kind, each.lines[0].partition("   #")[0]) for each in remedies] == [("fix", 'address: "100.64.0.2"')]
+
+
+@pytest.mark.parametrize("change", [{"product": "zerotier"}, {"condition": "overlay.down"}, {"unreadable": "why"}])
+def test_where_not_all_members_are_listed(change: dict[str, Any]) -> None:
+    """Then nothing is said."""
+    assert stranger(replace(TAILNET, **change), "nq", "100.64.0.9") is None
