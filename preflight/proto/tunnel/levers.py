@@ -7,6 +7,7 @@ from preflight.model.fix import ServiceRestart, TailscaleTakes, ZeroTierTakes
 from preflight.model.overlay import OverlayState
 from preflight.model.product_fixes import TailscaleOption, ZeroTierOption
 from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.proto.tunnel import openvpn_levers
 from preflight.proto.tunnel.reason_levers import of_login
 
 _SET_SINCE = (1, 34)
@@ -157,3 +158,11 @@ def _nebula_again(state: OverlayState) -> Remedies:
     if network == "config":
         return heal(lambda: ServiceRestart(service="nebula"))
     return by_hand(f"systemctl restart nebula@{network}", root=True)
+
+
+def openvpn(state: OverlayState, slug: str) -> Remedies:
+    """By the words of its log; a device without a process needs its program."""
+    said, unit = "; ".join(state.health), state.network or "openvpn"
+    if slug == "overlay.daemon-down":
+        return openvpn_levers.of_stopped(said, unit)
+    return openvpn_levers.of_reason(said, unit)
