@@ -41,7 +41,8 @@ class OverlayPeer:
     session: the number of the session with it, where the product shows it: each handshake gives another. member: False
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
     places: the endpoints of one family at which it was heard recently, where they are on several hosts.
-    hardware: the addresses that a VXLAN knows to be behind this remote end.
+    hardware: the addresses that a VXLAN knows to be behind this remote end. refused: why this node does not accept its
+    handshakes, by the product's log.
     """
 
     key: str
@@ -66,6 +67,7 @@ class OverlayPeer:
     behind: tuple[IPNetwork, ...] | None = None
     places: tuple[str, ...] = ()
     hardware: tuple[str, ...] = ()
+    refused: str = ""
 
     @property
     def endpoint_address(self) -> str | None:

@@ -12,6 +12,7 @@ from preflight.proto.tunnel.reason_levers import of_login
 
 _SET_SINCE = (1, 34)
 """Tailscale's first version with `tailscale set`, which changes one preference and leaves the others."""
+_TAKEN = re.compile(r"another program has UDP port (\d+)")
 _OLDER = "this version has no `tailscale set`: add the further options that it asks for"
 
 
@@ -135,6 +136,10 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
     said = "; ".join(state.health)
     if slug == "overlay.daemon-down" and "`nebula -test`" in said:
         return by_hand("Correct its configuration by that error, and start nebula.", root=True)
+    if slug == "overlay.daemon-down" and (port := _TAKEN.search(said)) is not None:
+        return look(
+            f"ss -ulpn 'sport = :{port[1]}'   # that one has to end, or one of them takes another port", root=True
+        )
     if slug == "overlay.key-expired" and "authority" in said:
         new = "Make a new authority (`nebula-cert ca`), put it into each pki.ca, and sign all certificates by it."
         return by_hand(new, where="product console")

@@ -57,6 +57,8 @@ def of_stopped(said: str, unit: str) -> Remedies:
     start = f"systemctl restart {unit}"
     if STOPPED in said:
         return by_hand(start, root=True)
+    if "refuses its options" in said:
+        return by_hand(f"Correct its configuration by that error; then: {start}.", root=True)
     return look(f"{start}; sleep 5; journalctl -u {unit} -n 30   # it runs, or says why not", root=True)
 
 

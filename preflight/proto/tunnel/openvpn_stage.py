@@ -9,7 +9,8 @@ _REMOTE = re.compile(r"(?:link remote: |TCP connection with )\[AF_INET6?\](\S+)"
 _OWN = re.compile(r"^WARNING: Your certificate (has expired|is not yet valid)!")
 _ENDS = ("process exiting", "process restarting")
 _UNMADE, _EXPIRED, _DENIED = "overlay.not-joined", "overlay.key-expired", "overlay.not-authorized"
-_UNANSWERED = "overlay.offline"
+_UNANSWERED, _DOWN = "overlay.offline", "overlay.daemon-down"
+_OPTIONS = "Options error: "
 _UNFINISHED = "its remote end{at} answers, and completes no session: it may not accept this node's certificate"
 _TIMED_OUT = "TLS key negotiation failed to occur"
 
@@ -113,11 +114,13 @@ def _next(at: Stage, line: str) -> Stage:
         return replace(at, connected=False, remote=found[1], answered=False)
     if line.startswith("TLS: Initial packet from"):
         return replace(at, answered=True, why=None)
+    if line.startswith(_OPTIONS):
+        return replace(at, connected=False, why=Verdict(_DOWN, f"it refuses its options: {line[len(_OPTIONS) :]}"))
     if (own := _OWN.match(line)) is not None:
         return replace(at, own=own[1])
     if at.connected:
-        found = next((option for words, option in _GARBLED if line.startswith(words)), at.garbled)
-        return replace(at, garbled=at.garbled or found)
+        option = next((option for words, option in _GARBLED if line.startswith(words)), "")
+        return replace(at, garbled=at.garbled or option)
     return replace(at, why=_reason(at, line) or at.why)
 
 
