@@ -80,7 +80,7 @@ async def of_unit(unit: str, tell: Tell = silent) -> tuple[str, ...]:
 
 
 def _tail(file: Path, most: int) -> list[str] | None:
-    """The last lines of a regular file; None if it is none, or not to be read."""
+    """The last lines of a regular file; None if it is not one, or may not be read."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -107,7 +107,7 @@ async def _journal(whose: str, tell: Tell) -> tuple[str, ...]:
 
 
 def _system_log(pid: str, files: Sequence[Path] = SYSTEM_LOGS) -> tuple[str, ...]:
-    """Its lines in a log that all programs share, without what stands before them."""
+    """Its lines in a log that all programs share, without the time and the name."""
     mark = f"[{pid}]: "
     for file in files:
         lines = _tail(file, _SYSTEM_BYTES) or []

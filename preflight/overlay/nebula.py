@@ -127,11 +127,8 @@ def state_from(
     details = table(table(certificate).get("details"))
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
-    more: dict[str, Any] = {
-        "peers": peers or (logged if unreadable is None else ()),
-        "overhead_bytes": OVERHEAD_BYTES,
-        "unreadable": unreadable,
-    }
+    known = peers if peers is not None else _logged_only(logged, unreadable)
+    more: dict[str, Any] = {"peers": known, "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
     more |= {"asks_none": asks_none(config), "routed": routed(config)}
     more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers, logged))}
@@ -147,6 +144,11 @@ def state_from(
     more.setdefault("condition", "overlay.daemon-down")
     more["health"] = (*more.get("health", ()), f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
+
+
+def _logged_only(logged: tuple[OverlayPeer, ...], unreadable: str | None) -> tuple[OverlayPeer, ...]:
+    """What is known where there is no host map; of one that may not be read only that is said."""
+    return logged if unreadable is None else ()
 
 
 def _without_interface(name: str, peers: tuple[OverlayPeer, ...] | None, unreadable: str | None) -> OverlayState:

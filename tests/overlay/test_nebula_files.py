@@ -24,7 +24,7 @@ def test_a_certificate_inline(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    """Another program has it; a port that is free, or none, is no reason."""
+    """Another program has it; a port that is free, or none, keeps nothing from running."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]

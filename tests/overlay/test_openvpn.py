@@ -23,7 +23,7 @@ LOGS = Path(__file__).parent / "samples" / "openvpn"
 
 
 def running(tmp_path: Path, config: str = CONFIG, log: Sequence[str] = (), device: str = "") -> Path:
-    """A process with a configuration, a log and a device, below a /proc of its own."""
+    """A process with a configuration, a log and a device, below another /proc."""
     process(tmp_path, "self", "python")
     folder = process(tmp_path, "12")
     (folder / "cmdline").write_bytes(b"openvpn\0--config\0vpn.conf\0")
@@ -75,7 +75,7 @@ def test_a_device_that_stays() -> None:
 
 
 def test_a_server(tmp_path: Path) -> None:
-    """Its log tells of its clients, and is not read as that of one."""
+    """Its log is about its clients, and is not read as that of one."""
     assert is_client(OPTIONS)
     assert not is_client(options_of((), "server 10.8.0.0 255.255.255.0\n"))
     log = (LOGS / "server_expired.log").read_text().splitlines()

@@ -25,7 +25,7 @@ def options_of(arguments: Sequence[str], config: str) -> Options:
 
 
 def value_of(options: Options, name: str) -> str | None:
-    """The first word behind a directive, where it stands last; None without it."""
+    """The first word behind the last directive of a name; None without one."""
     return next((line[1] for line in reversed(options) if line[0] == name and len(line) > 1), None)
 
 
