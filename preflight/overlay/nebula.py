@@ -127,7 +127,7 @@ def state_from(
     details = table(table(certificate).get("details"))
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
-    known = peers if peers is not None else _logged_only(logged, unreadable)
+    known = peers if peers is not None else _logged_only(config, logged, unreadable)
     more: dict[str, Any] = {"peers": known, "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
     more |= {"asks_none": asks_none(config), "routed": routed(config)}
@@ -146,9 +146,16 @@ def state_from(
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
 
 
-def _logged_only(logged: tuple[OverlayPeer, ...], unreadable: str | None) -> tuple[OverlayPeer, ...]:
-    """What is known where there is no host map; of one that may not be read only that is said."""
-    return logged if unreadable is None else ()
+def _logged_only(
+    config: Mapping[str, Any], logged: tuple[OverlayPeer, ...], unreadable: str | None
+) -> tuple[OverlayPeer, ...]:
+    """What is known where there is no host map; of one that may not be read only that is said.
+
+    A log has members that are long gone, so that only those of the configuration are targets by themselves.
+    """
+    fixed = {str(own) for own in table(config.get("static_host_map"))}
+    known = (replace(each, member=each.key in fixed and each.endpoint is not None) for each in logged)
+    return tuple(known) if unreadable is None else ()
 
 
 def _without_interface(name: str, peers: tuple[OverlayPeer, ...] | None, unreadable: str | None) -> OverlayState:
