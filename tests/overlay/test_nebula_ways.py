@@ -75,3 +75,10 @@ def test_an_address_that_the_interface_lost() -> None:
     assert lost(OLD["details"], device("neb0")) == ("10.77.0.20/24",)
     assert lost(NEW["details"], device("neb0", "10.77.0.20/24")) == ()
     assert lost({}, device("neb0")) == ()
+
+
+def test_an_address_that_no_member_is_known_to_have() -> None:
+    """What would lead there is asked for, next to the kernel's routes: nothing is called a fix."""
+    remedies = into_the_overlay(OverlayState("nebula", "neb0", up=True, mtu=1300), "10.50.0.9", 254)
+    assert {each.kind for each in remedies} == {"next"}
+    assert "tun.unsafe_routes in its configuration" in remedies[0].lines[0]
