@@ -31,6 +31,18 @@ def processes(program: str, proc: Path = PROC) -> Iterator[Path]:
             continue
 
 
+def hidden(program: str, proc: Path = PROC) -> bool:
+    """Whether one runs of which this user may not see in which namespace."""
+    for process in proc.glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "comm").read_text(encoding="utf-8").strip() == program:
+                try:
+                    _namespace(process)
+                except PermissionError:
+                    return True
+    return False
+
+
 def _namespace(process: Path) -> str:
     return str((process / "ns" / "net").readlink())
 

@@ -12,7 +12,7 @@ from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
-from preflight.overlay.daemons import PROC, arguments, last_lines, of_file, of_unit, processes, tun_devices
+from preflight.overlay.daemons import PROC, arguments, hidden, last_lines, of_file, of_unit, processes, tun_devices
 from preflight.overlay.links import state_of
 from preflight.overlay.openvpn_process import read_file, read_options
 from preflight.proto.tunnel.openvpn_levers import STOPPED
@@ -42,7 +42,9 @@ async def _state(process: Path, known: dict[str, Link], tell: Tell) -> OverlaySt
     return state_from(options, known.get(device or ""), seen, unit_of(process))
 
 
-async def stopped(interface: str | None, tell: Tell = silent, folder: Path = FOLDER) -> OverlayState | None:
+async def stopped(
+    interface: str | None, tell: Tell = silent, folder: Path = FOLDER, proc: Path = PROC
+) -> OverlayState | None:
     """The client that is configured and does not run; None where there is none, or which one is meant is not known.
 
     interface: the overlay's, where it is set.
@@ -58,10 +60,17 @@ async def stopped(interface: str | None, tell: Tell = silent, folder: Path = FOL
     named = value_of(options, "log-append") or value_of(options, "log")
     lines = of_file(file.parent / named) if named is not None else await of_unit(unit, tell)
     why = verdict(stage(lines))
+    device = value_of(options, "dev")
+    if hidden("openvpn", proc):
+        unseen = f"{file} is its configuration, and there is no interface of it here; only root sees what openvpn does"
+        return _down(device, "overlay.down", unseen, unit)
     reason = f": {STOPPED}" if "SIGTERM[hard" in "".join(lines[-1:]) else f": {why.said}" if why is not None else ""
     said = f"{file} is its configuration, and no openvpn runs here{reason}"
     code = "overlay.daemon-down" if why is None or why.quiet else why.code
-    device = value_of(options, "dev")
+    return _down(device, code, said, unit)
+
+
+def _down(device: str | None, code: str, said: str, unit: str) -> OverlayState:
     return OverlayState(
         product="openvpn", interface=device, up=False, mtu=None, condition=code, health=(said,), network=unit
     )
@@ -110,10 +119,7 @@ def state_from(options: Options, link: Link | None, seen: Stage, unit: str) -> O
         return state_of(link, "openvpn", **more)
     said = found.said if found is not None else _unsaid(options)
     code = _UNMADE if found is None or found.quiet else found.code
-    device = value_of(options, "dev")
-    return OverlayState(
-        product="openvpn", interface=device, up=False, mtu=None, condition=code, health=(said,), network=unit
-    )
+    return _down(value_of(options, "dev"), code, said, unit)
 
 
 _UNMADE, _DROPPED = "overlay.not-joined", "overlay.policy-drop"

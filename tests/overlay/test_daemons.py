@@ -35,6 +35,19 @@ def test_which_processes(tmp_path: Path, here: Path) -> None:
     assert list(processes("openvpn", tmp_path)) == [here]
 
 
+def test_one_that_this_user_may_not_see(tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its namespace is hidden, which is not the same as another one."""
+    assert here.exists()
+    assert not daemons.hidden("openvpn", tmp_path)
+
+    def refused(process: Path) -> str:
+        raise PermissionError(process)
+
+    monkeypatch.setattr(daemons, "_namespace", refused)
+    assert daemons.hidden("openvpn", tmp_path)
+    assert not daemons.hidden("nebula", tmp_path)
+
+
 def test_its_device(here: Path) -> None:
     """A TUN device shows its name in the list of open files."""
     (here / "fdinfo").mkdir()

@@ -9,6 +9,7 @@ import pytest
 from preflight_checks.overlay_interface import judge
 
 from preflight.model.kernel import Link
+from preflight.overlay import openvpn
 from preflight.overlay.openvpn import FOLDER, is_client, read, state_from, stopped, unit_named, unit_of
 from preflight.overlay.openvpn_process import read_file, read_options
 from preflight.proto.tunnel.openvpn_stage import Stage, Verdict, stage
@@ -104,6 +105,16 @@ def test_a_configuration_that_nobody_runs(tmp_path: Path) -> None:
     assert asyncio.run(stopped("tun7", folder=tmp_path)) is None
     (tmp_path / "client" / "other.conf").write_text(CONFIG)
     assert asyncio.run(stopped(None, folder=tmp_path)) is None
+
+
+def test_a_process_that_may_not_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user does not see whose namespace it is in, and so not that none runs here."""
+    (tmp_path / "client").mkdir()
+    (tmp_path / "client" / "vpn.conf").write_text(CONFIG)
+    monkeypatch.setattr(openvpn, "hidden", lambda *_: True)
+    state = asyncio.run(stopped(None, folder=tmp_path))
+    assert state is not None
+    assert (state.condition, "only root sees" in state.health[0]) == ("overlay.down", True)
 
 
 def test_the_unit(tmp_path: Path) -> None:
