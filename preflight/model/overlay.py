@@ -285,6 +285,13 @@ class OverlayState:
         bits = (network.prefixlen for network in networks if _inside(wanted, network))
         return max((length for length in bits if length > WHOLE_BITS), default=-1)
 
+    def drops(self, address: str) -> bool:
+        """Whether the product drops what the kernel leads to it: Nebula does where its configuration leads nowhere."""
+        if self.product != "nebula" or not self.addresses:
+            return False
+        networks = (*(own.network for own in self.addresses), *(network for network, _ in self.routed))
+        return not any(_inside(ip_address(address), each) for each in networks)
+
     def tunnel_for(self, address: str) -> "OverlayState":
         """The tunnel that has an address: the most specific one, of equal ones the one that the kernel takes.
 

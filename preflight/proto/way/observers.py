@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
@@ -144,18 +143,9 @@ def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | N
         owned=(owner is not None) if tunnel.lists_owners else None,
         without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
         mark=tunnel.fwmark,
-        manages_routes=tunnel.product in MANAGED or _drops(tunnel, peer.address),
+        manages_routes=tunnel.product in MANAGED or tunnel.drops(peer.address),
         elsewhere=tunnel.product == "wireguard" and bool(port) and port not in bound,
     )
-
-
-def _drops(tunnel: OverlayState, address: str) -> bool:
-    """Whether Nebula drops what the kernel leads to it: its configuration leads nowhere with that address."""
-    if tunnel.product != "nebula":
-        return False
-    networks = (*(own.network for own in tunnel.addresses), *(network for network, _ in tunnel.routed))
-    wanted = ip_address(address)
-    return bool(networks) and not any(each.version == wanted.version and wanted in each for each in networks)
 
 
 def _has_family(owner: OverlayPeer, address: str) -> bool:
