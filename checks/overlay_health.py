@@ -22,11 +22,14 @@ from preflight.api import (
 )
 from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayState, Withheld
+from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
 from preflight.proto.tunnel.reason_levers import let_alone, of_warning
 from preflight.proto.tunnel.silence import only_silence
 
 ROOTS = ("planet", "moon")
+DROPS = codes.OVERLAY_POLICY_DROP.slug
+"""A log has it of packets that are long gone; it is a finding where nothing comes through."""
 MOST, CONNECTED_S = 6, 1.2
 """How many peers are asked by TCP; a connection that is not answered the first time is tried again after a second."""
 RELAYS = look("tailscale netcheck   # which relays answer from here, and is UDP open?", root=True)
@@ -54,6 +57,7 @@ SERVERS = {
         codes.OVERLAY_ROUTES_NOT_ACCEPTED,
         codes.OVERLAY_EXIT_NODE_GONE,
         codes.OVERLAY_UNHEALTHY,
+        codes.OVERLAY_POLICY_DROP,
     ),
 )
 async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -66,10 +70,11 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     nameless = any(not each.addresses for each in ctx.facts(facts.NameFacts, CONTROL))
     for state in ctx.tunnels:
-        if not state.complaints:
-            yield replace(_calm(state), aspect=state.interface or "")
         silent = any(_cuts(state, each) for each in state.complaints) and await _silent(ctx, state)
-        for complaint in state.complaints:
+        complaints = [each for each in state.complaints if silent or each.code != DROPS]
+        if not complaints:
+            yield replace(_calm(state), aspect=state.interface or "")
+        for complaint in complaints:
             overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
             writer = ctx.net.dns.files("").signed if overwritten else ""
             result = judge(state, complaint, silent=silent, nameless=nameless, writer=writer)
@@ -175,6 +180,8 @@ def _remedies(state: OverlayState, complaint: Complaint, writer: str) -> Remedie
         return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":
         return let_alone(writer)
+    if state.product == "openvpn":
+        return levers.openvpn(replace(state, health=(complaint.said,)), complaint.code)
     command = SERVERS.get(state.product)
     if complaint.code == "overlay.relay-unreachable" and state.product == "tailscale":
         return RELAYS

@@ -32,7 +32,7 @@ from preflight.proto.pmtu.minimum import IPV6_MINIMUM
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.peer_status import utc
 
-PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
+PRODUCTS = "WireGuard, Tailscale, ZeroTier, Nebula and OpenVPN"
 
 MAXIMUM_COMPLAINTS = 4
 MAXIMUM_NAMES = 4
@@ -50,8 +50,16 @@ def _remedies(state: OverlayState, slug: str) -> Remedies:
         ("wireguard", "overlay.no-address"): address,
         ("generic", "overlay.no-address"): address,
     }
-    by_product = {"tailscale": levers.tailscale, "zerotier": levers.zerotier, "nebula": levers.nebula}.get(product)
+    by_product = _LEVERS.get(product)
     return by_product(state, slug) if by_product is not None else known.get((product, slug), ())
+
+
+_LEVERS = {
+    "tailscale": levers.tailscale,
+    "zerotier": levers.zerotier,
+    "nebula": levers.nebula,
+    "openvpn": levers.openvpn,
+}
 
 
 MISSING = ("tailscale", "zerotier")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
+    "preflight/overlay/openvpn_process.py": "tests/overlay/test_openvpn.py",
     "preflight/overlay/zerotier_taken.py": "tests/overlay/test_sibling_states.py",
     "checks/control_clock.py": "tests/checks/test_control_answers.py",
     "checks/control_connect.py": "tests/checks/test_control_names.py",

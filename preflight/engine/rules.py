@@ -201,6 +201,7 @@ RULES: tuple[Rule, ...] = (
         )
         for cause in ("overlay.offline", "overlay.relay-unreachable")
     ),
+    Rule("overlay.policy-drop", (*_PATH, *_SILENT), "node"),
     *(Rule(f"overlay.{cause}", _NAMELESS, "node") for cause in ("dns-overwritten", "names-not-accepted", "unhealthy")),
     *(
         Rule(cause, (*_PATH, "overlay.relayed", *_SILENT, *_ENDED), "control")

@@ -42,6 +42,7 @@ class OverlayPeer:
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
     places: the endpoints of one family at which it was heard recently, where they are on several hosts.
     hardware: the addresses that a VXLAN knows to be behind this remote end. away: it was last seen more than a day ago.
+    refused: why this node does not accept its handshakes, by the product's log.
     """
 
     key: str
@@ -67,6 +68,7 @@ class OverlayPeer:
     places: tuple[str, ...] = ()
     hardware: tuple[str, ...] = ()
     away: bool = False
+    refused: str = ""
 
     @property
     def endpoint_address(self) -> str | None:
@@ -283,6 +285,13 @@ class OverlayState:
             networks.append(hidden.matched)
         bits = (network.prefixlen for network in networks if _inside(wanted, network))
         return max((length for length in bits if length > WHOLE_BITS), default=-1)
+
+    def drops(self, address: str) -> bool:
+        """Whether the product drops what the kernel leads to it: Nebula does where its configuration leads nowhere."""
+        if self.product != "nebula" or not self.addresses:
+            return False
+        networks = (*(own.network for own in self.addresses), *(network for network, _ in self.routed))
+        return not any(_inside(ip_address(address), each) for each in networks)
 
     def tunnel_for(self, address: str) -> "OverlayState":
         """The tunnel that has an address: the most specific one, of equal ones the one that the kernel takes.

@@ -19,9 +19,12 @@ from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.overlay.daemons import arguments, last_lines, processes
 from preflight.overlay.json_types import count, endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
+from preflight.overlay.nebula_files import printed, taken
+from preflight.overlay.nebula_log import peers_in, with_reasons
 from preflight.overlay.nebula_policy import out_policy
 from preflight.overlay.nebula_ways import asks_none, behind, lost, routed
 
@@ -46,14 +49,32 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
     try:
         with understood(str(path)):
             config = _config(path)
-            own, authorities = await asyncio.gather(_printed(config, "cert", tell), _printed(config, "ca", tell))
+            own, authorities = await asyncio.gather(printed(config, "cert", tell), printed(config, "ca", tell))
             peers, silent = await _hostmap(config, tell)
-            state = state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)
-            if state.condition == "overlay.daemon-down" and (why := await _refusal(path, tell)):
-                state = replace(state, health=(*state.health, why))
+            logged = peers_in(await _log(path, tell))
+            peers = with_reasons(peers, logged) if peers is not None else None
+            state = state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities, logged)
+            if state.condition == "overlay.daemon-down":
+                why = await _refusal(path, tell) or taken(config)
+                state = replace(state, health=(*state.health, why)) if why else state
             return [replace(state, policy=out_policy(config, str(path)))]
     except LocalError as error:
         return [_without(known, error)]
+
+
+async def _log(path: Path, tell: Tell) -> tuple[str, ...]:
+    """The log of the process that has this configuration, or of the only one; empty where neither is known."""
+    running = list(processes("nebula"))
+    named = [process for process in running if str(path) in _arguments(process)]
+    found = named or running
+    return await last_lines(found[0], tell=tell) if len(found) == 1 else ()
+
+
+def _arguments(process: Path) -> list[str]:
+    try:
+        return arguments(process)
+    except OSError:
+        return []
 
 
 def _file() -> Path | None:
@@ -93,10 +114,12 @@ def state_from(
     now_unix_s: float,
     unreadable: str | None = None,
     authorities: Sequence[Mapping[str, Any]] = (),
+    logged: tuple[OverlayPeer, ...] = (),
 ) -> OverlayState:
     """The common state; now_unix_s (UNIX seconds) decides whether the certificate has expired.
 
-    peers: None if the host map was not read. authorities: the certificates that this node trusts, if known.
+    peers: None if the host map was not read. authorities: the certificates that this node trusts, if known. logged: the
+    members of which its log says something.
     """
     name = text(table(config.get("tun")).get("dev")) or DEFAULT_INTERFACE
     if table(config.get("tun")).get("disabled") is True:
@@ -104,10 +127,11 @@ def state_from(
     details = table(table(certificate).get("details"))
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
-    more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
+    known = peers if peers is not None else _logged_only(config, logged, unreadable)
+    more: dict[str, Any] = {"peers": known, "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
     more |= {"asks_none": asks_none(config), "routed": routed(config)}
-    more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
+    more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers, logged))}
     if networks:
         more["prefixes"] = outermost([*networks, *(network for network, _ in more["routed"])])
     if details and _foreign(details, authorities):
@@ -120,6 +144,18 @@ def state_from(
     more.setdefault("condition", "overlay.daemon-down")
     more["health"] = (*more.get("health", ()), f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
+
+
+def _logged_only(
+    config: Mapping[str, Any], logged: tuple[OverlayPeer, ...], unreadable: str | None
+) -> tuple[OverlayPeer, ...]:
+    """What is known where there is no host map; of one that may not be read only that is said.
+
+    A log has members that are long gone, so that only those of the configuration are targets by themselves.
+    """
+    fixed = {str(own) for own in table(config.get("static_host_map"))}
+    known = (replace(each, member=each.key in fixed and each.endpoint is not None) for each in logged)
+    return tuple(known) if unreadable is None else ()
 
 
 def _without_interface(name: str, peers: tuple[OverlayPeer, ...] | None, unreadable: str | None) -> OverlayState:
@@ -206,14 +242,20 @@ def _endpoint(remote: Mapping[str, Any] | str) -> str:
     return endpoint_in(remote) if isinstance(remote, str) else endpoint(remote["ip"], remote["port"])
 
 
-def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[Complaint]:
-    """A lighthouse without a tunnel is pending or, between two attempts, in no list at all."""
+def _silent_lighthouses(
+    config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None, logged: Iterable[OverlayPeer] = ()
+) -> Iterable[Complaint]:
+    """A lighthouse without a tunnel is pending or, between two attempts, in no list at all.
+
+    Its log need not reach back to the handshake with one, so that it shows only those that were tried since.
+    """
     settings = table(config.get("lighthouse"))
     # A lighthouse asks no other one, so it has no tunnel to it until it has traffic.
-    if peers is None or settings.get("am_lighthouse") is True:
+    if settings.get("am_lighthouse") is True:
         return []
-    owned = {str(network.network_address): peer for peer in peers for network in peer.addresses}
-    met = {host: owned.get(host) for host in texts(settings.get("hosts"))}
+    found = logged if peers is None else peers
+    owned = {str(network.network_address): peer for peer in found for network in peer.addresses}
+    met = {host: owned.get(host) for host in texts(settings.get("hosts")) if peers is not None or host in owned}
     silent = {host: peer for host, peer in met.items() if peer is None or not (peer.endpoint or peer.relayed)}
     return [Complaint("overlay.offline", _untold(host, peer), cuts=True) for host, peer in silent.items()]
 
@@ -223,6 +265,8 @@ def _untold(host: str, peer: OverlayPeer | None) -> str:
     said = f"there is no tunnel to the lighthouse {host}"
     if peer is None or not peer.tried:
         return said
+    if peer.refused:
+        return f"{said}: this node does not accept what answers at {' and '.join(peer.tried)}: {peer.refused}"
     return f"{said}: the handshakes that nebula sends to {' and '.join(peer.tried)} do not complete"
 
 
@@ -266,24 +310,6 @@ def _logged(line: str) -> Mapping[str, str]:
     if line.startswith("{"):
         return {key: each for key, each in table(parse_json(line, "nebula")).items() if isinstance(each, str)}
     return {key: quoted or plain for key, quoted, plain in _LOGGED.findall(line)}
-
-
-async def _printed(config: Mapping[str, Any], key: str, tell: Tell) -> list[Mapping[str, Any]]:
-    """The certificates in a file of the configuration's `pki` by `nebula-cert`; none if one of them is missing."""
-    path = text(table(config.get("pki")).get(key))
-    if not path.startswith("/"):  # absent, or inline
-        return []
-    try:
-        status, output = await run("nebula-cert", "print", "-json", "-path", path, tell=tell)
-        return parse_printed(output) if status == 0 else []
-    except LocalError:
-        return []
-
-
-def parse_printed(output: str) -> list[Mapping[str, Any]]:
-    """`nebula-cert print -json`: one certificate a line, from version 1.10 a list of them. Raises LocalError."""
-    lines = [parse_json(line, "`nebula-cert print -json`") for line in output.splitlines() if line.strip()]
-    return [each for line in lines for each in (line if isinstance(line, list) else [line]) if isinstance(each, dict)]
 
 
 async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[OverlayPeer, ...] | None, str | None]:

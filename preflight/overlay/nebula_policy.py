@@ -32,12 +32,22 @@ def _permits(rules: Any) -> tuple[Permit, ...] | None:
 
 
 def _permit(rule: Mapping[str, Any]) -> Permit:
-    """Its conditions for the other side are alternatives: any of them is enough."""
-    named = {"host": _words(rule, "host"), "group": [*_words(rule, "group"), *_words(rule, "groups")]}
-    everybody = any(_ANY in words for words in named.values())
+    """Its conditions for the other side are alternatives: any of them is enough; of a list of groups all are wanted.
+
+    The authority of a certificate is a condition in addition.
+    """
+    hosts, groups = _words(rule, "host"), [*_words(rule, "group"), *_words(rule, "groups")]
+    everybody = _ANY in (*hosts, *groups)
     networks = () if everybody or not rule.get("cidr") else _networks(text(rule["cidr"]))
-    names = () if everybody else tuple(f"{what} {word}" for what, words in named.items() for word in words)
+    names = () if everybody else (*(f"host {each}" for each in hosts), *_together("group", groups))
+    authorities = tuple(f"{key} {word}" for key in ("ca_name", "ca_sha") for word in _words(rule, key))
+    if authorities and (everybody or not (names or networks)):
+        names = authorities
     return Permit(protocol=_protocol(rule), ports=_ports(rule), to=networks, named=names)
+
+
+def _together(what: str, words: Sequence[str]) -> tuple[str, ...]:
+    return (f"{what}{'s' if len(words) > 1 else ''} {' and '.join(words)}",) if words else ()
 
 
 def _words(rule: Mapping[str, Any], key: str) -> list[str]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import Link, NeedsPlatform, Route
 from preflight.model.overlay import PRIVILEGE, OverlayState
-from preflight.overlay import nebula, tailscale, vxlan, wireguard, zerotier
+from preflight.overlay import nebula, openvpn, tailscale, vxlan, wireguard, zerotier
 from preflight.overlay.links import read_links, state_of
 
 if TYPE_CHECKING:
     from preflight.settings.schema import OverlaySettings
 
 # In order of preference, if nothing else decides.
-PRODUCTS = (wireguard, tailscale, zerotier, nebula)
+PRODUCTS = (wireguard, tailscale, zerotier, nebula, openvpn)
 TUNNELS = ("tun", "wireguard", "vxlan")
 """Kinds of devices that carry an overlay of a product that is not known here, or whose daemon cannot be asked."""
 ASKED = 16
@@ -48,7 +48,8 @@ async def read_overlay(
     taken: Mapping[str, Route] = {}
     if routes_to is not None and (len(states) != 1 or any(_lost(state, links) for state in states)):
         taken = await routes_to(peers[:ASKED])
-    states = found_by_route(states, links, taken, peers)
+    calling = [state for state in states if state.product == "openvpn" and state.mtu is None]
+    states = found_by_route([state for state in states if state not in calling], links, taken, peers) + calling
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers, taken)
     tell(
         time.monotonic(),
@@ -59,7 +60,7 @@ async def read_overlay(
         found=len(states),
     )
     if state is None:
-        return None
+        return await openvpn.stopped(settings.interface, telling(listener, "overlay.local", "openvpn"))
     link = next((link for link in links if link.name == state.interface), None)
     if state.product == "generic" and link is not None and link.kind == "vxlan":
         state = await vxlan.with_far_ends(state, link)

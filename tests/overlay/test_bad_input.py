@@ -17,7 +17,7 @@ from preflight_checks import overlay_interface, overlay_mtu, overlay_session
 from preflight.api import Peer
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayState
-from preflight.overlay import local, nebula, tailscale, wireguard, zerotier
+from preflight.overlay import local, nebula, nebula_files, tailscale, wireguard, zerotier
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.read import read_overlay
 from preflight.settings.schema import OverlaySettings
@@ -142,7 +142,7 @@ def test_another_nebula(config: Any, certificate: Any, hosts: Any, pending: Any)
 def test_another_nebula_cert(text: str) -> None:
     """What is printed in addition to JSON is garbage."""
     with suppress(LocalError):
-        assert isinstance(nebula.parse_printed(text), list)
+        assert isinstance(nebula_files.parse_printed(text), list)
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -24,8 +24,9 @@ def permits(*rules: Any) -> tuple[Permit, ...]:
         ({"port": "any", "proto": "any", "host": "any"}, Permit()),
         ({"port": "any", "proto": "icmp", "host": "any"}, Permit(protocol="icmp")),
         ({"port": 862, "proto": "udp", "host": "c"}, Permit(protocol="udp", ports=(862, 862), named=("host c",))),
-        ({"port": "80-90", "proto": "tcp", "groups": ["a", "b"]}, Permit("tcp", (80, 90), (), ("group a", "group b"))),
+        ({"port": "80-90", "proto": "tcp", "groups": ["a", "b"]}, Permit("tcp", (80, 90), (), ("groups a and b",))),
         ({"port": "fragment", "proto": "any", "group": "any"}, Permit(ports=(-1, -1))),
+        ({"port": "any", "proto": "any", "host": "any", "ca_name": "x"}, Permit(named=("ca_name x",))),
         # Alternatives: anybody, whatever else is there.
         ({"port": "any", "proto": "any", "host": "any", "group": "a"}, Permit()),
     ],

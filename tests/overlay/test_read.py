@@ -186,7 +186,7 @@ def test_each_product_is_reported_with_its_time_and_the_choice() -> None:
     events: list[Event] = []
     asyncio.run(read_overlay(OverlaySettings(interface="lo"), (), events.append))
     products = {event.subject for event in events if event.name in ("product-read", "product-absent")}
-    assert products == {"wireguard", "tailscale", "zerotier", "nebula"}
+    assert products == {"wireguard", "tailscale", "zerotier", "nebula", "openvpn"}
     assert (events[-1].name, events[-1].fields["product"], events[-1].fields["named"]) == (
         "overlay-chosen",
         "generic",

@@ -15,7 +15,7 @@ from preflight_checks import overlay_interface, overlay_session
 from preflight.api import Peer, Status
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
-from preflight.overlay import nebula, tailscale, zerotier
+from preflight.overlay import nebula, nebula_files, tailscale, zerotier
 from preflight.overlay.local import LocalError
 from preflight.overlay.wireguard import parse_dump_peer
 from preflight.proto.tunnel.wireguard import Watch
@@ -312,8 +312,8 @@ def test_nebula_s_own_certificate(not_after: str, issuer: str, code: str | None,
 
 def test_certificates_are_printed_one_a_line_or_in_a_list() -> None:
     """Nebula 1.6 prints each certificate on a separate line, later versions a list."""
-    assert nebula.parse_printed('{"a": 1}\n\n{"b": 2}\n') == [{"a": 1}, {"b": 2}]
-    assert nebula.parse_printed('[{"a": 1}, 7]') == [{"a": 1}]
+    assert nebula_files.parse_printed('{"a": 1}\n\n{"b": 2}\n') == [{"a": 1}, {"b": 2}]
+    assert nebula_files.parse_printed('[{"a": 1}, 7]') == [{"a": 1}]
 
 
 def test_what_is_believed_of_a_tailscale_peer() -> None:

@@ -7,10 +7,12 @@ from preflight.model.fix import ServiceRestart, TailscaleTakes, ZeroTierTakes
 from preflight.model.overlay import OverlayState
 from preflight.model.product_fixes import TailscaleOption, ZeroTierOption
 from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.proto.tunnel import openvpn_levers
 from preflight.proto.tunnel.reason_levers import of_login
 
 _SET_SINCE = (1, 34)
 """Tailscale's first version with `tailscale set`, which changes one preference and leaves the others."""
+_TAKEN = re.compile(r"another program has UDP port (\d+)")
 _OLDER = "this version has no `tailscale set`: add the further options that it asks for"
 
 
@@ -134,6 +136,10 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
     said = "; ".join(state.health)
     if slug == "overlay.daemon-down" and "`nebula -test`" in said:
         return by_hand("Correct its configuration by that error, and start nebula.", root=True)
+    if slug == "overlay.daemon-down" and (port := _TAKEN.search(said)) is not None:
+        return look(
+            f"ss -ulpn 'sport = :{port[1]}'   # that one has to end, or one of them takes another port", root=True
+        )
     if slug == "overlay.key-expired" and "authority" in said:
         new = "Make a new authority (`nebula-cert ca`), put it into each pki.ca, and sign all certificates by it."
         return by_hand(new, where="product console")
@@ -157,3 +163,11 @@ def _nebula_again(state: OverlayState) -> Remedies:
     if network == "config":
         return heal(lambda: ServiceRestart(service="nebula"))
     return by_hand(f"systemctl restart nebula@{network}", root=True)
+
+
+def openvpn(state: OverlayState, slug: str) -> Remedies:
+    """By the words of its log; a device without a process needs its program."""
+    said, unit = "; ".join(state.health), state.network or "openvpn"
+    if slug == "overlay.daemon-down":
+        return openvpn_levers.of_stopped(said, unit)
+    return openvpn_levers.of_reason(said, unit)

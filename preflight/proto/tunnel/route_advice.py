@@ -44,9 +44,12 @@ def into_the_overlay(
 def _through_a_member(state: OverlayState, address: str) -> Remedies:
     """Nebula drops what its own configuration leads nowhere, whatever route the kernel has."""
     member, network = state.peer_for(address), state.owners.prefix(address)
-    if member is None or network is None:
-        return look_at_route(address)
     file = state.policy.file if state.policy is not None else "its configuration"
+    if member is None or network is None:
+        behind = (
+            f"Is {address} behind a member of it? Then tun.unsafe_routes in {file} wants its network and that member."
+        )
+        return (*look(behind), *look_at_route(address))
     line = f"unsafe_routes: [{{route: {network}, via: {member.key}}}]"
     return by_hand(f"{line}   # under tun in {file}; then restart nebula", root=True)
 

@@ -120,6 +120,8 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
     """Nebula goes on with handshakes that nobody answers, and only its log says why."""
     if state.product != "nebula" or known.last_handshake_unix_s != 0.0:
         return None
+    if known.refused:
+        return _not_accepted(known, name)
     if not known.tried and state.asks_none is not None:
         words = (
             f"nebula has no address at which to reach {name}: {state.asks_none}, and static_host_map has none for it"
@@ -127,17 +129,32 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
         return Loss(codes.OVERLAY_NO_HANDSHAKE, words, _ITSELF if "itself" in state.asks_none else _UNTOLD)
     if not known.tried:
         words = (
-            f"no lighthouse has given nebula an address at which to reach {name}: {name} does not run, "
-            "or the lighthouse does not accept its certificate"
+            f"no lighthouse has given nebula an address at which to reach {name}: {name} does not run, or has not got "
+            "that lighthouse in its lighthouse.hosts, or the lighthouse does not accept its certificate"
         )
         return Loss(codes.OVERLAY_NO_HANDSHAKE, words, _LOG)
     words = (
         f"nebula sends handshakes to {name} at {' and '.join(known.tried)} and completes none: the certificate of "
-        f"{name}, or this node's, has expired or is of another authority, or UDP does not get through; its log says "
-        "which"
+        f"{name}, or this node's, is not accepted (expired, of another authority, in a blocklist), or UDP does not get "
+        f"through; {'the log there' if not state.lists_sessions else 'the log here or there'} says which"
     )
     valid = look(_CERTIFICATE, where="peer", host=name, root=True)
     return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid))
+
+
+def _not_accepted(known: OverlayPeer, name: str) -> Loss:
+    """Its log has the reason, in its own words."""
+    places = f" at {' and '.join(known.tried)}" if known.tried else ""
+    words = f"nebula does not accept the handshakes of {name}{places}: {known.refused}, says its log"
+    if "blocked" in known.refused:
+        lever = look("grep -A 5 blocklist: /etc/nebula/config.yml   # is its fingerprint to be in pki.blocklist?")
+    elif "cipher" in known.refused:
+        lever = look("grep -n ^cipher: /etc/nebula/config.yml   # one for the whole network: here and there")
+    elif "answers there" in known.refused:
+        lever = look("Is the address of that member in static_host_map right, here and at the lighthouses?")
+    else:
+        lever = (*look("date -u   # is this the right time?"), *look(_CERTIFICATE, where="peer", host=name, root=True))
+    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, lever)
 
 
 def _uncertified(state: OverlayState, address: str) -> Loss | None:

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 DEFAULT_PORT = 1194
 Remote = tuple[str, int]
+Options = Sequence[tuple[str, ...]]
+"""The words of each directive, its name first."""
 
 
 def config_of(arguments: Sequence[str]) -> str | None:
@@ -17,14 +19,27 @@ def config_of(arguments: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
+def options_of(arguments: Sequence[str], config: str) -> Options:
+    """The words of all directives: of the configuration file, then of the command line."""
+    return (*map(tuple, _lines(config)), *map(tuple, _options(arguments)))
+
+
+def value_of(options: Options, name: str) -> str | None:
+    """The first word behind the last directive of a name; None without one."""
+    return next((line[1] for line in reversed(options) if line[0] == name and len(line) > 1), None)
+
+
 def remote_of(arguments: Sequence[str], config: str) -> Remote | None:
-    """The one remote end of a command line and its configuration file, by address; None if there is no such one.
+    """The one remote end of a command line and its configuration file, by address; None if there is no such one."""
+    return remote_in(options_of(arguments, config))
+
+
+def remote_in(options: Options) -> Remote | None:
+    """The one remote end that the options name by address.
 
     A name is not looked up here, for only the program knows which of its addresses it took.
     """
-    lines = [*_lines(config), *_options(arguments)]
-    port = next((line[1] for line in reversed(lines) if line[0] in ("port", "rport") and len(line) > 1), "")
-    remotes = {(line[1], line[2] if len(line) > 2 else port) for line in lines if line[0] == "remote" and line[1:]}
+    remotes = set(remotes_in(options))
     if len(remotes) != 1:
         return None
     address, number = remotes.pop()
@@ -32,6 +47,12 @@ def remote_of(arguments: Sequence[str], config: str) -> Remote | None:
         return str(ip_address(address)), int(number or DEFAULT_PORT)
     except ValueError:
         return None
+
+
+def remotes_in(options: Options) -> tuple[tuple[str, str], ...]:
+    """All remote ends as they are written, with their ports, which may be empty."""
+    port = next((line[1] for line in reversed(options) if line[0] in ("port", "rport") and len(line) > 1), "")
+    return tuple((line[1], line[2] if len(line) > 2 else port) for line in options if line[0] == "remote" and line[1:])
 
 
 def _lines(config: str) -> Iterable[list[str]]:

@@ -8,7 +8,7 @@ from preflight.model.product_policy import Permit
 from preflight.model.remedy import by_hand
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
-from preflight.proto.way.tunnel_view import TunnelView, inside
+from preflight.proto.way.tunnel_view import TunnelView, inside, messages, on_the_wire
 
 SESSION = Station("session")
 _SESSION_IN = Station("session", "receiver")
@@ -18,10 +18,14 @@ def observe_policy(view: TunnelView) -> tuple[Observation, ...]:
     """The product's rules, if none of them lets the burst out; empty otherwise.
 
     A rule may be for names or groups of certificates, which show no address: one for another host than the peer does
-    not let it out. Only where the tunnel took the burst and nothing of its size left by any device, this is proven.
+    not let it out, and one for a group does not where the product has a session with the peer, and sends nothing in it.
+    Only where the tunnel took the burst and nothing of its size left by any device, this is proven.
     """
     policy = view.after.policy
-    if policy is None or view.burst.answered or any(_lets_out(view, each) for each in policy.permits):
+    if policy is None or view.burst.answered:
+        return ()
+    fitting = [each for each in policy.permits if _lets_out(view, each)]
+    if fitting and (any(_for_anybody(view, each) for each in fitting) or not _stays(view)):
         return ()
     taken = inside(view, outgoing=True)
     permits = "; ".join(map(_shown, policy.permits)) or "nothing"
@@ -79,6 +83,22 @@ def _lets_pass(view: TunnelView, permit: Permit, port: int | None) -> bool:
         return True
     in_network = any(address.version == each.version and address in each for each in permit.to)
     return in_network or f"host {view.target}" in permit.named or any(not _is_host(each) for each in permit.named)
+
+
+def _for_anybody(view: TunnelView, permit: Permit) -> bool:
+    """Whether a rule that fits does so by an address, or without a condition."""
+    if not permit.to and not permit.named:
+        return True
+    address = ip_address(view.address)
+    in_network = any(address.version == each.version and address in each for each in permit.to)
+    return in_network or f"host {view.target}" in permit.named
+
+
+def _stays(view: TunnelView) -> bool:
+    """Whether the product has a session with the peer, and still sends nothing of the burst in it."""
+    peer, taken = view.peer, inside(view, outgoing=True)
+    settled = not messages(on_the_wire(view).out, "initiation")
+    return peer is not None and bool(peer.endpoint) and bool(taken) and settled and not _left(view)
 
 
 def _is_host(name: str) -> bool:

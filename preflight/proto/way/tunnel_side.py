@@ -27,7 +27,7 @@ def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | N
         owned=(owner is not None) if tunnel.lists_owners else None,
         without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
         mark=tunnel.fwmark,
-        manages_routes=tunnel.product in MANAGED,
+        manages_routes=tunnel.product in MANAGED or tunnel.drops(peer.address),
         elsewhere=tunnel.product == "wireguard" and bool(port) and port not in bound,
         relay=there[0] if there else None,
         unheard=ports is not None and remote is not None and remote.endpoint_port not in bound,

@@ -1,6 +1,7 @@
 """All observers of one burst: what each gets to know of it, and what the word of one changes in another's."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -140,3 +141,19 @@ def test_what_came_out_of_the_tunnel_while_the_peer_was_asked() -> None:
     made = record(asked=asked(received=0, on_interface=10))
     assert [(each.finding, each.seen) for each in said(made, "tunnel", "receiver")] == [("seen", 10)]
     assert said(record(asked=asked(received=0, on_interface=0)), "tunnel", "receiver") == []
+
+
+@pytest.mark.parametrize(
+    ("address", "product", "managed"),
+    [
+        (B, "nebula", False),
+        ("10.55.0.9", "nebula", False),
+        ("10.56.0.9", "nebula", True),
+        ("10.56.0.9", "wireguard", False),
+        ("10.56.0.9", "zerotier", True),
+    ],
+)
+def test_who_makes_the_routes(address: str, product: str, managed: bool) -> None:
+    """Nebula drops what its unsafe_routes lead nowhere: a route of the kernel does not heal that."""
+    overlay = seeing.state(product=product, routed=((ip_network("10.55.0.0/24"), B),))
+    assert tunnel_side(Peer(address, "x"), overlay).manages_routes is managed

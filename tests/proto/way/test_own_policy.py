@@ -8,7 +8,7 @@ import pytest
 from preflight.model.product_policy import OutPolicy, Permit
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.own_policy import observe_inbound, observe_policy
-from tests.proto.way.seeing import LENGTH, PROBE, B, inner, outer, state, view
+from tests.proto.way.seeing import LENGTH, PROBE, B, inner, outer, peer, state, view
 
 FILE = "/etc/nebula/config.yml"
 BURST = tuple(inner(out=True) for _ in range(6))
@@ -30,12 +30,27 @@ def found(*permits: Permit, left: bool = False, taken: bool = True) -> Observati
         Permit(ports=(800, 900)),
         Permit(to=(ip_network("10.66.0.0/24"),)),
         Permit(named=("host b",)),
-        Permit(named=("host c", "group workers")),
     ],
 )
 def test_what_may_let_it_out(permit: Permit) -> None:
     """Nothing is said: a group may be the peer's."""
     assert found(Permit(protocol="tcp"), permit) is None
+
+
+def test_a_rule_for_a_group() -> None:
+    """The group may be the peer's: it is not where the product has a session with it and sends nothing in it."""
+    group = Permit(named=("host c", "group workers"))
+    said = found(group)
+    assert said is not None
+    assert said.death is not None
+    assert "for host c or group workers" in said.death.message
+    assert found(group, left=True) is None
+    assert found(group, taken=False) is None
+    tunnel = state(peer(endpoint=None), product="nebula", policy=OutPolicy(FILE, (group,)))
+    assert observe_policy(view(*BURST, before=tunnel)) == ()
+    asked = outer("initiation", out=True, product="nebula")
+    tunnel = state(product="nebula", policy=OutPolicy(FILE, (group,)))
+    assert observe_policy(view(*BURST, asked, before=tunnel)) == ()
 
 
 @pytest.mark.parametrize(
