@@ -58,6 +58,7 @@ SERVERS = {
         codes.OVERLAY_EXIT_NODE_GONE,
         codes.OVERLAY_UNHEALTHY,
         codes.OVERLAY_POLICY_DROP,
+        codes.OVERLAY_DUPLICATE_KEY,
     ),
 )
 async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:

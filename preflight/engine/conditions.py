@@ -57,6 +57,11 @@ def of_the_exit(cause: Result, effect: Result) -> bool:
     return cause.aspect == EXIT_NODE
 
 
+def by_silence(cause: Result, effect: Result) -> bool:
+    """The daemon's complaint is a failure because no peer answers."""
+    return cause.station is not None
+
+
 def same_lever(cause: Result, effect: Result) -> bool:
     """What is done about the one is what is done about the other."""
     return cause.remedies == effect.remedies

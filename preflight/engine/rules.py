@@ -14,6 +14,7 @@ from preflight.engine.conditions import (
     but_for_tcp,
     by_echo,
     by_one_filter,
+    by_silence,
     of_a_join,
     of_large_packets,
     of_one_rule,
@@ -202,6 +203,7 @@ RULES: tuple[Rule, ...] = (
         for cause in ("overlay.offline", "overlay.relay-unreachable")
     ),
     Rule("overlay.policy-drop", (*_PATH, *_SILENT), "node"),
+    *(Rule(f"overlay.{cause}", (*_PATH, *_SILENT), "node", by_silence) for cause in ("unhealthy", "duplicate-key")),
     *(Rule(f"overlay.{cause}", _NAMELESS, "node") for cause in ("dns-overwritten", "names-not-accepted", "unhealthy")),
     *(
         Rule(cause, (*_PATH, "overlay.relayed", *_SILENT, *_ENDED), "control")

@@ -4,7 +4,9 @@ It needs root: what another user's process has open is that user's.
 """
 
 import os
+import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ SYSTEM_LOGS: Final = (Path("/var/log/syslog"), Path("/var/log/daemon.log"), Path
 _TAIL_BYTES: Final = 128 << 10
 _LINES: Final = 400
 _SYSTEM_BYTES: Final = 1 << 20
+_OF_JOURNAL: Final = re.compile(r"^(\d+\.\d+) \S+ [^:]+: (.*)$")
 
 
 def processes(program: str, proc: Path = PROC) -> Iterator[Path]:
@@ -68,17 +71,20 @@ def tun_devices(process: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-async def last_lines(process: Path, named: str | None = None, tell: Tell = silent) -> tuple[str, ...]:
+async def last_lines(
+    process: Path, named: str | None = None, tell: Tell = silent, *, timed: bool = False
+) -> tuple[str, ...]:
     """The last lines of its log, oldest first: of a file that it has open, else of the journal, else of the system's.
 
-    named: the file that its own options name. Empty where none is found.
+    named: the file that its own options name. timed: those of the journal with their local time. Empty where none is
+    found.
     """
     files = [as_it_sees(process, named)] if named is not None else []
     files += [process / "fd" / number for number in ("1", "2")]
     for file in files:
         if (tail := _tail(file, _TAIL_BYTES)) is not None:
             return tuple(tail[-_LINES:])
-    return await _journal(f"_PID={process.name}", tell) or _system_log(process.name)
+    return await _journal(f"_PID={process.name}", tell, timed=timed) or _system_log(process.name)
 
 
 def of_file(file: Path) -> tuple[str, ...]:
@@ -109,13 +115,23 @@ def _tail(file: Path, most: int) -> list[str] | None:
     return lines[1:] if size > most else lines
 
 
-async def _journal(whose: str, tell: Tell) -> tuple[str, ...]:
-    argv = ("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_LINES}", whose)
+async def _journal(whose: str, tell: Tell, *, timed: bool = False) -> tuple[str, ...]:
+    form = "short-unix" if timed else "cat"
+    argv = ("journalctl", "--quiet", "--no-pager", f"--output={form}", f"--lines={_LINES}", whose)
     try:
         status, said = await run(*argv, tell=tell)
     except LocalError:
         return ()
-    return tuple(said.splitlines()) if status == 0 else ()
+    lines = said.splitlines() if status == 0 else ()
+    return tuple(map(_with_local_time, lines) if timed else lines)
+
+
+def _with_local_time(line: str) -> str:
+    """A line of the journal as a program writes it that prints the time itself."""
+    found = _OF_JOURNAL.match(line)
+    if found is None:
+        return line
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(float(found[1])))} {found[2]}"
 
 
 def _system_log(pid: str, files: Sequence[Path] = SYSTEM_LOGS) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ It does not show who owns which address, so its peers are not listed.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +17,8 @@ from preflight.model.overlay import OverlayState
 from preflight.overlay.daemons import PROC, arguments, hidden, last_lines, of_file, of_unit, processes, tun_devices
 from preflight.overlay.links import state_of
 from preflight.overlay.openvpn_process import read_file, read_options
-from preflight.proto.tunnel.openvpn_levers import STOPPED
+from preflight.proto.tunnel.openvpn_flaps import comes_and_goes, twins
+from preflight.proto.tunnel.openvpn_levers import OTHERS_NAME, STOPPED
 from preflight.proto.tunnel.openvpn_stage import Stage, garbled, stage, verdict
 from preflight.proto.way.openvpn import Options, config_of, remotes_in, value_of
 
@@ -37,9 +40,12 @@ async def _state(process: Path, known: dict[str, Link], tell: Tell) -> OverlaySt
     if options is None:
         return None
     named = value_of(options, "log-append") or value_of(options, "log")
-    seen = stage(await last_lines(process, named, tell)) if is_client(options) else Stage()
+    lines = await last_lines(process, named, tell, timed=True)
+    seen = stage(lines) if is_client(options) else Stage()
     device = next((name for name in tun_devices(process) if name in known), None)
-    return state_from(options, known.get(device or ""), seen, unit_of(process))
+    state = state_from(options, known.get(device or ""), seen, unit_of(process))
+    again = (of_losses if is_client(options) else of_twins)(lines, time.time())
+    return state if again is None else replace(state, complaints=(*state.complaints, again))
 
 
 async def stopped(
@@ -68,6 +74,28 @@ async def stopped(
     said = f"{file} is its configuration, and no openvpn runs here{reason}"
     code = "overlay.daemon-down" if why is None or why.quiet else why.code
     return _down(device, code, said, unit)
+
+
+def of_losses(lines: Iterable[str], now_s: float) -> Complaint | None:
+    """What a client says of sessions that end again and again."""
+    lost = comes_and_goes(lines, now_s)
+    if lost is None:
+        return None
+    said = (
+        f"its last {lost.times} sessions ended within {lost.lasted_s:.0f} s each, because nothing more came: another "
+        f"client {OTHERS_NAME}, or something on the way stops what it carries"
+    )
+    return Complaint("overlay.unhealthy", said, cuts=True)
+
+
+def of_twins(lines: Iterable[str], now_s: float) -> Complaint | None:
+    """What a server says of two clients with one name."""
+    found = twins(lines, now_s)
+    if found is None:
+        return None
+    where = f" ({' and '.join(found.hosts)})" if found.hosts else ""
+    said = f"two clients{where} use the certificate of {found.name}, and each that connects ends the other's session"
+    return Complaint("overlay.duplicate-key", said, cuts=True)
 
 
 def _down(device: str | None, code: str, said: str, unit: str) -> OverlayState:

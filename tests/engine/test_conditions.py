@@ -27,6 +27,16 @@ def test_what_is_sent_from_a_peers_own_address_brings_no_answer(source: str, exp
     assert len(named(at("overlay.route", own), at("control.connect", silent))) == (1 if explained else 2)
 
 
+@pytest.mark.parametrize("code", [codes.OVERLAY_UNHEALTHY, codes.OVERLAY_DUPLICATE_KEY])
+@pytest.mark.parametrize(("place", "causes"), [(Station("session"), 1), (None, 2)])
+def test_a_complaint_that_silence_bears_out_accounts_for_it(code: Code, place: Station | None, causes: int) -> None:
+    """One that traffic does not support stays a warning next to what is wrong."""
+    make = failed if place else warned
+    complaint = make(code, NODE, Direction.LOCAL, "sessions end", station=place)
+    silent = failed(codes.REACH_UNREACHABLE, "b", Direction.ROUND_TRIP, "silent")
+    assert len(named(at("overlay.health", complaint), at("way.packet", silent))) == causes
+
+
 @pytest.mark.parametrize(("direction", "causes"), [(Direction.REVERSE, 1), (Direction.FORWARD, 2)])
 def test_answers_go_to_the_other_node_that_has_this_ones_address(direction: Direction, causes: int) -> None:
     """Those of the control plane too; another node with a peer's address takes nothing that is for this node."""

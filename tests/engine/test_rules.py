@@ -12,6 +12,7 @@ from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
 from preflight.model.complaint import EXIT_NODE
 from preflight.model.facts import ClockSkewFacts, DeathFacts, NodeAgeFacts
+from preflight.proto.way.stations import Station
 
 RT = Direction.ROUND_TRIP
 
@@ -33,8 +34,8 @@ def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
     """Only what is deeper explains: an effect that always lies deeper than its cause would be a promise not kept."""
 
     def fires(slug: str, pattern: str) -> bool:
-        for where, aspect in product(("b", NODE), ("", EXIT_NODE)):
-            cause = at("x.cause", failed(codes.ALL[slug], where, RT, "", aspect=aspect))
+        for where, aspect, place in product(("b", NODE), ("", EXIT_NODE), (None, Station("session"))):
+            cause = at("x.cause", failed(codes.ALL[slug], where, RT, "", aspect=aspect, station=place))
             effects = [
                 at(check, failed(codes.ALL[e], "b", RT, ""))
                 for e in codes.ALL

@@ -3,6 +3,7 @@
 from preflight.model.remedy import Remedies, by_hand, look
 
 STOPPED = "it was stopped by a signal"
+OTHERS_NAME = "may use this node's certificate"
 _TIME = look("date -u   # is this the right time?")
 _SIGNED = by_hand("Have the authority sign another certificate for this node, and start openvpn again.")
 
@@ -11,6 +12,20 @@ _KNOWN: tuple[tuple[str, Remedies], ...] = (
         "no shared cipher",
         by_hand(
             "Add a cipher of its remote end (AES-256-GCM) to data-ciphers in its configuration, and start it again."
+        ),
+    ),
+    (
+        OTHERS_NAME,
+        look(
+            "journalctl -u 'openvpn*' | grep 'will cause previous active'   # on the server: is it this node's name?",
+            where="peer",
+            root=True,
+        ),
+    ),
+    (
+        "each that connects ends the other's session",
+        by_hand(
+            "Give each of the two clients a certificate with its own name, or set `duplicate-cn` in the server's file."
         ),
     ),
     ("AUTH_FAILED", look("Are user name and password right? The server's log says what it does not accept.")),

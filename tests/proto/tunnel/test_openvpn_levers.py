@@ -2,12 +2,14 @@
 
 import pytest
 
+from preflight.overlay.openvpn import of_losses, of_twins
 from preflight.proto.tunnel.openvpn_levers import STOPPED, of_reason, of_stopped
 from preflight.proto.tunnel.openvpn_stage import stage, verdict
+from tests.proto.tunnel.test_openvpn_flaps import lines, unix_s
 from tests.proto.tunnel.test_openvpn_stage import LOGS, log
 
 UNIT = "openvpn-client@vpn"
-WITHOUT = ("persist_down", "mtu_mismatch", "complzo_client", "fragment_mismatch")
+WITHOUT = ("persist_down", "mtu_mismatch", "complzo_client", "fragment_mismatch", "twin_client", "twin_server")
 
 
 @pytest.mark.parametrize("name", sorted(each.stem for each in LOGS.iterdir() if each.stem not in WITHOUT))
@@ -30,3 +32,19 @@ def test_one_that_does_not_run() -> None:
     assert [each.kind for each in of_stopped("", UNIT)] == ["next"]
     (remedy,) = of_stopped("it refuses its options: x", UNIT)
     assert remedy.lines[0].startswith("Correct its configuration")
+
+
+def test_sessions_that_others_end() -> None:
+    """The server's log says it of a name; on the server it is certain."""
+    now_s = unix_s("2026-12-01 02:18:40")
+    client = of_losses([*lines("twin_client"), "2026-12-01 02:18:38 SIGUSR1[soft,ping-restart] received"], now_s)
+    server = of_twins(lines("twin_server"), now_s)
+    assert client is not None
+    assert server is not None
+    assert (client.code, server.code) == ("overlay.unhealthy", "overlay.duplicate-key")
+    assert "its last 3 sessions ended within 15 s each" in client.said
+    assert "two clients (10.203.0.1 and 10.203.0.3) use the certificate of a" in server.said
+    assert [each.where for each in of_reason(client.said, UNIT)] == ["peer"]
+    assert "duplicate-cn" in of_reason(server.said, UNIT)[0].lines[0]
+    assert of_losses(lines("persist_down"), now_s) is None
+    assert of_twins(lines("persist_down"), now_s) is None
