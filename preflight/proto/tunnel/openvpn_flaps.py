@@ -1,7 +1,7 @@
 """Sessions of OpenVPN that end again and again, by the lines of a log with their times: pure.
 
-Without `duplicate-cn` a server ends the session of a client whose name connects once more, and says so to neither: the one
-that was dropped waits for `ping-restart`, connects, and drops the other.
+Without `duplicate-cn` a server ends the session of a client whose name connects once more, and says so to neither: the
+one that was dropped waits for `ping-restart`, connects, and drops the other.
 """
 
 import re
