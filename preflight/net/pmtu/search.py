@@ -98,6 +98,9 @@ class PathMtuProbes:
             partial(self.search, peer, "reverse", rtt_s=rtt_s),
         )
         forward, reverse = await asyncio.gather(*(way() for way in ways))
+        if forward.silent and reverse.silent and rtt_s is not None and self.s_per_byte:
+            # The peer has answered other packets: what it answered here may not have fitted into a slow link's queue.
+            forward, reverse = await asyncio.gather(*(way() for way in ways))
         # Both need both ways, so one alone is silent only where other packets fill a short queue.
         for _ in range(TIMES_ALONE):
             if forward.silent and not reverse.silent:

@@ -139,10 +139,10 @@ def test_hops_of_a_way_that_is_not_there() -> None:
 
 
 class Relay(asyncio.DatagramProtocol):
-    """Takes packets on to a responder and back; those of the second port that sends any are lost."""
+    """Takes packets on to a responder and back; those of some ports are lost, by the order in which they send."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, lost: frozenset[int]) -> None:
+        self._port, self._lost = port, lost
         self.senders: dict[tuple[str, int], socket.socket] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -157,7 +157,7 @@ class Relay(asyncio.DatagramProtocol):
             link.setblocking(False)
             self.senders[addr] = link
             asyncio.get_running_loop().add_reader(link, self._back, link, addr)
-        if list(self.senders).index(addr) != 1:
+        if list(self.senders).index(addr) not in self._lost:
             self.senders[addr].send(data)
 
     def _back(self, link: socket.socket, addr: tuple[str, int]) -> None:
@@ -171,25 +171,38 @@ class Relay(asyncio.DatagramProtocol):
         self._transport.close()
 
 
+async def through_a_relay(port: int, probes: PathMtuProbes, *lost: int) -> tuple[tuple[PathMtu, PathMtu], int]:
+    """What both searches find, and how many sockets sent."""
+    relay = Relay(port, frozenset(lost))
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: relay, local_addr=("127.0.0.1", 0))
+    try:
+        peer = Peer("127.0.0.1", responder_port=transport.get_extra_info("sockname")[1])
+        return await probes.both(peer, tunnel_bytes=1420, rtt_s=0.001), len(relay.senders)
+    finally:
+        relay.close()
+
+
 def test_one_silent_direction_is_searched_again_alone() -> None:
     """Both need both ways: the search whose packets the other one displaced from a short queue is not without a
     responder.
     """
-
-    async def search(port: int) -> tuple[tuple[PathMtu, PathMtu], int]:
-        relay = Relay(port)
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: relay, local_addr=("127.0.0.1", 0))
-        try:
-            peer = Peer("127.0.0.1", responder_port=transport.get_extra_info("sockname")[1])
-            return await PathMtuProbes(Settings()).both(peer, tunnel_bytes=1420, rtt_s=0.001), len(relay.senders)
-        finally:
-            relay.close()
-
     with responding("127.0.0.1") as port:
-        both, senders = asyncio.run(search(port))
+        both, senders = asyncio.run(through_a_relay(port, PathMtuProbes(Settings()), 1))
     assert [each.outcome for each in both] == [SearchOutcome.MEASURED] * 2
     assert senders == 3
+
+
+def test_both_are_searched_again_only_on_a_slow_link() -> None:
+    """Who has answered other packets answers these too, unless its responder has a key that this node lacks."""
+    with responding("127.0.0.1") as port:
+        quick, slow = PathMtuProbes(Settings()), PathMtuProbes(Settings())
+        slow._budgets["forward"].s_per_byte = 1e-7
+        silent, senders = asyncio.run(through_a_relay(port, quick, 0, 1))
+        assert (silent[0].silent, silent[1].silent, senders) == (True, True, 2)
+        both, senders = asyncio.run(through_a_relay(port, slow, 0, 1))
+    assert [each.outcome for each in both] == [SearchOutcome.MEASURED] * 2
+    assert senders == 4
 
 
 def test_the_check_measures_side_by_side() -> None:
