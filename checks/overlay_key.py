@@ -33,6 +33,8 @@ SHORT_S, LONG_S = 3.3, 10.0
 """How long the endpoint is watched, from the beginning of the run or the first trouble of the peer on: not at all where
 nothing has come from the key in this run; longer where it has changed since the run began, or changes meanwhile. A
 responder's hello comes every three seconds, and the next look after it is at most a quarter of a second later."""
+NO_HELLO_S = 2.0
+"""The same where the peer's host says that no responder is there: what moves the endpoint is other traffic then."""
 HANDSHAKES_S, SELDOM_S = 14.0, 0.75
 """Nebula's two machines take the session from each other every three to five seconds; each look at it is a log-in."""
 SESSION_S = 180.0
@@ -154,10 +156,10 @@ async def _turns(
     earlier: what was seen of it before. readings: what the tunnel counts is added. wire: from where its packets came,
     of the places at which the product has seen it. least_s: to look so long in any case.
     """
-    began, provoked, rekeys = monotonic(), -PROVOKED_S, known.session is not None
+    began, provoked, rekeys, short_s = monotonic(), -PROVOKED_S, known.session is not None, _short_s(ctx, peer)
     since = earlier.since_s if earlier is not None else began
     seen = [Seen(known.endpoint, known.session), *(earlier.seen if earlier is not None else ())]
-    ends = max(began + least_s, since + SHORT_S)
+    ends = max(began + least_s, since + short_s)
     while (found := turns(seen) or turns(wire(seen)) or renewals(seen)) is None and monotonic() < ends:
         # What nobody has moved is only read: what is sent would be counted by others who look at the same time.
         if moved(seen) and monotonic() - provoked >= PROVOKED_S:
@@ -169,7 +171,7 @@ async def _turns(
         came = rekeys or readings[-1].rx_bytes > (known.rx_bytes or 0)
         # What moves is provoked from here on only.
         from_s = began if moved(seen) else since
-        ends = max(began + least_s, from_s + _patience_s(seen, came=came, rekeys=rekeys))
+        ends = max(began + least_s, from_s + _patience_s(seen, short_s if came else 0.0, rekeys=rekeys))
     return found
 
 
@@ -197,11 +199,16 @@ async def _own_key(
     return 0
 
 
-def _patience_s(seen: Sequence[Seen], *, came: bool, rekeys: bool) -> float:
-    """How long it is worth to look. came: whether any packet of the key has arrived since the run began."""
+def _short_s(ctx: Context, peer: Peer) -> float:
+    silence = ctx.net.path.proven_silent(peer)
+    return NO_HELLO_S if silence is not None and silence.port_unreachable else SHORT_S
+
+
+def _patience_s(seen: Sequence[Seen], short_s: float, *, rekeys: bool) -> float:
+    """How long it is worth to look. short_s: while nothing moves; 0 if nothing of the key has come in this run."""
     if moved(seen):
         return HANDSHAKES_S if rekeys else LONG_S
-    return SHORT_S if came else 0.0
+    return short_s
 
 
 def judge_renewed(peer: Peer, found: Turns) -> Result:

@@ -14,7 +14,7 @@ from preflight_checks import overlay_key
 from preflight.api import Context, Direction, Facts, Peer, Result
 from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.model.path import AskResult, PeerReport
+from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.net import Net
 from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched
@@ -101,6 +101,7 @@ async def _run(
     asked: AskResult | None = None,
     whole: bool = False,
     dying_here: Collection[str] = (),
+    silence: StampStats | None = None,
 ) -> list[Result]:
     async def echo(*_: Any, **__: Any) -> None:
         """It leaves, and the tap has seen the answer already."""
@@ -108,10 +109,26 @@ async def _run(
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
     endpoints = SimpleNamespace(take=lambda _: earlier)
     ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints, dying_here=dying_here)
-    path = SimpleNamespace(asked=lambda _: asked, whole=SimpleNamespace(came=lambda _: whole))
+    came = SimpleNamespace(came=lambda _: whole)
+    path = SimpleNamespace(asked=lambda _: asked, whole=came, proven_silent=lambda _: silence)
     net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, path=path)
     context = Context(Settings(), (NB,), first, cast("Net", net), {NB.target: tuple(measured)})
     return [result async for result in overlay_key.overlay_key.function(context)]
+
+
+@pytest.mark.parametrize(("closed", "looks"), [(True, False), (False, True)])
+def test_a_host_without_a_responder_sends_no_hellos(closed: bool, looks: bool) -> None:
+    """Who has been watched for two seconds by now is not watched for longer, unless a hello may still come."""
+    reads: list[bool] = []
+
+    async def read() -> OverlayState:
+        reads.append(True)
+        return tunnel(B)
+
+    earlier = Watched(time.monotonic() - overlay_key.NO_HELLO_S, [Seen(B)])
+    silence = StampStats(sent=10, answered=0, port_unreachable=closed)
+    asyncio.run(_run(tunnel(B), read, FakeTap(), earlier, whole=True, silence=silence))
+    assert bool(reads) is looks
 
 
 async def unread() -> OverlayState:
