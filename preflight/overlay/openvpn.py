@@ -5,6 +5,7 @@ It does not show who owns which address, so its peers are not listed.
 
 import asyncio
 import time
+from calendar import timegm
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -44,7 +45,7 @@ async def _state(process: Path, known: dict[str, Link], tell: Tell) -> OverlaySt
     seen = stage(lines) if is_client(options) else Stage()
     device = next((name for name in tun_devices(process) if name in known), None)
     state = state_from(options, known.get(device or ""), seen, unit_of(process))
-    again = (of_losses if is_client(options) else of_twins)(lines, time.time())
+    again = (of_losses if is_client(options) else of_twins)(lines, timegm(time.localtime()))
     return state if again is None else replace(state, complaints=(*state.complaints, again))
 
 

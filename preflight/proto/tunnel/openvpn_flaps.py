@@ -5,10 +5,12 @@ one that was dropped waits for `ping-restart`, connects, and drops the other.
 """
 
 import re
-import time
+from calendar import timegm
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
@@ -33,8 +35,8 @@ class Lost:
 def comes_and_goes(lines: Iterable[str], now_s: float) -> Lost | None:
     """What a client's log shows if each of its last sessions ended because nothing came; None if not.
 
-    now_s: UNIX time. A node that sleeps, or a server that starts again, ends one session now and then: these end soon
-    after they began, one behind the other, up to now.
+    now_s: this node's local time, as `twins` takes it. A node that sleeps, or a server that starts again, ends one
+    session now and then: these end soon after they began, one behind the other, up to now.
     """
     connected_s: float | None = None
     restart_s, ended = USUAL_RESTART_S, list[tuple[float, float]]()
@@ -67,6 +69,8 @@ class Twins:
 def twins(lines: Iterable[str], now_s: float) -> Twins | None:
     """Two clients of a server that have one certificate; None if its log shows none.
 
+    now_s: this node's local time in seconds, counted as if it were UTC, as the log's times are.
+
     One that comes from another place for a while ends its own old session too, so it has to come back: from one host,
     from another one, and from the first again, or often in a short time where both are behind one address.
     """
@@ -90,4 +94,5 @@ def _timed(lines: Iterable[str]) -> Iterator[tuple[float, str]]:
     """Each line that has a time, in the local zone of the program, and what is behind it."""
     for line in lines:
         if (found := _LINE.match(line)) is not None:
-            yield time.mktime(time.strptime(found[1], "%Y-%m-%d %H:%M:%S")), found[2]
+            with suppress(ValueError):  # a day that does not exist
+                yield timegm(datetime.fromisoformat(found[1]).timetuple()), found[2]

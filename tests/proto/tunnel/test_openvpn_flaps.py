@@ -1,6 +1,7 @@
 """Sessions of OpenVPN that end again and again: two clients with one name, as real logs of them show it."""
 
 import time
+from calendar import timegm
 
 import pytest
 
@@ -17,7 +18,7 @@ def lines(name: str) -> list[str]:
 
 def unix_s(at: str) -> float:
     """A time of a log."""
-    return time.mktime(time.strptime(at, "%Y-%m-%d %H:%M:%S"))
+    return timegm(time.strptime(at, "%Y-%m-%d %H:%M:%S"))
 
 
 def session(begins: str, ends: str, why: str = "ping-restart") -> list[str]:
@@ -57,6 +58,7 @@ def test_a_client_whose_session_another_one_ends() -> None:
         # Somebody started it again since.
         ([*LOST, "2026-12-01 02:03:26 SIGTERM[hard,] received, process exiting"], "2026-12-01 02:04:00", None),
         ([line.partition(" 02:")[2] for line in LOST], "2026-12-01 02:04:00", None),
+        ([line.replace("2026-12-01", "2026-02-31") for line in LOST], "2026-12-01 02:04:00", None),
     ],
 )
 def test_a_client_s_sessions(log: list[str], now: str, lost: Lost | None) -> None:
