@@ -51,7 +51,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
         (
             seen(replace(MUTE, endpoint="127.0.0.1:5555"), host_answers=True),
             "overlay.no-handshake",
-            "is a program on this node that carries the tunnel's packets on",
+            "leads to a program on this node that carries the tunnel's packets on",
             "ss -ulpn 'sport = :5555'",
         ),
         (seen(replace(MUTE, rx_bytes=148)), "overlay.no-handshake", "only 148 bytes", "preshared key"),
@@ -90,6 +90,14 @@ def test_dead_sessions(watch: Watch, code: str, said: str, remedy: str) -> None:
     assert (result.status, str(result.code)) == (Status.FAIL, code)
     assert said in result.message
     assert remedy in (result.remedy or "")
+
+
+def test_an_endpoint_at_the_tunnel_s_own_port_leads_to_no_program() -> None:
+    """Its packets come back to the tunnel itself, so nobody carries them on."""
+    own = replace(MUTE, endpoint="127.0.0.1:51820")
+    result = judge(PEER, replace(STATE, listen_port=51820, peers=(own, C)), seen(own), ["10.66.0.3"])
+    assert str(result.code) == "overlay.no-handshake"
+    assert "program" not in result.message
 
 
 def test_a_forgotten_address_gets_the_exact_command() -> None:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from preflight.model.path import DirectionStats, StampStats, percentile
-from preflight.proto.stamp.pace import at_least, at_most
+from preflight.proto.stamp.pace import LEAST_EVENTS, at_least, at_most
 
-LEAST_EVENTS = 3
-"""Fewer lost packets are chance."""
 LEAST_SHARE = 0.15
 """A smaller loss at one pace does not make this node look for a rate."""
 SLOWEST_PER_S = 3.0

@@ -54,12 +54,13 @@ def explain(
 def _silent(state: OverlayState, known: OverlayPeer, seen: Watch, ever: str) -> tuple[str, Remedies]:
     """What was sent to the endpoint brought nothing back."""
     endpoint, host = known.endpoint, known.endpoint_address
-    if host is None or not _is_loopback(host):
+    # At the tunnel's own port there is no other program: its packets come back to it.
+    if host is None or not _is_loopback(host) or known.endpoint_port == state.listen_port:
         message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
         return message, (*_look_at_way(host, seen), *compare(state, known))
     message = (
-        f"the endpoint {endpoint} is a program on this node that carries the tunnel's packets on, and nothing comes "
-        f"back through it: {_unanswered(seen)}; {ever}"
+        f"the endpoint {endpoint} leads to a program on this node that carries the tunnel's packets on, and nothing "
+        f"comes back through it: {_unanswered(seen)}; {ever}"
     )
     where = "where does it send them, and does its other end run?"
     return message, look(f"ss -ulpn 'sport = :{known.endpoint_port}'   # that program: {where}")
