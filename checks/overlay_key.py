@@ -99,7 +99,7 @@ def _nothing(peer: Peer) -> Result:
 
 
 async def _watched(ctx: Context, peer: Peer) -> Result | None:
-    earlier = ctx.net.ways.endpoints.take(peer)
+    earlier = ctx.net.watch.endpoints.take(peer)
     state, known = _known(ctx.overlay, ctx.tunnel(peer.address), peer)
     if state is None or known is None or state.product not in PRODUCTS or known.last_handshake_unix_s == 0.0:
         return None

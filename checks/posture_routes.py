@@ -45,7 +45,7 @@ from preflight.proto.control.signed import KEY, Signer
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-PACE_S = 0.015
+PACE_S = 0.005
 """Between the starts of two requests, until anyone on the way says that these are too many."""
 LIMITED_S = 15.0
 """How long to go on asking where there is a limit of requests: what shows most is asked first."""

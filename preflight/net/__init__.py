@@ -1,6 +1,7 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
 import os
+from asyncio import Event
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
-    from asyncio import Event
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from preflight.model.control import ControlError, HttpAnswer, NodeList
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from preflight.net.stun.servers import Stun
     from preflight.net.tcp.connect import Tcp
     from preflight.net.turns import Starts, Turns
+    from preflight.net.way.endpoints import Watch
     from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
     from preflight.proto.way.beyond import Beyond
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 WATCHES = "overlay.key"
 """The check that asks whether the endpoint of a peer in trouble goes to and fro."""
-FEW_PEERS = 6
 FIRST_SYN_S = 0.8
 """A lost SYN is sent again after 1 s."""
 TWIN_S = 4.0
@@ -70,10 +70,8 @@ class Net:
         self.planned: frozenset[str] = frozenset()
 
     @cached_property
-    def segments_vanish(self) -> "Event":
+    def segments_vanish(self) -> Event:
         """Set once it is shown that full segments to the control plane, or from it, are lost for their size."""
-        from asyncio import Event
-
         return Event()
 
     @cached_property
@@ -92,12 +90,12 @@ class Net:
     def troubled(self, *peers: "Peer") -> None:
         """Packets of peers are lost, or may be: from now on it is watched where they are, if a check asks later."""
         if WATCHES in self.planned:
-            self.ways.watch(peers)
+            self.watch.begin(peers)
 
     def watch_few(self, peers: "Collection[Peer]") -> None:
         """Few peers are watched from now on, for that takes seconds, and to read a tunnel of WireGuard costs little."""
-        if len(peers) <= FEW_PEERS and WATCHES in self.planned:
-            self.ways.watch(peers, errors=False)
+        if WATCHES in self.planned:
+            self.watch.begin_few(peers)
 
     @cached_property
     def turns(self) -> "Turns":
@@ -113,12 +111,19 @@ class Net:
         return Starts(shortest_s)
 
     @cached_property
+    def watch(self) -> "Watch":
+        """What is watched before packets are followed."""
+        from preflight.net.way.endpoints import Watch
+
+        return Watch(self.overlay)
+
+    @cached_property
     def ways(self) -> "PacketWays":
         """The ways of packets, station by station."""
         from preflight.net.way.follow import PacketWays
 
-        begun, refused, trace = (lambda: self._first_overlay), self.icmp.was_refused, self._settings.trace
-        return PacketWays(self.path, self.overlay, self.listener, begun=begun, refused=refused, trace_rules=trace)
+        shells, begun = (self.path, self.overlay, self.listener, self.watch), lambda: self._first_overlay
+        return PacketWays(*shells, begun=begun, refused=self.icmp.was_refused, trace_rules=self._settings.trace)
 
     @cached_property
     def nat(self) -> "NatProbes":
@@ -184,10 +189,8 @@ class Net:
 
     async def aclose(self) -> None:
         """Close what was opened; this creates no client that nobody used."""
-        if "ways" in vars(self):
-            await self.ways.aclose()
-        if "control" in vars(self):
-            await self.control.aclose()
+        for opened in vars(self).keys() & {"watch", "ways", "control"}:
+            await getattr(self, opened).aclose()
         if "_routes" in vars(self):
             self._routes.close()
 
@@ -363,8 +366,6 @@ class Net:
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
-        if overlay is None:
-            return None
         from preflight.net.overlay_routes import with_routes
 
         return await with_routes(overlay, addresses, self.kernel, self.listener)

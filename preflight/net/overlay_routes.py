@@ -14,11 +14,11 @@ from preflight.proto.way.beneath import beneath, may_hide
 
 
 async def with_routes(
-    overlay: OverlayState, addresses: Iterable[str], kernel: Kernel, listener: Listener | None = None
-) -> OverlayState:
+    overlay: OverlayState | None, addresses: Iterable[str], kernel: Kernel, listener: Listener | None = None
+) -> OverlayState | None:
     """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
     wanted = [address for address in addresses if "%" not in address]
-    if not wanted:
+    if overlay is None or not wanted:
         return overlay
     try:
         routes = await kernel.routes_to(wanted)

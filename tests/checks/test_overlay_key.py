@@ -107,11 +107,11 @@ async def _run(
         """It leaves, and the tap has seen the answer already."""
 
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
-    endpoints = SimpleNamespace(take=lambda _: earlier)
-    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), endpoints=endpoints, dying_here=dying_here)
+    watch = SimpleNamespace(endpoints=SimpleNamespace(take=lambda _: earlier))
+    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), dying_here=dying_here)
     came = SimpleNamespace(came=lambda _: whole)
     path = SimpleNamespace(asked=lambda _: asked, whole=came, proven_silent=lambda _: silence)
-    net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, path=path)
+    net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, watch=watch, path=path)
     context = Context(Settings(), (NB,), first, cast("Net", net), {NB.target: tuple(measured)})
     return [result async for result in overlay_key.overlay_key.function(context)]
 

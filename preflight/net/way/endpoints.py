@@ -6,14 +6,18 @@ the time that all others are over. It only reads.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import cached_property
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.peer import Peer
 from preflight.proto.tunnel.endpoint_turns import Seen, Watched
+
+if TYPE_CHECKING:
+    from preflight.net.way.tap import Errors
 
 EACH_S: Final = 0.25
 SELDOM_S: Final = 0.75
@@ -58,6 +62,40 @@ class Endpoints:
                 await asyncio.sleep(SELDOM_S if any(rekeys) else EACH_S)
         except NeedsPlatform:  # the one that takes it reads again, and says so
             return
+
+
+class Watch:
+    """What is watched before packets are followed: where peers are and, once packets are lost, who refuses any.
+
+    To follow packets takes much more code, which a run without trouble does not load.
+    """
+
+    def __init__(self, overlay: Callable[[], Awaitable[OverlayState | None]]) -> None:
+        self.endpoints = Endpoints(overlay)
+
+    @cached_property
+    def errors(self) -> "Errors":
+        """The ICMP errors that come in."""
+        from preflight.net.way.tap import Errors
+
+        return Errors()
+
+    def begin(self, peers: Iterable[Peer]) -> None:
+        """Watch these peers from now on, and who refuses packets."""
+        self.errors.listen()
+        for peer in peers:
+            self.endpoints.begin(peer)
+
+    def begin_few(self, peers: Collection[Peer]) -> None:
+        """Watch where these peers are before there is any trouble, unless they are many."""
+        for peer in peers if len(peers) <= MOST_PEERS else ():
+            self.endpoints.begin(peer)
+
+    async def aclose(self) -> None:
+        """Watch nothing any more."""
+        if "errors" in vars(self):
+            self.errors.close()
+        await self.endpoints.aclose()
 
 
 def _read(address: str, seen: list[Seen], overlay: OverlayState | None) -> bool:

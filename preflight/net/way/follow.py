@@ -26,7 +26,7 @@ from preflight.net.way import waiting as waits
 from preflight.net.way.ahead import Ahead
 from preflight.net.way.configured_end import with_configured_end
 from preflight.net.way.echo import ask_again
-from preflight.net.way.endpoints import Endpoints
+from preflight.net.way.endpoints import Watch
 from preflight.net.way.events import tell_observations
 from preflight.net.way.far_end import far_end
 from preflight.net.way.firewall import Firewall
@@ -36,7 +36,7 @@ from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.own_rules import OwnRules
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
-from preflight.net.way.tap import Errors, Tap, wanted_of
+from preflight.net.way.tap import Tap, wanted_of
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
@@ -90,8 +90,8 @@ class PacketWays:
     """The ways of packets to peers, both directions.
 
     path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again; begun:
-    what it was when it was first read. refused: whether an address has refused an echo. trace_rules: have the kernel
-    trace the bursts through its rules, which adds a table while they pass.
+    what it was when it was first read. watch: what was watched before. refused: whether an address has refused an
+    echo. trace_rules: have the kernel trace the bursts through its rules, which adds a table while they pass.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class PacketWays:
         path: "PathProbes",
         overlay: ReadOverlay,
         listener: Listener | None = None,
+        watch: Watch | None = None,
         *,
         begun: Callable[[], OverlayState | None] = lambda: None,
         refused: Callable[[str], bool] = lambda address: False,
@@ -111,21 +112,12 @@ class PacketWays:
         self._questions = KernelQuestions(listener)
         self._one_burst, self._refusals = asyncio.Lock(), waits.Refusals(path)
         self.ahead = Ahead(self._observed)
-        self.endpoints, self.errors = Endpoints(overlay), Errors()
+        self._watch = watch or Watch(overlay)
         self.dying_here: set[str] = set()
         """Addresses of peers whose packets, or whose answers, were found to die on this node."""
 
-    def watch(self, peers: Iterable[Peer], *, errors: bool = True) -> None:
-        """Watch from now on where some peers are and, where packets are lost, who refuses any."""
-        if errors:
-            self.errors.listen()
-        for peer in peers:
-            self.endpoints.begin(peer)
-
     async def aclose(self) -> None:
         """End what nobody has taken."""
-        self.errors.close()
-        await self.endpoints.aclose()
         await self.ahead.aclose()
 
     async def follow(
@@ -268,7 +260,7 @@ class PacketWays:
             watched = replace(watched, outer=outer, remarked=again if again != outer else None)
             before = await self._moment(overlay, watched)
         wanted = wanted_of(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
-        tap = await stack.enter_async_context(Tap(wanted, self.errors))
+        tap = await stack.enter_async_context(Tap(wanted, self._watch.errors))
         tracing = self._rules_traced(stack, (watched.flows[0], *((watched.outer,) if watched.outer else ())))
         stats = await self.burst(peer)
         sent = Record(

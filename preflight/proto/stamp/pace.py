@@ -34,6 +34,8 @@ TOGETHER_S = 60.0
 FEWEST = 20
 QUEUED_MS = 5.0
 """Packets that wait for so long may have waited behind our own. On a quick path they wait for less."""
+WAITING_MS = 2.0
+"""A queue that begins to fill: one packet of a tunnel takes so long on a link of 1 Mbit/s."""
 JITTER_PERCENTILE = 95
 BUSY_MS = 3.0
 """On a host that is not busy, a program takes what its kernel has within a millisecond."""
@@ -107,8 +109,17 @@ def _growth_s(way: DirectionStats) -> float:
 
 def queued(stats: StampStats) -> bool:
     """Whether packets of a session waited, so that what is wrong with it may be other packets of this node."""
+    return _waited(stats, QUEUED_MS)
+
+
+def waits(stats: StampStats) -> bool:
+    """Whether a queue may begin to fill at the pace of a session, so that a quicker one would be too quick."""
+    return _waited(stats, WAITING_MS)
+
+
+def _waited(stats: StampStats, least_ms: float) -> bool:
     ways = [way for way in (stats.forward, stats.reverse) if way is not None]
-    return any(way.delay_variation_percentile_ms(JITTER_PERCENTILE) >= QUEUED_MS for way in ways)
+    return any(way.delay_variation_percentile_ms(JITTER_PERCENTILE) >= least_ms for way in ways)
 
 
 def at_least(events: int, packets: int) -> float:

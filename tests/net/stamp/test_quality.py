@@ -77,6 +77,7 @@ class Path:
 
 
 CLEAN = session(direction())
+FILLING = DirectionStats(60, 60, 60, delay_variation_ms=(0.1,) * 50 + (3.0,) * 10)
 LATE = session(direction(), direction(late=100))
 SLOW = FIRST_PER_S / QUARTER
 
@@ -160,13 +161,37 @@ def test_a_silent_responder_gets_few_packets() -> None:
     assert path.asked == [(SILENT_COUNT, FIRST_PER_S)]
 
 
-def test_the_only_peer_gets_more_in_the_same_time() -> None:
-    """A loss of 2 % must not take none of them by chance; on a line that shows trouble at once nothing is quicker."""
-    good, slow = Path([session(direction(FEWEST)), session(direction(280))]), Path([session(direction(20, lost=2))])
-    for path in (good, slow):
-        asyncio.run(quality(path, peers=1).measure(PEER))
-    assert good.asked == [(FEWEST, FIRST_PER_S), (300 - FEWEST, pytest.approx(1.5 * FIRST_PER_S))]
-    assert max(per_s for _, per_s in slow.asked) == FIRST_PER_S
+@pytest.mark.parametrize(
+    ("sessions", "paces"),
+    [
+        ([direction(FEWEST), direction(60), direction(220)], [1, 2.4, 3.2]),
+        # A queue begins to fill: the rest leaves more slowly.
+        ([direction(FEWEST), FILLING, direction(220)], [1, 2.4, 1.5]),
+        # Trouble at once: nothing is quicker.
+        ([direction(FEWEST, lost=2)], [1]),
+    ],
+    ids=["free", "filling", "lossy"],
+)
+def test_the_pace_to_the_only_peer_grows_while_nothing_waits(
+    sessions: list[DirectionStats], paces: list[float]
+) -> None:
+    """300 packets, so that a loss of 2 % does not take none of them by chance, in less than half a second."""
+    path = Path([session(each) for each in sessions])
+    asyncio.run(quality(path, peers=1).measure(PEER))
+    quickest = [per_s for _, per_s in path.asked[: len(paces)]]
+    assert quickest == [pytest.approx(pace * FIRST_PER_S, abs=0.1) for pace in paces]
+    assert max(per_s for _, per_s in path.asked) == max(quickest)
+    assert len(paces) == 1 or sum(count for count, _ in path.asked) == 300
+
+
+@pytest.mark.parametrize("room", [10, 40])
+@pytest.mark.parametrize("link_per_s", [60, 150, 300, 400, 550, 620, 700, 790, 2000])
+@pytest.mark.parametrize("others", [0.0, 1 / 3])
+def test_a_link_is_not_lossy_because_one_peer_is_asked_quickly(link_per_s: float, room: int, others: float) -> None:
+    """Whatever it carries, and however short its queue is: what our own pace makes is gone at a slower one."""
+    line = Line(link_per_s=link_per_s, room=room, others_per_s=link_per_s * others)
+    stats = asyncio.run(quality(Lines(forward=line), peers=1).measure(PEER))
+    assert not decided(PEER, stats)
 
 
 @pytest.mark.parametrize(

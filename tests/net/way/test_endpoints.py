@@ -11,10 +11,9 @@ import pytest
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.peer import Peer
-from preflight.net import FEW_PEERS, WATCHES, Net
+from preflight.net import WATCHES, Net
 from preflight.net.way import endpoints
 from preflight.net.way.endpoints import MOST_PEERS, Endpoints
-from preflight.net.way.follow import PacketWays
 from preflight.net.way.tap import Errors
 from preflight.settings.load import Settings
 
@@ -110,16 +109,15 @@ def test_a_state_that_cannot_be_read_ends_it() -> None:
     run(test())
 
 
-@pytest.mark.parametrize(("peers", "watched"), [(FEW_PEERS, FEW_PEERS), (FEW_PEERS + 1, 0)])
+@pytest.mark.parametrize(("peers", "watched"), [(MOST_PEERS, MOST_PEERS), (MOST_PEERS + 1, 0)])
 def test_few_peers_are_watched_from_the_beginning(peers: int, watched: int) -> None:
     """In a large mesh reading the tunnel again and again costs more than trouble that is rare. Who refuses packets is
     listened to once some are lost.
     """
     net, begun, heard = Net(Settings()), list[Peer](), list[bool]()
     net.planned = frozenset({WATCHES})
-    ways = net.__dict__["ways"] = PacketWays(net.path, net.overlay)
-    ways.endpoints = cast("Endpoints", SimpleNamespace(begin=begun.append))
-    ways.errors = cast("Errors", SimpleNamespace(listen=lambda: heard.append(True)))
+    net.watch.endpoints = cast("Endpoints", SimpleNamespace(begin=begun.append))
+    net.watch.errors = cast("Errors", SimpleNamespace(listen=lambda: heard.append(True)))
     net.watch_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
     assert (len(begun), heard) == (watched, [])
     net.troubled(Peer("10.66.0.200", "late"))
