@@ -84,7 +84,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     at: Tunnels = {peer: ctx.tunnel(peer.address) for peer in ctx.peers}
     watched = {peer: name for peer, name in at.items() if _watchable(_tunnel(overlay, name))}
     unwatched = {peer: name for peer, name in at.items() if peer not in watched}
-    ctx.net.watch_few(watched)
+    ctx.net.watch.begin_few(watched)
     reported = await _reported(ctx, overlay, unwatched)
     nats = await _nats(ctx, reported, unwatched)
     for peer, name in unwatched.items():

@@ -300,8 +300,11 @@ def _wg_quick(fix: WgQuick, ask: Ask) -> Iterator[Step]:
 
 def _wg_quick_value(fix: WgQuickValue, ask: Ask) -> Iterator[Step]:
     number = ask(fix.find).strip()
+    if number.startswith("+") and number[1:].isdecimal():
+        yield Step(fix.changed(number), undone_by(("sed", "-i", f"{int(number) + 1}d", fix.file)))
+        return
     if not number.isdecimal():
-        raise FixError(f"{fix.file} has no line {fix.setting} there")
+        raise FixError(f"{fix.file} has no section for {fix.setting}")
     before = ask(("sed", "-n", f"{number}s/^[^=]*= *//p", fix.file)).strip()
     if before != fix.value:
         back = ("sed", "-i", f"{number}s|=.*|= {before}|", fix.file)

@@ -47,16 +47,17 @@ class WireguardMark(Change):
 
 
 LINE = "LINE"
-"""In a command: the number of the line of a file that holds a setting."""
+"""In a command: the number of the line of a file that holds a setting, or with `+` the one that it follows."""
 _FILES = "/etc/wireguard"
 _VALUE = re.compile(r"[0-9a-f.:/]+(, [0-9a-f.:/]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WgQuickValue(Change):
-    """Change one value that a tunnel's wg-quick file has. peer: the key of the peer whose section it is in.
+    """Write one value into a tunnel's wg-quick file. peer: the key of the peer whose section it is in.
 
-    Nothing else of the file is read or kept: it holds the private key.
+    A section that has no such line gets one behind its key, or behind its head without a peer. Nothing else of the file
+    is read or kept: it holds the private key.
     """
 
     __pydantic_config__ = STRICT
@@ -83,21 +84,38 @@ class WgQuickValue(Change):
 
     @property
     def find(self) -> Command:
-        """Prints the number of the last line with the setting in its section; nothing if there is none."""
-        where = f'index($0, "{self.peer}")' if self.peer is not None else "tolower($0) ~ /^ *\\[interface/"
-        step = f"/^ *\\[/ {{s++}} {where} {{p = s}} tolower($0) ~ /^ *{self.setting.lower()} *=/ {{n[s] = NR}}"
-        return ("awk", f"{step} END {{print n[p]}}", self.file)
+        """Prints the number of the last line with the setting in its section; with `+` before it the line that a new
+        one has to follow; nothing if there is no such section.
+        """
+        return ("awk", self._program("print n[p]", 'print "+" h'), self.file)
 
     def changed(self, line: str) -> Command:
-        """Writes the value into a line of the file."""
-        return ("sed", "-i", f"{line}s|=.*|= {self.value}|", self.file)
+        """Writes the value into a line of the file, or with `+` behind it."""
+        return ("sed", "-i", f"{line[1:]}{self._added}" if line.startswith("+") else f"{line}{self._set}", self.file)
+
+    @property
+    def _set(self) -> str:
+        return f"s|=.*|= {self.value}|"
+
+    @property
+    def _added(self) -> str:
+        return f"a {self.setting} = {self.value}"
+
+    def _program(self, has: str, lacks: str) -> str:
+        """Looks for the section, which is the p-th, for its lines, and for the one that is there in any case, h."""
+        where = f'index($0, "{self.peer}")' if self.peer is not None else "tolower($0) ~ /^ *\\[interface/"
+        setting = f"tolower($0) ~ /^ *{self.setting.lower()} *=/"
+        return (
+            f"/^ *\\[/ {{s++}} {where} {{p = s; h = NR}} {setting} {{n[s] = NR}} "
+            f"END {{if (n[p]) {has}; else if (p) {lacks}}}"
+        )
 
     def _commands(self) -> tuple[Command, ...]:
         return (self.changed(LINE),)
 
     def _lines(self) -> tuple[str, ...]:
-        script = f'"$({shlex.join(self.find)})s|=.*|= {self.value}|"'
-        return (f"sed -i {script} {shlex.quote(self.file)}",)
+        program = self._program(f'print n[p] "{self._set}"', f'print h "{self._added}"')
+        return (f'sed -i "$({shlex.join(("awk", program, self.file))})" {shlex.quote(self.file)}',)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
 import os
-from asyncio import Event
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ from preflight.proto.control.http import passed_over
 from preflight.proto.control.placement import inside, lead_inside, meant_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from asyncio import Event
+    from collections.abc import Callable, Iterable, Sequence
 
     from preflight.model.control import ControlError, HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
@@ -70,8 +70,10 @@ class Net:
         self.planned: frozenset[str] = frozenset()
 
     @cached_property
-    def segments_vanish(self) -> Event:
+    def segments_vanish(self) -> "Event":
         """Set once it is shown that full segments to the control plane, or from it, are lost for their size."""
+        from asyncio import Event
+
         return Event()
 
     @cached_property
@@ -89,13 +91,7 @@ class Net:
 
     def troubled(self, *peers: "Peer") -> None:
         """Packets of peers are lost, or may be: from now on it is watched where they are, if a check asks later."""
-        if WATCHES in self.planned:
-            self.watch.begin(peers)
-
-    def watch_few(self, peers: "Collection[Peer]") -> None:
-        """Few peers are watched from now on, for that takes seconds, and to read a tunnel of WireGuard costs little."""
-        if WATCHES in self.planned:
-            self.watch.begin_few(peers)
+        self.watch.begin(peers)
 
     @cached_property
     def turns(self) -> "Turns":
@@ -115,7 +111,7 @@ class Net:
         """What is watched before packets are followed."""
         from preflight.net.way.endpoints import Watch
 
-        return Watch(self.overlay)
+        return Watch(self.overlay, WATCHES in self.planned)
 
     @cached_property
     def ways(self) -> "PacketWays":

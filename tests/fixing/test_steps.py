@@ -212,8 +212,16 @@ def test_a_value_of_a_file_comes_back() -> None:
     fix = WgQuickValue(interface="wg0", setting="AllowedIPs", value="10.66.0.2/32", peer=KEY)
     made = steps(fix, asked("8\n", "10.66.0.9/32\n"))
     assert undone(made) == [("sed", "-i", "8s|=.*|= 10.66.0.9/32|", "/etc/wireguard/wg0.conf")]
-    with pytest.raises(FixError, match="has no line AllowedIPs"):
+    with pytest.raises(FixError, match="has no section for AllowedIPs"):
         steps(fix, asked("\n"))
+
+
+def test_a_line_that_a_file_did_not_have_goes_again() -> None:
+    """Protects the file of a tunnel: undone, it is as it was."""
+    fix = WgQuickValue(interface="wg0", setting="PersistentKeepalive", value="25", peer=KEY)
+    (step,) = steps(fix, asked("+8\n"))
+    assert step.command == ("sed", "-i", "8a PersistentKeepalive = 25", "/etc/wireguard/wg0.conf")
+    assert undone([step]) == [("sed", "-i", "9d", "/etc/wireguard/wg0.conf")]
 
 
 def test_a_rule_comes_back_in_its_place() -> None:

@@ -212,6 +212,14 @@ PublicKey = {KEY}
             "AllowedIPs=10.66.0.9/32, 10.66.0.8/32",
             "AllowedIPs= 10.66.0.2/32",
         ),
+        # What a section does not have yet follows its key, or its head.
+        (
+            WgQuickValue(interface="wg0", setting="PersistentKeepalive", value="25", peer=OTHER),
+            f"{OTHER}\n",
+            f"{OTHER}\nPersistentKeepalive = 25\n",
+        ),
+        (WgQuickValue(interface="wg0", setting="ListenPort", value="51820"), "face]\n", "face]\nListenPort = 51820\n"),
+        (WgQuickValue(interface="wg0", setting="AllowedIPs", value="::/0", peer="A" * 43 + "="), "", ""),
     ],
 )
 def test_only_the_value_of_one_section_changes(tmp_path: Path, fix: WgQuickValue, before: str, after: str) -> None:

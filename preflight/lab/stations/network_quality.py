@@ -205,6 +205,8 @@ def _forgetful_excluded(setup: Setup) -> str | None:
         return "the other products of the lab keep their mappings open themselves"
     if setup.outer == "ipv6":
         return "routers translate IPv4 only"
+    if setup.namespace == "container":
+        return "nobody in it sees at which addresses its tunnel's socket is, so none of them is known to be translated"
     if setup.layout == "hub":
         return "the hub's answers to others keep the mapping open"
     if setup.responder in ("absent", "filtered"):

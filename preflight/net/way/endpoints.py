@@ -67,11 +67,13 @@ class Endpoints:
 class Watch:
     """What is watched before packets are followed: where peers are and, once packets are lost, who refuses any.
 
+    wanted: whether a check of the run asks for it.
+
     To follow packets takes much more code, which a run without trouble does not load.
     """
 
-    def __init__(self, overlay: Callable[[], Awaitable[OverlayState | None]]) -> None:
-        self.endpoints = Endpoints(overlay)
+    def __init__(self, overlay: Callable[[], Awaitable[OverlayState | None]], wanted: bool = True) -> None:
+        self.endpoints, self._wanted = Endpoints(overlay), wanted
 
     @cached_property
     def errors(self) -> "Errors":
@@ -82,13 +84,14 @@ class Watch:
 
     def begin(self, peers: Iterable[Peer]) -> None:
         """Watch these peers from now on, and who refuses packets."""
-        self.errors.listen()
-        for peer in peers:
-            self.endpoints.begin(peer)
+        if self._wanted:
+            self.errors.listen()
+            for peer in peers:
+                self.endpoints.begin(peer)
 
     def begin_few(self, peers: Collection[Peer]) -> None:
         """Watch where these peers are before there is any trouble, unless they are many."""
-        for peer in peers if len(peers) <= MOST_PEERS else ():
+        for peer in peers if self._wanted and len(peers) <= MOST_PEERS else ():
             self.endpoints.begin(peer)
 
     async def aclose(self) -> None:

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from preflight.model.fix import LinkMtu, WgQuickValue, WireguardPeer, WireguardPort
-from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel, OverlayState
+from preflight.model.overlay import ConfiguredTunnel, OverlayState
 from preflight.model.remedy import Remedies, Remedy, heal
 
 
 def with_file(remedies: Remedies, tunnels: Iterable[OverlayState]) -> Remedies:
     """The remedies, each change of a tunnel of this node followed by the same one in its wg-quick file.
 
-    Only of a value that the file has: what it lacks does not differ from it.
+    An MTU or a port that the file lacks does not differ from it; a peer without
+    addresses or a keepalive there has none.
     """
     files = {each.interface: each.configured for each in tunnels if each.configured is not None}
     return tuple(each for remedy in remedies for each in (remedy, *_in_file(remedy, files)))
@@ -37,16 +38,12 @@ def _values(
     elif isinstance(fix, WireguardPort):
         if file.listen_port is not None:
             yield partial(WgQuickValue, interface=name, setting="ListenPort", value=str(fix.port))
-    elif (peer := _peer(file, fix.key)) is not None:
-        if fix.allowed_ips is not None and peer.addresses:
+    elif any(peer.key == fix.key for peer in file.peers):
+        if fix.allowed_ips is not None:
             yield partial(
                 WgQuickValue, interface=name, peer=fix.key, setting="AllowedIPs", value=", ".join(fix.allowed_ips)
             )
-        if fix.keepalive_s is not None and peer.keepalive_s:
+        if fix.keepalive_s is not None:
             yield partial(
                 WgQuickValue, interface=name, peer=fix.key, setting="PersistentKeepalive", value=str(fix.keepalive_s)
             )
-
-
-def _peer(file: ConfiguredTunnel, key: str) -> ConfiguredPeer | None:
-    return next((peer for peer in file.peers if peer.key == key), None)

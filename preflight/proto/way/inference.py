@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from preflight.proto.way.observation import Death, Observation, PacketClass
-from preflight.proto.way.stations import Station
+from preflight.proto.way.stations import INNER, Station
 
 State = Literal["passed", "died", "unseen", "not-applicable"]
 
@@ -102,10 +102,22 @@ def _passed(each: Observation) -> bool:
 
 
 def _missed(known: Sequence[Observation], at: Mapping[Station, int], packets: PacketClass) -> int:
-    """Index of the first station that packets of the class did not come to; behind the table if nothing shows one."""
+    """Index of the first station that packets of the class did not come to; behind the table if nothing shows one.
+
+    Handshakes begin at the tunnel, so that they do not contradict a station that has killed what goes into it.
+    """
     seen = max((at[each.station] for each in known if _passed(each) and each.packets == packets), default=-1)
-    missing = (at[each.station] for each in known if each.finding == "absent" and each.packets == packets)
+    alone = all(each.packets != "data" for each in known)
+    missing = (
+        at[each.station]
+        for each in known
+        if each.packets == packets and (each.finding == "absent" or (alone and _killed_inside(each)))
+    )
     return min((index for index in missing if index > seen), default=len(at))
+
+
+def _killed_inside(each: Observation) -> bool:
+    return each.finding == "killed" and each.station in INNER and _certain(each)
 
 
 def _killer(known: Sequence[Observation], at: Mapping[Station, int], seen: int, absent: int) -> Observation | None:

@@ -50,6 +50,9 @@ FORWARDED: tuple[Station, ...] = (
 )
 """The same where a hub, or a member before its LAN, forwards it; the second network is not distinguished."""
 
+INNER = frozenset(map(Station, _SENDER[: _SENDER.index("session")]))
+"""The sender's stations that only what goes into the tunnel passes: its own packets begin behind them."""
+
 SOCKET = Station("socket", "receiver")
 """The program that packets are for, at the end of their way."""
 

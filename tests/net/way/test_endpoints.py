@@ -118,7 +118,7 @@ def test_few_peers_are_watched_from_the_beginning(peers: int, watched: int) -> N
     net.planned = frozenset({WATCHES})
     net.watch.endpoints = cast("Endpoints", SimpleNamespace(begin=begun.append))
     net.watch.errors = cast("Errors", SimpleNamespace(listen=lambda: heard.append(True)))
-    net.watch_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
+    net.watch.begin_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
     assert (len(begun), heard) == (watched, [])
     net.troubled(Peer("10.66.0.200", "late"))
     assert (len(begun), heard) == (watched + 1, [True])

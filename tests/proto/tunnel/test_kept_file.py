@@ -25,8 +25,11 @@ def written(fix: Fix, file: ConfiguredTunnel | None = FILE, where: str = "node")
         (LinkMtu(interface="wg0", mtu_bytes=1420), []),
         (WireguardPort(interface="wg0", port=51821), ["ListenPort = 51821"]),
         (LinkMtu(interface="wg1", mtu_bytes=1380), []),
-        # The file has neither for this peer, so that nothing differs from it.
-        (WireguardPeer(interface="wg0", key=KEY, keepalive_s=25, allowed_ips=("10.66.0.2/32",)), []),
+        # The file has neither for this peer.
+        (
+            WireguardPeer(interface="wg0", key=KEY, keepalive_s=25, allowed_ips=("10.66.0.2/32",)),
+            ["AllowedIPs = 10.66.0.2/32", "PersistentKeepalive = 25"],
+        ),
     ],
 )
 def test_a_value_that_the_file_has(fix: Fix, lines: list[str]) -> None:

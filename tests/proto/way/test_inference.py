@@ -96,6 +96,16 @@ def test_handshakes_on_the_wire_do_not_excuse_packets_that_never_entered_the_tun
     assert infer(PACKET, seen).place == Station("filter-out")
 
 
+def test_handshakes_do_not_excuse_a_route_that_refuses() -> None:
+    """A tunnel calls by itself, whatever the routes into it are. Data comes out of it only if some went in."""
+    refused = _said("route", "killed")
+    carriers: dict[PacketClass, Station | None] = {"handshake": refused.station, "data": None}
+    for carried, place in carriers.items():
+        assert infer(PACKET, [refused, _said("session", "seen", "receiver", carried)]).place == place
+    outside = _said("route-outer", "killed")
+    assert infer(PACKET, [outside, _said("session", "seen", "receiver", "handshake")]).place is None
+
+
 def test_large_packets_that_die_alone_are_told_where_all_others_pass() -> None:
     """What kills only large packets is the place if nothing kills the rest."""
     followed = infer(PACKET, [_said("socket", "seen", host="receiver"), _said("egress", "killed", packets="large")])
