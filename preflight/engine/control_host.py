@@ -122,10 +122,15 @@ def _is_near(overlay: OverlayState, address: str) -> bool:
 
 
 def _end(overlay: OverlayState, address: str) -> tuple[str | None, str | None] | None:
-    """The tunnel and its remote end to which packets for an address go; None if no peer of a tunnel owns it."""
+    """The tunnel and its remote end to which packets for an address go; None if no peer of a tunnel owns it.
+
+    A tunnel that has one remote end does not say who that is.
+    """
     tunnel = overlay.tunnel_for(address)
     owner = tunnel.peer_for(address)
-    return None if owner is None else (tunnel.interface, owner.key)
+    if owner is None:
+        return (tunnel.interface, None) if tunnel.one_end and tunnel.claims(address) >= 0 else None
+    return tunnel.interface, owner.key
 
 
 def control_addresses(settings: Settings, results: Iterable[Result]) -> set[str]:

@@ -188,6 +188,7 @@ class OverlayState:
     called: members with the one endpoint that its configuration names for them, which they may have left since.
     asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
     leads to them, each with the member's address. source: with which the tunnel's own packets leave, where it is set.
+    one_end: all that goes in goes to one remote end, as in a client of OpenVPN.
     """
 
     product: str
@@ -228,6 +229,7 @@ class OverlayState:
     shielded: bool = False
     called: tuple[OverlayPeer, ...] = ()
     source: str | None = None
+    one_end: bool = False
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:

@@ -138,7 +138,7 @@ def state_from(options: Options, link: Link | None, seen: Stage, unit: str) -> O
     """
     found = verdict(seen)
     if link is not None:
-        more: dict[str, Any] = {"network": unit}
+        more: dict[str, Any] = {"network": unit, "one_end": is_client(options)}
         if found is not None and found.quiet:
             more["complaints"] = (Complaint(found.code, found.said, cuts=True),)
         elif (unread := garbled(seen)) is not None:

@@ -186,7 +186,7 @@ def _text(text: str) -> str:
 
 def _quoted(run: str) -> str:
     """Code, with the mark that ends a clause behind it."""
-    inside = run.rstrip(",;")
+    inside = run.rstrip(",;:")
     return f"{_code(inside)}{run[len(inside) :]}" if inside and len(run) - len(inside) == 1 else _code(run)
 
 

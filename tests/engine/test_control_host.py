@@ -144,3 +144,14 @@ def test_a_control_plane_behind_a_silent_end_is_one_with_it() -> None:
     assert behind_one_end(at, HUB, [B], []) == {CONTROL: "b"}
     assert behind_one_end(at, HUB, [B], [replace(passed("b", RT, ""), check="reach.icmp")]) == {}
     assert behind_one_end(SETTINGS, HUB, [B], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("one_end", "shared", "found"), [(True, {"b", "d"}, {"d": "b", CONTROL: "b"}), (False, set(), {})]
+)
+def test_a_client_of_openvpn_has_one_remote_end(one_end: bool, shared: set[str], found: dict[str, str]) -> None:
+    """It does not say who owns what, but all that it sends goes to its server. What is on no overlay does not."""
+    overlay = replace(TUNNEL, product="openvpn", one_end=one_end)
+    peers = (B, Peer("10.66.0.9", "d"), Peer("192.0.2.9", "e"))
+    assert sharing_its_way(SETTINGS, overlay, peers, []) == shared
+    assert behind_one_end(SETTINGS, overlay, peers, []) == found

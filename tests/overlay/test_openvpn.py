@@ -67,6 +67,7 @@ def test_a_device_that_stays() -> None:
     """A server that is not heard is a complaint there, for traffic shows more; anything else is the finding."""
     quiet = Stage(connected=False, why=Verdict("overlay.offline", "it is silent"))
     state = state_from(OPTIONS, TUN, quiet, UNIT)
+    assert state.one_end
     assert (state.condition, [each.code for each in state.complaints]) == (None, ["overlay.offline"])
     refused = Stage(connected=False, why=Verdict("overlay.not-authorized", "AUTH_FAILED"))
     assert state_from(OPTIONS, TUN, refused, UNIT).condition == "overlay.not-authorized"

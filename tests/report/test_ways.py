@@ -61,7 +61,7 @@ def test_the_way_back_begins_at_the_peer() -> None:
 
 def test_a_line_shows_where_packets_vanish() -> None:
     """Where no place is proven, the last station that was seen is still what a person starts from."""
-    left = Observation(station=Station("wire"), finding="seen", by="node", reason="left by eth0")
+    left = Observation(station=Station("wire"), finding="seen", by="node", reason="the packets left by eth0")
     result = replace(
         failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "they vanish", observations=(left,)), check="way.packet"
     )

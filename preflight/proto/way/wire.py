@@ -89,7 +89,7 @@ def _leaving(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
     """The tunnel's own packets on the way out."""
     shakes = messages(wire.out, *_HANDSHAKES)
     data = messages(wire.out, "data", carrying=view.burst.flow.length_bytes)
-    where = f"left by {wire.device}" if wire.device else ""
+    where = f"the packets left by {wire.device}" if wire.device else ""
     if shakes:
         yield Observation(station=WIRE_OUT, finding="seen", reason=where, packets="handshake", sent=shakes, seen=shakes)
     if data:

@@ -19,7 +19,7 @@ def word(
     return Observation(station=Station(id, host), finding=finding, reason=reason, packets=packets, direction=direction)
 
 
-LEFT = word("wire", "sender", "seen", "left by eth0")
+LEFT = word("wire", "sender", "seen", "the packets left by eth0")
 NOTHING = word("wire", "receiver", "blind", "data left for X, and nothing came in 5 s; only more", direction="reverse")
 READS = word("session", "receiver", "seen", "the tunnel of b reads them")
 NETWORK = word("network", "network", "blind", "the endpoint's host answers this node (echo)")
@@ -57,14 +57,14 @@ def test_without_silence_nothing_is_claimed() -> None:
 
 def test_only_data_is_missed() -> None:
     """Where no data leaves there is no session, and the check of the session knows why."""
-    shakes = word("wire", "sender", "seen", "left by eth0", packets="handshake")
+    shakes = word("wire", "sender", "seen", "the packets left by eth0", packets="handshake")
     assert [each.code for each in conclude("b", (shakes, NOTHING), silent=True)] == [None, None]
 
 
 def test_calls_of_a_tunnel_that_has_lost_its_session() -> None:
     """The product counts its last handshake as fresh, so no other check says that there is no session."""
     lost = word("session", "sender", "blind", "wg0 calls although its last handshake is fresh", packets="handshake")
-    shakes = word("wire", "sender", "seen", "left by eth0", packets="handshake")
+    shakes = word("wire", "sender", "seen", "the packets left by eth0", packets="handshake")
     came = word("wire", "receiver", "blind", "1 call left, and nothing came", packets="handshake", direction="reverse")
     (found,) = conclude("b", (shakes, lost, came, NETWORK), silent=True)
     assert found.message == (
