@@ -272,7 +272,8 @@ def _no_difference(first: Transfer, transfers: Sequence[Transfer]) -> tuple[Resu
     """Small segments stalled too, so packet size is not shown to be the cause."""
     if first.delivered:
         return (_there(first, transfers),)
-    return (_unsteady(transfers, f"TCP to {_place(first)} stalls with small packets too"),)
+    size = _small_bytes(transfers[1])
+    return (_unsteady(transfers, f"TCP to {_place(first)} stalls with packets of {size} bytes too"),)
 
 
 def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
@@ -280,7 +281,7 @@ def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
         codes.RUN_TIMEOUT,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{fact}, so this says nothing about packet size; a responder there would distinguish loss from path MTU",
+        f"{fact}, so packet size is not shown to be why; a responder there would distinguish loss from path MTU",
         facts=_facts(transfers[0]),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),

@@ -160,7 +160,7 @@ class _Reach:
             return False
         if effect.target == CONTROL:
             shared = cause.target in self._sharing and _dies_before_the_remote_end(cause)
-            alike = silent(effect.code.slug) or (effect.code == cause.code and _fits_no_queue(cause))
+            alike = silent(effect.code.slug) or (_stalls_for_its_size(effect) and _fits_no_queue(cause))
             return cause.target == self._control_host or shared or (alike and _stops_all(cause))
         return effect.target in (cause.target, NODE)
 
@@ -202,6 +202,11 @@ def _fits_no_queue(cause: Candidate) -> bool:
         station == _OWN_QUEUE and isinstance(facts, DeathFacts) and facts.interface and facts.chain is None
         for station, facts in cause.deaths
     )
+
+
+def _stalls_for_its_size(effect: Candidate) -> bool:
+    """Whether large packets vanish, or may do so: what is called small there may still be too large."""
+    return effect.code.slug == "mtu.black-hole" or all(each.check == "mtu.tcp" for each in effect.results)
 
 
 _OWN_QUEUE = Station("egress-outer")
