@@ -1,6 +1,6 @@
 """OpenVPN: its processes, the devices that they have open, and what their logs say; root only.
 
-It does not show who owns which address, so its peers are not listed.
+It does not show who owns which address, so its peers are not listed: a client knows its remote end only.
 """
 
 import asyncio
@@ -138,7 +138,7 @@ def state_from(options: Options, link: Link | None, seen: Stage, unit: str) -> O
     """
     found = verdict(seen)
     if link is not None:
-        more: dict[str, Any] = {"network": unit}
+        more: dict[str, Any] = {"network": unit, "met": seen.inside[:1]}
         if found is not None and found.quiet:
             more["complaints"] = (Complaint(found.code, found.said, cuts=True),)
         elif (unread := garbled(seen)) is not None:

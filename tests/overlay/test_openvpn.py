@@ -44,6 +44,7 @@ def test_a_client_that_is_connected(tmp_path: Path) -> None:
     assert (state.product, state.interface, state.condition) == ("openvpn", "tun0", None)
     assert not state.complaints
     assert state.up
+    assert state.met == ("10.8.0.1",)
 
 
 def test_a_client_that_is_not(tmp_path: Path) -> None:

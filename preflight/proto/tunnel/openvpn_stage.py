@@ -1,8 +1,10 @@
 """How far an OpenVPN client has come, by the lines of its own log, and what keeps it from its remote end; pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 _STAMP = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:us=\d+ )?)?")
 _REMOTE = re.compile(r"(?:link remote: |TCP connection with )\[AF_INET6?\](\S+)")
@@ -11,6 +13,7 @@ _ENDS = ("process exiting", "process restarting")
 _UNMADE, _EXPIRED, _DENIED = "overlay.not-joined", "overlay.key-expired", "overlay.not-authorized"
 _UNANSWERED, _DOWN = "overlay.offline", "overlay.daemon-down"
 _OPTIONS = "Options error: "
+_PUSHED = re.compile(r"^PUSH: Received control message: '([^']*)'")
 _UNFINISHED = "its remote end{at} answers, and completes no session: it may not accept this node's certificate"
 _TIMED_OUT = "TLS key negotiation failed to occur"
 
@@ -83,7 +86,8 @@ class Verdict:
 class Stage:
     """Where it is. connected: None where the log does not reach back to its last try.
 
-    answered: whether its remote end did in this try. own: what it says of its own certificate.
+    answered: whether its remote end did in this try. own: what it says of its own certificate. inside: the addresses
+    of its remote end in the tunnel, by what that pushes.
     """
 
     connected: bool | None = None
@@ -92,6 +96,7 @@ class Stage:
     answered: bool = False
     own: str = ""
     garbled: str = ""
+    inside: tuple[str, ...] = ()
 
 
 def stage(lines: Iterable[str]) -> Stage:
@@ -104,14 +109,16 @@ def stage(lines: Iterable[str]) -> Stage:
 
 def _next(at: Stage, line: str) -> Stage:
     if "Initialization Sequence Completed" in line:
-        return Stage(connected=True, remote=at.remote, own=at.own)
+        return Stage(connected=True, remote=at.remote, own=at.own, inside=at.inside)
     if any(each in line for each in _ENDS):
         if "ping-restart" in line and at.connected:
             quiet = f"nothing came from its remote end{_at(at)} for as long as ping-restart allows"
             at = replace(at, why=Verdict(_UNANSWERED, quiet))
         return replace(at, connected=False, answered=False)
     if (found := _REMOTE.search(line)) is not None:
-        return replace(at, connected=False, remote=found[1], answered=False)
+        return replace(at, connected=False, remote=found[1], answered=False, inside=())
+    if (pushed := _PUSHED.match(line)) is not None:
+        return replace(at, inside=(*at.inside, *_inside(pushed[1].split(","))))
     if line.startswith("TLS: Initial packet from"):
         return replace(at, answered=True, why=None)
     if line.startswith(_OPTIONS):
@@ -122,6 +129,18 @@ def _next(at: Stage, line: str) -> Stage:
         option = next((option for words, option in _GARBLED if line.startswith(words)), "")
         return replace(at, garbled=at.garbled or option)
     return replace(at, why=_reason(at, line) or at.why)
+
+
+def _inside(options: Iterable[str]) -> Iterator[str]:
+    """The addresses of the remote end among the options that it pushes.
+
+    With a subnet it names itself as the gateway; with a small network for each client it gives a route to itself.
+    """
+    for words in map(str.split, options):
+        named = words[1:2] if words[:1] == ["route-gateway"] or (words[:1] == ["route"] and len(words) == 2) else []
+        for word in named or (words[2:3] if words[:1] == ["ifconfig-ipv6"] else []):
+            with suppress(ValueError):  # `dhcp`, or a name
+                yield str(ip_address(word))
 
 
 def _reason(at: Stage, line: str) -> Verdict | None:

@@ -42,6 +42,22 @@ def test_why_it_is_not_connected(name: str, code: str, words: str) -> None:
     assert words in found.said
 
 
+@pytest.mark.parametrize(
+    ("pushed", "inside"),
+    [
+        ("topology subnet,route-gateway 10.8.0.1,ifconfig 10.8.0.2 255.255.255.0", ("10.8.0.1",)),
+        ("route 10.8.0.1,topology net30,ifconfig 10.8.0.6 10.8.0.5", ("10.8.0.1",)),
+        ("route 192.168.7.0 255.255.255.0,route-gateway dhcp,ifconfig-ipv6 fd66::1/64 fd66::3", ("fd66::3",)),
+        ("redirect-gateway def1,ping 10", ()),
+    ],
+)
+def test_where_its_remote_end_is_inside(pushed: str, inside: tuple[str, ...]) -> None:
+    """By what that pushes, in each topology; another session's is forgotten."""
+    lines = [f"PUSH: Received control message: 'PUSH_REPLY,{pushed}'", "Initialization Sequence Completed"]
+    assert stage(lines).inside == inside
+    assert stage([*lines, "UDPv4 link remote: [AF_INET]192.0.2.1:1194"]).inside == ()
+
+
 @pytest.mark.parametrize("name", ["mtu_mismatch", "complzo_client", "fragment_mismatch"])
 def test_connected(name: str) -> None:
     """Nothing keeps it from its server, whatever was before; nor is anything known without a log."""
