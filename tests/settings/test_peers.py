@@ -87,7 +87,7 @@ def test_without_configured_peers_the_overlay_names_them() -> None:
 
 
 def test_where_nobody_lists_members_those_that_were_met_are_peers() -> None:
-    """OpenVPN's server and the neighbours in a VXLAN; members that are listed come first, and this node is none."""
+    """OpenVPN's server and the neighbours in a VXLAN; members that are listed come first, and this node is left out."""
     own = (ip_interface("10.66.0.1/24"),)
     tunnel = replace(OVERLAY, product="generic", addresses=own, peers=(), met=("10.66.0.3", "10.66.0.1"))
     assert overlay_peers((), tunnel) == (Peer("10.66.0.3"),)

@@ -16,7 +16,7 @@ BLOCK_BYTES = {"wireguard": 16, "tailscale": 16}
 
 
 _FRAGMENTING = {"openvpn": 1500}
-"""Products that promise so much by default and count on fragments of their own packets; `mssfix` keeps TCP whole."""
+"""Products that promise this size by default and count on fragments of their own packets; `mssfix` keeps TCP whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ _LASTING = {
 
 def counts_on_fragments(product: str | None, promised: int) -> bool:
     """Whether a tunnel with such an MTU sends its largest packets in fragments on any usual underlay, by its product's
-    own choice: then that is no news to its owner.
+    own choice: then its owner knows that.
     """
     least = _FRAGMENTING.get(product or "")
     return least is not None and promised >= least

@@ -67,6 +67,8 @@ _GARBLED: tuple[tuple[str, str], ...] = (
     ("write to TUN/TAP : Invalid argument", "comp-lzo, compress or fragment is"),
 )
 """What its log says of packets that are not framed as here, and the options that make it."""
+_PLAIN = re.compile(r"^Bad LZO decompression header byte: (?:69|7\d|96)$")
+"""The first byte of a packet of IPv4 (69 to 79) or IPv6, where a header of compression was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class Stage:
     """Where it is. connected: None where the log does not reach back to its last try.
 
     answered: whether its remote end did in this try. own: what it says of its own certificate. inside: the addresses
-    of its remote end in the tunnel, by what that pushes.
+    of its remote end in the tunnel, by what that pushes. plain: what comes is not compressed, and here it should be.
+    pushes: whether its remote end sets how this end compresses.
     """
 
     connected: bool | None = None
@@ -96,6 +99,8 @@ class Stage:
     answered: bool = False
     own: str = ""
     garbled: str = ""
+    plain: bool = False
+    pushes: bool = False
     inside: tuple[str, ...] = ()
 
 
@@ -109,16 +114,17 @@ def stage(lines: Iterable[str]) -> Stage:
 
 def _next(at: Stage, line: str) -> Stage:
     if "Initialization Sequence Completed" in line:
-        return Stage(connected=True, remote=at.remote, own=at.own, inside=at.inside)
+        return Stage(connected=True, remote=at.remote, own=at.own, inside=at.inside, pushes=at.pushes)
     if any(each in line for each in _ENDS):
         if "ping-restart" in line and at.connected:
             quiet = f"nothing came from its remote end{_at(at)} for as long as ping-restart allows"
             at = replace(at, why=Verdict(_UNANSWERED, quiet))
         return replace(at, connected=False, answered=False)
     if (found := _REMOTE.search(line)) is not None:
-        return replace(at, connected=False, remote=found[1], answered=False, inside=())
+        return replace(at, connected=False, remote=found[1], answered=False, inside=(), pushes=False)
     if (pushed := _PUSHED.match(line)) is not None:
-        return replace(at, inside=(*at.inside, *_inside(pushed[1].split(","))))
+        options = pushed[1].split(",")
+        return replace(at, inside=(*at.inside, *_inside(options)), pushes=at.pushes or any(map(_compresses, options)))
     if line.startswith("TLS: Initial packet from"):
         return replace(at, answered=True, why=None)
     if line.startswith(_OPTIONS):
@@ -127,8 +133,12 @@ def _next(at: Stage, line: str) -> Stage:
         return replace(at, own=own[1])
     if at.connected:
         option = next((option for words, option in _GARBLED if line.startswith(words)), "")
-        return replace(at, garbled=at.garbled or option)
+        return replace(at, garbled=at.garbled or option, plain=at.plain or _PLAIN.match(line) is not None)
     return replace(at, why=_reason(at, line) or at.why)
+
+
+def _compresses(option: str) -> bool:
+    return option.split(" ")[0] in ("comp-lzo", "compress")
 
 
 def _inside(options: Iterable[str]) -> Iterator[str]:
@@ -177,4 +187,7 @@ def garbled(at: Stage) -> str | None:
     """Why nothing that comes through a session can be read; None where all can, as far as is known."""
     if not at.connected or not at.garbled:
         return None
-    return f"it cannot read what its remote end{_at(at)} sends: {at.garbled} not the same on both ends"
+    cannot = f"it cannot read what its remote end{_at(at)} sends"
+    if at.plain and not at.pushes:
+        return f"{cannot}: that is not compressed, and by comp-lzo or compress in its own configuration it should be"
+    return f"{cannot}: {at.garbled} not the same on both ends"

@@ -125,7 +125,7 @@ def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Ob
 
 
 def _is_there(view: TunnelView, offender: str) -> Remedies:
-    """Whether the tunnel's other end runs, and at which port: OpenVPN's is its server, whoever the peer is."""
+    """Whether the tunnel's other end runs, and at which port: OpenVPN's is its server, which need not be the peer."""
     if view.product == "openvpn":
         return daemon_runs("openvpn*", f"the server at {offender}", "")
     if view.product == "nebula":

@@ -68,9 +68,16 @@ def test_connected(name: str) -> None:
 
 def test_packets_that_it_cannot_read() -> None:
     """Which option differs, as far as the log shows it; what was before this session is over."""
-    assert "comp-lzo or compress is not the same" in (garbled(stage(log("complzo_client"))) or "")
+    assert "comp-lzo or compress in its own configuration" in (garbled(stage(log("complzo_client"))) or "")
     assert "fragment is not the same" in (garbled(stage(log("fragment_mismatch"))) or "")
     assert garbled(stage(log("mtu_mismatch"))) is None
+    byte = "Bad LZO decompression header byte: {}"
+    completed = "Initialization Sequence Completed"
+    assert "not the same" in (garbled(stage([completed, byte.format(42)])) or "")
+    plain = [completed, byte.format(42), byte.format(69)]
+    assert "in its own configuration it should be" in (garbled(stage(plain)) or "")
+    pushed = "PUSH: Received control message: 'PUSH_REPLY,comp-lzo yes,ping 10'"
+    assert "not the same" in (garbled(stage([pushed, *plain])) or "")
     assert garbled(stage([*log("complzo_client"), *log("mtu_mismatch")])) is None
 
 
