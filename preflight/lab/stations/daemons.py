@@ -17,6 +17,8 @@ NEBULA_READY = "Nebula interface is active"
 ANSWERED = "TLS: Initial packet from"
 """What OpenVPN says when its remote end has answered."""
 
+COMPLETED = "Initialization Sequence Completed"
+
 
 def end(network: "Network", node: str) -> None:
     """End a member's daemon, as its unit does; its device goes with it."""

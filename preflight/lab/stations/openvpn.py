@@ -10,7 +10,7 @@ from preflight.lab.certificates import sign_identity, trust_another
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
 from preflight.lab.stations import outside, proofs, words
-from preflight.lab.stations.daemons import ANSWERED, changed_openvpn, end, openvpn_again
+from preflight.lab.stations.daemons import ANSWERED, COMPLETED, changed_openvpn, end, openvpn_again
 from preflight.lab.stations.fault import Fault
 from preflight.lab.topology import underlay_address
 from preflight.lab.truth import Deciding, Place, Truth
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _TUNNEL, _SESSION = Place("packet", "tunnel", "sender"), Place("packet", "session", "sender")
 _ASKED = "link remote: "
 """What OpenVPN says when it begins to call its remote end."""
-_COMPLETED = "Initialization Sequence Completed"
 
 
 def _only_openvpn(setup: Setup) -> str | None:
@@ -145,7 +144,7 @@ FAULTS = (
         _part(
             "a's OpenVPN compresses, and its server does not",
             _with("allow-compression yes", "comp-lzo yes"),
-            _COMPLETED,
+            COMPLETED,
         ),
         _compression_is,
         place=_SESSION,
