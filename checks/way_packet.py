@@ -21,7 +21,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.fix import PeerAddress
-from preflight.proto.tunnel.handed_on import handed_on, server_of
+from preflight.proto.tunnel.handed_on import handed_on, led_behind, lets_in, server_of
 from preflight.proto.tunnel.members import stranger
 from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.tunnel.silence import only_silence
@@ -84,7 +84,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
         verdicts = conclude(peer.target, said, passes=_passes(ctx, peer), silent=_silent(ctx, peer))
         for verdict in verdicts:
-            known = await _with_server(ctx, peer, corrected(ctx, peer, verdict))
+            known = await _with_others(ctx, peer, corrected(ctx, peer, verdict))
             yield judge(peer, known, _levers(ctx, peer, verdict))
         if not verdicts:
             yield unfollowed(peer)
@@ -148,16 +148,18 @@ def corrected(ctx: Context, peer: Peer, verdict: Verdict) -> Verdict:
     return replace(verdict, remedies=fix or verdict.remedies)
 
 
-async def _with_server(ctx: Context, peer: Peer, verdict: Verdict) -> Verdict:
-    """Where nobody saw the place of a death: whether OpenVPN's server lives, which hands on what is for its clients."""
+async def _with_others(ctx: Context, peer: Peer, verdict: Verdict) -> Verdict:
+    """Where nobody saw the place of a death: who else has to hand on packets to the peer, or to let them in."""
     tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
-    server = server_of(tunnel, peer.address) if tunnel is not None else None
-    if verdict.code not in HANDED_ON or verdict.station is not None or server is None:
+    if tunnel is None or verdict.code not in HANDED_ON or verdict.station is not None:
         return verdict
-    if not (await ctx.net.icmp.echo(server, count=2, interval_s=0.1, timeout_s=0.5)).received:
-        return verdict
-    words, shown = handed_on(peer.target, server)
-    return replace(verdict, message=f"{verdict.message}; {words}", remedies=(*verdict.remedies, *shown))
+    words, shown = led_behind(tunnel, peer.address)
+    server = server_of(tunnel, peer.address)
+    if server is not None and (await ctx.net.icmp.echo(server, count=2, interval_s=0.1, timeout_s=0.5)).received:
+        words, shown = handed_on(peer.target, server)
+    message = f"{verdict.message}; {words}" if words else verdict.message
+    further = shown or lets_in(tunnel, peer.target)
+    return replace(verdict, message=message, remedies=(*verdict.remedies, *further)) if further else verdict
 
 
 def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:

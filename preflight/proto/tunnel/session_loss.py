@@ -56,8 +56,8 @@ def loss(
     if state.product == "zerotier":
         return _unheard(state, name, address, now_unix_s)
     known = state.peer_for(address)
-    if (uncertified := _uncertified(state, address)) is not None:
-        return uncertified
+    if (lacking := uncertified(state, address)) is not None:
+        return lacking
     if state.product == "nebula" and known is None and state.lists_sessions and missed >= LEAST_MISSED:
         return _refused(name, missed)
     if known is None or known.endpoint is not None or known.expired:
@@ -161,7 +161,7 @@ def _not_accepted(known: OverlayPeer, name: str) -> Loss:
     return Loss(codes.OVERLAY_NO_HANDSHAKE, words, lever, places=known.tried)
 
 
-def _uncertified(state: OverlayState, address: str) -> Loss | None:
+def uncertified(state: OverlayState, address: str) -> Loss | None:
     """What nebula leads to a member whose certificate does not have the network: both sides drop it."""
     wanted = ip_address(address)
     having = [each for each in state.routed if each[0].version == wanted.version and wanted in each[0]]
