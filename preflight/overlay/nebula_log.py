@@ -17,6 +17,7 @@ _FIELDS = re.compile(
 )
 _LISTED = re.compile(r"[^\[\]\s,]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 _VALIDATION = "certificate validation failed: "
+_STARTED = "Nebula interface is active"
 LEAST_GARBLED, MOST_NAMED = 2, 4
 _CIPHERS = ("aes", "chachapoly")
 """The first is what nebula takes where the configuration has none."""
@@ -28,6 +29,8 @@ def peers_in(lines: Iterable[str]) -> tuple[OverlayPeer, ...]:
     known: dict[str, OverlayPeer] = {}
     for line in lines:
         said = _fields(line)
+        if said.get("msg") == _STARTED:
+            known.clear()  # what an earlier process met is over
         with suppress(ValueError):
             address = str(ip_address(said.get("intendedVpnIp") or said.get("vpnIp", "")))
             if (peer := _after(known.get(address) or _unmet(address), said)) is not None:

@@ -82,6 +82,13 @@ def test_a_cipher_that_no_member_has() -> None:
     assert own_cipher({"cipher": "rot13"}, both) is None
 
 
+def test_another_start() -> None:
+    """A log that several processes wrote one after the other shows the last one's members."""
+    started = 'level=info msg="Nebula interface is active" build=1.6.1 interface=nebula1 network=10.99.0.1/24'
+    assert peers_in((UNREAD, MADE.replace(B, "10.99.0.3"), started)) == ()
+    assert only(UNREAD, started, MADE).refused == ""
+
+
 def test_json() -> None:
     """The other format of its log."""
     line = '{"level":"info","msg":"Handshake message sent","udpAddrs":["10.203.0.2:4242"],"vpnIp":"10.99.0.2"}'

@@ -13,7 +13,7 @@ from preflight.lab.stations import outside, proofs, words
 from preflight.lab.stations.daemons import ANSWERED, COMPLETED, changed_openvpn, end, openvpn_again
 from preflight.lab.stations.fault import Fault
 from preflight.lab.topology import underlay_address
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -64,12 +64,13 @@ def _server_stopped(network: "Network") -> None:
     end(network, network.plan.vpn_server)
 
 
-def _known_to_root(code: str) -> Callable[[Setup], Truth]:
+def _known_to_root(code: str, heals: Healer = "nothing") -> Callable[[Setup], Truth]:
     """The daemon's log has it, which only root sees; for others there is no device of that name."""
 
     def expected(setup: Setup) -> Truth:
-        found = code if setup.user == "root" else "overlay.absent"
-        return Truth(found, "node", place=_TUNNEL)
+        if setup.user != "root":
+            return Truth("overlay.absent", "node", place=_TUNNEL)
+        return Truth(code, "node", place=_TUNNEL, heals=heals)
 
     return expected
 
@@ -136,7 +137,7 @@ FAULTS = (
     _fault(
         "cipher",
         _part("a's OpenVPN has no cipher of its server", _with("data-ciphers AES-256-CBC"), "AUTH_FAILED"),
-        _known_to_root("overlay.not-authorized"),
+        _known_to_root("overlay.not-authorized", "file"),
         proof=_DIES,
     ),
     _fault(
