@@ -247,6 +247,7 @@ def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
         *([f'push "route-gateway {plan.address(node, 4)}"'] if 4 in plan.families else ()),
         *(["client-to-client"] if plan.topology.hub is None else ()),
         f"client-config-dir {addresses}",
+        f"status {addresses.with_name('openvpn-status.log')} 1",
         "dh none",
         # A client does not get the route to its own LAN: the server leaves out what it has as that client's `iroute`.
         *(f'push "{_openvpn_route(lan)}"' for lan in plan.lans.values()),

@@ -83,7 +83,15 @@ def test_a_server(tmp_path: Path) -> None:
     log = (LOGS / "server_expired.log").read_text().splitlines()
     config = "mode server\ntls-server\nremote 192.0.2.1\n"
     (state,) = asyncio.run(read([TUN], proc=running(tmp_path, config, log, "tun0")))
-    assert state.condition is None
+    assert (state.condition, state.met) == (None, ())
+
+
+def test_the_clients_of_a_server(tmp_path: Path) -> None:
+    """Those that its option `status` lists: its peers, where none is given."""
+    listed = running(tmp_path, "mode server\ntls-server\nstatus status.log\n", device="tun0")
+    (listed / "12" / "cwd" / "status.log").write_text("ROUTING_TABLE,10.8.0.6,b,192.0.2.6:40022,2026-12-01\n")
+    (state,) = asyncio.run(read([TUN], proc=listed))
+    assert (state.met, state.lists_sessions) == (("10.8.0.6",), True)
 
 
 def test_a_configuration_that_nobody_runs(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ def server_of(tunnel: OverlayState, address: str) -> str | None:
     """The address in the tunnel of the server that hands on what is for an address; None if that is not known.
 
     A server may have an address of each family, and one is known here: of the other family nothing is said.
+    The server itself knows its clients.
     """
     alike = [each for each in tunnel.met if ip_address(each).version == ip_address(address).version]
-    return alike[0] if tunnel.product == "openvpn" and alike and address not in tunnel.met else None
+    client = tunnel.product == "openvpn" and not tunnel.lists_sessions
+    return alike[0] if client and alike and address not in tunnel.met else None
 
 
 def handed_on(target: str, server: str) -> Further:

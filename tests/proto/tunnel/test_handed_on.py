@@ -8,7 +8,7 @@ from preflight.proto.tunnel.handed_on import NOTHING, handed_on, led_behind, let
 
 LAN = ip_network("192.168.77.0/24")
 NEBULA = OverlayState("nebula", "nebula1", up=True, mtu=1300, routed=((LAN, "10.66.0.3"),), lists_sessions=False)
-OPENVPN = OverlayState("openvpn", "tun0", up=True, mtu=1500, met=("10.8.0.1",))
+OPENVPN = OverlayState("openvpn", "tun0", up=True, mtu=1500, met=("10.8.0.1",), lists_sessions=False)
 
 
 def test_who_hands_packets_on() -> None:
@@ -16,6 +16,7 @@ def test_who_hands_packets_on() -> None:
     assert server_of(OPENVPN, "10.8.0.6") == "10.8.0.1"
     assert server_of(OPENVPN, "10.8.0.1") is None
     assert server_of(OPENVPN, "fd66::2") is None
+    assert server_of(replace(OPENVPN, met=("10.8.0.6",), lists_sessions=True), "10.8.0.7") is None
     assert server_of(OverlayState("generic", "vx0", up=True, mtu=1450, met=("10.8.0.1",)), "10.8.0.6") is None
 
 
