@@ -8,7 +8,9 @@ import asyncio
 import time
 from calendar import timegm
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -130,6 +132,14 @@ def is_client(options: Options) -> bool:
     return not words & {"server", "server-ipv6", "server-bridge", "tls-server"} and "remote" in words
 
 
+def far_end(options: Options) -> tuple[str, ...]:
+    """The address in the tunnel of the other one of two ends, by its own options; a netmask is not one."""
+    last = next((line[2] for line in reversed(options) if line[0] == "ifconfig" and len(line) > 2), "")
+    with suppress(ValueError):
+        return (str(ip_address(last)),) if not last.startswith("255.") else ()
+    return ()
+
+
 def unit_of(process: Path) -> str:
     """The unit of systemd that would run it: named by its folder and its configuration."""
     try:
@@ -152,7 +162,7 @@ def state_from(options: Options, link: Link | None, seen: Stage, unit: str) -> O
     """
     found = verdict(seen)
     if link is not None:
-        more: dict[str, Any] = {"network": unit, "met": seen.inside[:1], "lists_sessions": False}
+        more: dict[str, Any] = {"network": unit, "met": seen.inside[:1] or far_end(options), "lists_sessions": False}
         if found is not None and found.quiet:
             more["complaints"] = (Complaint(found.code, found.said, cuts=True),)
         elif (unread := garbled(seen)) is not None:

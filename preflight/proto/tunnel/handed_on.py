@@ -28,8 +28,8 @@ def server_of(tunnel: OverlayState, address: str) -> str | None:
 def handed_on(target: str, server: str) -> Further:
     """What the server's answer leaves open."""
     words = (
-        f"OpenVPN's server answers at {server}, so the session lives: {target} is not connected to it, or drops them, "
-        "or the server does not hand them on (client-to-client, iroute, or what its host forwards and filters)"
+        f"OpenVPN's remote end answers at {server}, so the session lives: {target} is not connected to it, or drops "
+        "them, or it does not hand them on (client-to-client, iroute, or what its host forwards and filters)"
     )
     lines = (
         "sysctl net.ipv4.ip_forward; grep -rE 'client-to-client|iroute' /etc/openvpn; iptables-save -c",
