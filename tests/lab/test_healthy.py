@@ -85,8 +85,8 @@ def test_what_init_writes_is_used_without_a_finding(values: Mapping[str, str], p
         found: list[Mapping[str, Any]] = []
         argv = lab.users_command(python_module("preflight", "init", "--file", str(written)))
         subprocess.run(argv, env=lab.environment(), capture_output=True, check=False)
-        for settings in (str(written), BARE):
-            words = ("all", "--config", settings, "--output", f"json={file}")
+        for options in ((str(written),), (BARE, "--only", "overlay.interface")):
+            words = ("all", "--config", *options, "--output", f"json={file}")
             argv = lab.users_command(python_module("preflight", *words))
             subprocess.run(argv, env=lab.environment(), capture_output=True, check=False)
             found.append(json.loads(file.read_text(encoding="utf-8")))
