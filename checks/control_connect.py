@@ -36,6 +36,7 @@ from preflight.proto.control.half_dead import half_dead
 from preflight.proto.control.naming import named_here
 from preflight.proto.control.placement import OUTSIDE, outside_of, placeholder, placement, set_url, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
+from preflight.proto.tunnel.handed_on import NOTHING, led_behind
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.proto.way.observation import Death
 
@@ -211,23 +212,22 @@ def _dead(
 ) -> Result:
     # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
-    if (
-        worst.outcome == "refused"
-        and overlay is not None
-        and all(placement(c.address, None) == "loopback" for c in connections)
-    ):
+    here = overlay is not None and all(placement(c.address, None) == "loopback" for c in connections)
+    if worst.outcome == "refused" and here:
         return _here(connections, url, meant, by_file={c.address for c in connections} <= set(by_file))
     without_port = not url.port_given and url.port != SERVER_PORT
     hint = f"; the URL has no port; the server's default is {SERVER_PORT}" if without_port else ""
     fact, facts = _session(tunnel, connections, overlay.routes.get(worst.address) if overlay is not None else None)
-    remedies = _what_next(worst, tunnel, url if without_port else None)
+    lost = overlay.tunnel_for(worst.address) if overlay is not None and worst.outcome == "timeout" else None
+    led, further = led_behind(lost, worst.address) if lost is not None else NOTHING
+    remedies = (*further, *_what_next(worst, tunnel, url if without_port else None))
     if meant is not None:
         hint, remedies = f"{hint}; at {meant[0]} a control plane answers", meant[1]
     return failed(
         _CODES[worst.outcome],
         CONTROL,
         Direction.ROUND_TRIP,
-        f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
+        f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{f'; {led}' if led else ''}{hint}",
         remedies=remedies,
         facts=facts,
         measurements=_measured(connections) | DeathFacts(offender=worst.offender).measurements(),

@@ -24,7 +24,7 @@ from preflight.model.facts import MtuEchoFacts, MtuFacts, MtuSearchFacts
 from preflight.model.pmtu import EchoSizes, PathMtu, SearchOutcome, as_data
 from preflight.proto.icmp.advice import allow_echoes
 from preflight.proto.icmp.traceroute import FIRST_PORT
-from preflight.proto.pmtu.advice import set_mtu_here, set_mtu_there
+from preflight.proto.pmtu.advice import counts_on_fragments, set_mtu_here, set_mtu_there
 from preflight.proto.pmtu.wire import SMALLEST
 from preflight.proto.responder.reach import start_responder
 
@@ -41,13 +41,14 @@ class Alone:
 
     echo: the largest echo that came back. forward_bytes: the largest UDP packet that the peer's host confirms, 0 =
     none. swallowed: full-size UDP packets that it did not confirm, although it confirmed a small one behind them.
-    interface: of the overlay, if the route uses it.
+    interface: of the overlay, if the route uses it; product: what runs that.
     """
 
     echo: PathMtu
     forward_bytes: int = 0
     swallowed: int = 0
     interface: str | None = None
+    product: str | None = None
 
     @property
     def forward_open(self) -> bool:
@@ -108,17 +109,20 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
         return None
     echo = await ctx.net.pmtu.echo(peer.address, tunnel_bytes=ctx.tunnel_mtu(peer.address))
     overlay = await ctx.net.with_routes(ctx.overlay, [peer.address])
-    interface = overlay.routes[peer.address].interface if overlay and overlay.covers(peer.address) else None
+    alone = Alone(echo)
+    if overlay and overlay.covers(peer.address):
+        product = overlay.tunnel_for(peer.address).product
+        alone = replace(alone, interface=overlay.routes[peer.address].interface, product=product)
     if echo.fits:
-        return Alone(echo, interface=interface)
+        return alone
     port = await _closed_port(ctx, peer)
     if port is None:
-        return Alone(echo, interface=interface)
+        return alone
     if forward := await _forward_bytes(ctx, peer, echo.ceiling_bytes, port):
-        return Alone(echo, forward, interface=interface)
+        return replace(alone, forward_bytes=forward)
     # Linux limits what it refuses: only a small packet behind the large ones shows that these did not come.
     confirmed = await _forward_bytes(ctx, peer, SMALL_BYTES, port)
-    return Alone(echo, swallowed=REFUSALS_TRIED if confirmed else 0, interface=interface)
+    return replace(alone, swallowed=REFUSALS_TRIED if confirmed else 0)
 
 
 async def _has_responder(ctx: Context, peer: Peer) -> bool:
@@ -206,6 +210,9 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
     elif echo.fragmented_outside:
         direction = Direction.REVERSE
     message = f"{_fate(peer, alone, mtu)}, {'and' if echo.fits else 'but'} {_promise(alone)}"
+    if echo.in_pieces and counts_on_fragments(alone.product, echo.ceiling_bytes):
+        message += f"; {alone.product} does so by default"
+        return passed(peer.target, direction, message, facts=_facts(alone), evidence=(_sizes(echo),))
     if mtu < minimum_mtu:
         message += f"; the overlay must carry {minimum_mtu}"
     if black_hole:

@@ -24,10 +24,10 @@ from preflight.api import (
     warned,
 )
 from preflight.model.facts import AnswerFacts, MtuSearchFacts
-from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
+from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer
 from preflight.model.pmtu import PathMtu, ProbeSizes, SearchOutcome, as_data
 from preflight.model.pmtu_hops import Vanishing
-from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, set_mtu_here, set_mtu_there
+from preflight.proto.pmtu.advice import Tunnel, advise_mtu, counts_on_fragments, set_mtu_here, set_mtu_there, tunnel_of
 from preflight.proto.pmtu.unanswered import unanswered
 from preflight.proto.pmtu.wire import LARGEST
 
@@ -167,7 +167,7 @@ async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Und
     state = overlay.tunnel_for(peer.address)
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
-    tunnel = _tunnel(state, endpoint)
+    tunnel = tunnel_of(state, endpoint)
     if owner and endpoint and tunnel and told and endpoint not in underlay:
         underlay[endpoint] = await _underlay(ctx, state.fwmark, owner, tunnel, forward)
     known = underlay.get(endpoint, Underlay()) if endpoint else Underlay()
@@ -209,13 +209,6 @@ def _patience_s(forward: PathMtu) -> float:
     return 0.05 + 3 * (forward.rtt_s or 0.0)
 
 
-def _tunnel(state: OverlayState, endpoint: str | None) -> Tunnel | None:
-    if endpoint is None or state.overhead_bytes is None or state.mtu is None:
-        return None
-    overhead = state.overhead_bytes + (IPV6_EXTRA_BYTES if ":" in endpoint else 0)
-    return Tunnel(state.mtu, overhead, BLOCK_BYTES.get(state.product, 1))
-
-
 def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -> Result:
     """The verdict on one direction; sizes are IP packets in bytes. proven: what the other direction carries whole."""
     target, direction = carried.peer.target, Direction(found.direction)
@@ -230,6 +223,8 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -
             return _smaller_there(carried, found, message, proven, details)
         return passed(target, direction, message, **details)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
+    if found.in_pieces and counts_on_fragments(carried.product, found.ceiling_bytes):
+        return passed(target, direction, f"{message}; {carried.product} does so by default", **details)
     short = found.mtu_bytes < minimum_mtu
     if short:
         message += f"; the overlay must carry {minimum_mtu}"

@@ -9,6 +9,7 @@ from preflight.api import (
     NODE,
     Context,
     Direction,
+    Peer,
     Remedies,
     Result,
     Station,
@@ -30,6 +31,8 @@ from preflight.proto.tunnel.silence import only_silence
 ROOTS = ("planet", "moon")
 DROPS = codes.OVERLAY_POLICY_DROP.slug
 """A log has it of packets that are long gone; it is a finding where nothing comes through."""
+SENT_S = 0.2
+"""After this long Nebula has called a member and read its answer."""
 MOST, CONNECTED_S = 6, 1.2
 """How many peers are asked by TCP; a connection that is not answered the first time is tried again after a second."""
 RELAYS = look("tailscale netcheck   # which relays answer from here, and is UDP open?", root=True)
@@ -70,7 +73,8 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
     drops the rest.
     """
     nameless = any(not each.addresses for each in ctx.facts(facts.NameFacts, CONTROL))
-    for state in ctx.tunnels:
+    for known in ctx.tunnels:
+        state = await _after_asking(ctx, known)
         silent = any(_cuts(state, each) for each in state.complaints) and await _silent(ctx, state)
         complaints = [each for each in state.complaints if silent or each.code != DROPS]
         if not complaints:
@@ -117,13 +121,34 @@ def _calm(state: OverlayState) -> Result:
     return passed(NODE, Direction.LOCAL, f"{state.product} says nothing of {state.interface} that is wrong")
 
 
+async def _after_asking(ctx: Context, state: OverlayState) -> OverlayState:
+    """Nebula's state after its members were called, where no peer answers: of one that is not it says nothing."""
+    if state.product != "nebula" or not state.called or not _nothing_came(ctx, state):
+        return state
+    for member in state.called[:MOST]:
+        await asyncio.to_thread(ctx.net.icmp.provoke_handshake, member.key, state.interface)
+    await asyncio.sleep(SENT_S)
+    overlay = await ctx.net.overlay()
+    return (overlay.at(state.interface) if overlay is not None else None) or state
+
+
+def _asked_in(ctx: Context, state: OverlayState) -> list[Peer]:
+    return [peer for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
+
+
+def _nothing_came(ctx: Context, state: OverlayState) -> bool:
+    """Whether echoes and UDP of this run brought nothing from any peer of the tunnel."""
+    peers = _asked_in(ctx, state)
+    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer.target))
+    return only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer.target)))
+
+
 async def _silent(ctx: Context, state: OverlayState) -> bool:
     """Whether this run asked peers of the tunnel, and none of them answered anything, TCP included."""
-    peers = [peer for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface]
-    echoes = (each for peer in peers for each in ctx.facts(facts.EchoFacts, peer.target))
-    if not only_silence(echoes, (each for peer in peers for each in ctx.facts(facts.AnswerFacts, peer.target))):
+    if not _nothing_came(ctx, state):
         return False
-    asked = (ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S) for peer in peers[:MOST])
+    peers = _asked_in(ctx, state)[:MOST]
+    asked = (ctx.net.tcp.connect(peer.address, peer.responder_port, timeout_s=CONNECTED_S) for peer in peers)
     return all(each.outcome not in ("open", "refused") for each in await asyncio.gather(*asked))
 
 
@@ -181,6 +206,8 @@ def _remedies(state: OverlayState, complaint: Complaint, writer: str) -> Remedie
         return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":
         return let_alone(writer)
+    if complaint.code == "overlay.unhealthy" and state.product == "nebula":
+        return levers.nebula_cipher(complaint.said)
     if state.product == "openvpn":
         return levers.openvpn(replace(state, health=(complaint.said,)), complaint.code)
     command = SERVERS.get(state.product)

@@ -22,6 +22,7 @@ from preflight.api import (
     failed,
     heal,
     inconclusive,
+    look,
     passed,
 )
 from preflight.model.facts import InterfaceFacts
@@ -362,7 +363,7 @@ def _absent(links: Iterable[Link], wanted: str | None, stopped: Sequence[str] = 
         )
     if wanted is not None:
         message = f"the overlay interface {wanted} of the settings does not exist; the interfaces here are: {here}"
-        remedies = heal(lambda: WgQuick(interface=wanted))
+        remedies = heal(lambda: WgQuick(interface=wanted)) if wanted in stopped else _its_program(wanted)
     else:
         message = f"no overlay on this node: looked for {PRODUCTS}; the interfaces here are: {here}"
         remedies = by_hand(
@@ -371,6 +372,15 @@ def _absent(links: Iterable[Link], wanted: str | None, stopped: Sequence[str] = 
         )
     place = Station("tunnel")
     return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies, station=place)
+
+
+def _its_program(interface: str) -> Remedies:
+    """Nothing that may be read here says which program makes an interface."""
+    return look(
+        f"Start the program that makes {interface}: wg-quick up {interface}, systemctl restart openvpn-client@NAME, or "
+        "another one",
+        root=True,
+    )
 
 
 def _complaints(state: OverlayState) -> str:

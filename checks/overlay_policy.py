@@ -125,7 +125,15 @@ def found(
 def judge_loss(peer: Peer, lost: Loss) -> Result:
     """The finding of a product that does not reach the peer either."""
     aspect = EXIT_NODE if lost.exits else ""
-    return failed(lost.code, peer.target, Direction.ROUND_TRIP, lost.words, remedies=lost.remedies, aspect=aspect)
+    return failed(
+        lost.code,
+        peer.target,
+        Direction.ROUND_TRIP,
+        lost.words,
+        remedies=lost.remedies,
+        aspect=aspect,
+        measurements={"endpoint": list(lost.places)} if lost.places else {},
+    )
 
 
 def judge(peer: Peer, seen: Life | None, product: str) -> Result | None:

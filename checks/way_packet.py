@@ -21,12 +21,14 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.fix import PeerAddress
+from preflight.proto.tunnel.handed_on import handed_on, led_behind, lets_in, server_of
 from preflight.proto.tunnel.members import stranger
 from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.tunnel.silence import only_silence
 from preflight.proto.way.observation import Passing
 from preflight.proto.way.verdict import Verdict, conclude
 
+HANDED_ON = (codes.REACH_UNREACHABLE, codes.REACH_NO_FORWARD)
 MOST_PEERS = 6
 """A fault that many peers share is found at the first of them."""
 
@@ -82,7 +84,8 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
         verdicts = conclude(peer.target, said, passes=_passes(ctx, peer), silent=_silent(ctx, peer))
         for verdict in verdicts:
-            yield judge(peer, corrected(ctx, peer, verdict), _levers(ctx, peer, verdict))
+            known = await _with_others(ctx, peer, corrected(ctx, peer, verdict))
+            yield judge(peer, known, _levers(ctx, peer, verdict))
         if not verdicts:
             yield unfollowed(peer)
     for peer in left_out:
@@ -143,6 +146,20 @@ def corrected(ctx: Context, peer: Peer, verdict: Verdict) -> Verdict:
         return verdict
     fix = heal(lambda: PeerAddress(file=str(file.absolute()), before=peer.address, address=right))
     return replace(verdict, remedies=fix or verdict.remedies)
+
+
+async def _with_others(ctx: Context, peer: Peer, verdict: Verdict) -> Verdict:
+    """Where nobody saw the place of a death: who else has to hand on packets to the peer, or to let them in."""
+    tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
+    if tunnel is None or verdict.code not in HANDED_ON or verdict.station is not None:
+        return verdict
+    words, shown = led_behind(tunnel, peer.address)
+    server = server_of(tunnel, peer.address)
+    if server is not None and (await ctx.net.icmp.echo(server, count=2, interval_s=0.1, timeout_s=0.5)).received:
+        words, shown = handed_on(peer.target, server)
+    message = f"{verdict.message}; {words}" if words else verdict.message
+    further = shown or lets_in(tunnel, peer.target)
+    return replace(verdict, message=message, remedies=(*verdict.remedies, *further)) if further else verdict
 
 
 def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:

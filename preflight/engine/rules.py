@@ -203,7 +203,10 @@ RULES: tuple[Rule, ...] = (
         for cause in ("overlay.offline", "overlay.relay-unreachable")
     ),
     Rule("overlay.policy-drop", (*_PATH, *_SILENT), "node"),
-    *(Rule(f"overlay.{cause}", (*_PATH, *_SILENT), "node", by_silence) for cause in ("unhealthy", "duplicate-key")),
+    *(
+        Rule(f"overlay.{cause}", ("overlay.no-handshake", *_PATH, *_SILENT), "node", by_silence)
+        for cause in ("unhealthy", "duplicate-key")
+    ),
     *(Rule(f"overlay.{cause}", _NAMELESS, "node") for cause in ("dns-overwritten", "names-not-accepted", "unhealthy")),
     *(
         Rule(cause, (*_PATH, "overlay.relayed", *_SILENT, *_ENDED), "control")

@@ -69,28 +69,58 @@ def _write_server(
     _write_key(stem.with_suffix(".key"), key)
 
 
-def write_identities(folders: Mapping[str, Path], *, server: str) -> None:
-    """Put `openvpn.pem`, `openvpn.key` and `openvpn-ca.pem` into each node's folder: one CA, a certificate a node."""
+def write_identities(folders: Mapping[str, Path], authority: Path, *, server: str) -> None:
+    """Put `openvpn.pem`, `openvpn.key` and `openvpn-ca.pem` into each node's folder: one CA, a certificate a node.
+
+    authority: the folder that keeps the CA with its key, for `sign_identity`.
+    """
     now = datetime.now(UTC)
-    ca_key, ca = _authority("Preflight lab OpenVPN CA", now)
+    signer = _authority("Preflight lab OpenVPN CA", now)
+    _write_key(authority / "openvpn-ca.key", signer[0])
+    for folder in (authority, *folders.values()):
+        (folder / "openvpn-ca.pem").write_bytes(signer[1].public_bytes(serialization.Encoding.PEM))
     for node, folder in folders.items():
-        key = ec.generate_private_key(ec.SECP256R1())
         use = ExtendedKeyUsageOID.SERVER_AUTH if node == server else ExtendedKeyUsageOID.CLIENT_AUTH
-        first, last = _life(now)
-        leaf = (
-            x509.CertificateBuilder()
-            .subject_name(_called(node))
-            .issuer_name(ca.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(first)
-            .not_valid_after(last)
-            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-            .sign(ca_key, hashes.SHA256())
-        )
-        (folder / "openvpn.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
-        _write_key(folder / "openvpn.key", key)
-        (folder / "openvpn-ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+        _write_identity(folder, node, use, _life(now), signer)
+
+
+def sign_identity(folder: Path, node: str, authority: Path, *, expired: bool = False, foreign: bool = False) -> None:
+    """Another certificate of OpenVPN for a client. foreign: of a CA that nobody knows."""
+    now = datetime.now(UTC)
+    signer = _authority("Another CA", now) if foreign else _kept_authority(authority)
+    life = _LIVES["expired"](now) if expired else _life(now)
+    _write_identity(folder, node, ExtendedKeyUsageOID.CLIENT_AUTH, life, signer)
+
+
+def trust_another(folder: Path) -> None:
+    """Let a node of OpenVPN trust another CA than the one that signed the others' certificates."""
+    stranger = _authority("Another CA", datetime.now(UTC))[1]
+    (folder / "openvpn-ca.pem").write_bytes(stranger.public_bytes(serialization.Encoding.PEM))
+
+
+def _kept_authority(folder: Path) -> _Authority:
+    key = serialization.load_pem_private_key((folder / "openvpn-ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key, x509.load_pem_x509_certificate((folder / "openvpn-ca.pem").read_bytes())
+
+
+def _write_identity(
+    folder: Path, node: str, use: x509.ObjectIdentifier, life: tuple[datetime, datetime], signer: _Authority
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(_called(node))
+        .issuer_name(signer[1].subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(life[0])
+        .not_valid_after(life[1])
+        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        .sign(signer[0], hashes.SHA256())
+    )
+    (folder / "openvpn.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    _write_key(folder / "openvpn.key", key)
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

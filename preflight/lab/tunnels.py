@@ -26,6 +26,7 @@ Maker = Callable[[Network, float], None]
 """Takes the network, whose underlay is up, and a deadline on time.monotonic()'s clock. Raises LabError."""
 
 VXLAN_ID = 66
+_OPENVPN_NAME = "lab"
 _BROADCAST = "00:00:00:00:00:00"
 _LIFE = "24h"
 
@@ -121,24 +122,41 @@ def nebula(network: Network, deadline: float) -> None:
     Its configuration is in /etc/nebula of the member's namespace, where the product expects it.
     """
     folder = network.names.directory
-    run([*_certify("ca"), "-name", "lab", "-duration", "48h", *_pair(folder / "nebula-ca")])
+    nebula_authority(network, "nebula-ca")
     starting = []
     for node in network.plan.topology.members:
-        files, etc = network.names.files(node), network.names.etc(node) / "nebula"
+        etc = network.names.etc(node) / "nebula"
         etc.mkdir(parents=True, exist_ok=True)
-        signer = ["-ca-crt", str(folder / "nebula-ca.crt"), "-ca-key", str(folder / "nebula-ca.key")]
-        own = f"{network.plan.address(node, 4)}/{prefix_length(4)}"
-        subnets = ["-subnets", network.plan.lans[node]] if node in network.plan.lans else []
-        identity = ["-name", node, "-ip", own, *subnets, "-duration", _LIFE]
-        run([*_certify("sign"), *identity, *signer, *_pair(files / "nebula")])
+        sign_nebula(network, node)
         config = etc / "config.yml"
         config.write_text(yaml.safe_dump(_nebula_config(network, node, folder)), encoding="utf-8")
         config.chmod(0o600)
-        log = files / "nebula.log"
-        argv = network.command(node, program("nebula"), "-config", "/etc/nebula/config.yml")
-        starting.append(start(f"nebula of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log))
+        starting.append(start_nebula(network, node))
     for daemon in starting:
         wait_for_words(daemon, "Nebula interface is active", 1, deadline)
+
+
+def nebula_authority(network: Network, name: str) -> None:
+    """A certificate authority for Nebula, in files of this name."""
+    run([*_certify("ca"), "-name", "lab", "-duration", "48h", *_pair(network.names.directory / name)])
+
+
+def sign_nebula(network: Network, node: str, authority: str = "nebula-ca", life: str = _LIFE) -> None:
+    """A member's certificate and key; those that it had are replaced."""
+    stem, by = network.names.files(node) / "nebula", network.names.directory / authority
+    for suffix in (".crt", ".key"):
+        stem.with_suffix(suffix).unlink(missing_ok=True)
+    own = f"{network.plan.address(node, 4)}/{prefix_length(4)}"
+    subnets = ["-subnets", network.plan.lans[node]] if node in network.plan.lans else []
+    signer = ["-ca-crt", f"{by}.crt", "-ca-key", f"{by}.key"]
+    run([*_certify("sign"), "-name", node, "-ip", own, *subnets, "-duration", life, *signer, *_pair(stem)])
+
+
+def start_nebula(network: Network, node: str) -> Daemon:
+    """A member's Nebula, with its configuration as it is; its log goes on."""
+    argv = network.command(node, program("nebula"), "-config", "/etc/nebula/config.yml")
+    log = network.names.files(node) / "nebula.log"
+    return start(f"nebula of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log)
 
 
 def _certify(command: str) -> list[str]:
@@ -184,7 +202,8 @@ def openvpn(network: Network, deadline: float) -> None:
     from preflight.lab.certificates import write_identities
 
     plan, server = network.plan, network.plan.vpn_server
-    write_identities({node: network.names.files(node) for node in plan.topology.members}, server=server)
+    folders = {node: network.names.files(node) for node in plan.topology.members}
+    write_identities(folders, network.names.directory, server=server)
     clients = [node for node in plan.topology.members if node != server]
     addresses = network.names.files(server) / "openvpn-clients"
     addresses.mkdir()
@@ -228,6 +247,7 @@ def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
         *([f'push "route-gateway {plan.address(node, 4)}"'] if 4 in plan.families else ()),
         *(["client-to-client"] if plan.topology.hub is None else ()),
         f"client-config-dir {addresses}",
+        f"status {addresses.with_name('openvpn-status.log')} 1",
         "dh none",
         # A client does not get the route to its own LAN: the server leaves out what it has as that client's `iroute`.
         *(f'push "{_openvpn_route(lan)}"' for lan in plan.lans.values()),
@@ -256,12 +276,26 @@ def _start_openvpn(network: Network, node: str, lines: list[str]) -> Daemon:
         f"key {files / 'openvpn.key'}",
         f"keepalive {max(network.plan.keepalive_s, 1)} 120",
         "nobind" if "client" in lines else "",
+        f"log-append {files / 'openvpn.log'}",
         "verb 3",
     ]
-    config = files / "openvpn.conf"
-    config.write_text("\n".join([*lines, *common, ""]), encoding="ascii")
-    log = files / "openvpn.log"
-    argv = network.command(node, program("openvpn"), "--config", str(config))
+    file = openvpn_file(network, node)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text("\n".join([*lines, *common, ""]), encoding="ascii")
+    return start_openvpn(network, node)
+
+
+def openvpn_file(network: Network, node: str) -> Path:
+    """A member's configuration of OpenVPN, where its units look for it."""
+    folder = "server" if node == network.plan.vpn_server else "client"
+    return network.names.etc(node) / "openvpn" / folder / f"{_OPENVPN_NAME}.conf"
+
+
+def start_openvpn(network: Network, node: str) -> Daemon:
+    """A member's OpenVPN, with its configuration as it is; its log goes on."""
+    file = f"/etc/openvpn/{openvpn_file(network, node).parent.name}/{_OPENVPN_NAME}.conf"
+    argv, log = network.command(node, program("openvpn"), "--config", file), network.names.files(node) / "openvpn.log"
     return start(f"openvpn of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log)
 
 

@@ -186,6 +186,7 @@ class OverlayState:
     own, if it is not its maker's. login_options: what else its log-in asks for again. policy: what the product
     itself lets this node send; None: everything, or that is not known. shielded: it lets nothing in that a peer begins.
     called: members with the one endpoint that its configuration names for them, which they may have left since.
+    met: where the product lists no members, addresses in it at which this node has met others, one for each machine.
     asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
     leads to them, each with the member's address. source: with which the tunnel's own packets leave, where it is set.
     one_end: all that goes in goes to one remote end, as in a client of OpenVPN.
@@ -230,6 +231,7 @@ class OverlayState:
     called: tuple[OverlayPeer, ...] = ()
     source: str | None = None
     one_end: bool = False
+    met: tuple[str, ...] = ()
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:

@@ -120,6 +120,11 @@ class PathMtu:
         )
 
     @property
+    def in_pieces(self) -> bool:
+        """Whether the largest packet of the sender's interface arrives too, fragmented outside."""
+        return self.fragmented_outside and self.ceiling_bytes in self.fragmented
+
+    @property
     def black_hole(self) -> bool:
         """Whether larger packets vanish without a report to the sender (RFC 2923 section 2.1)."""
         return (

@@ -24,7 +24,7 @@ from preflight.overlay.json_types import count, endpoint, endpoint_in, table, te
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
 from preflight.overlay.nebula_files import printed, taken
-from preflight.overlay.nebula_log import peers_in, with_reasons
+from preflight.overlay.nebula_log import own_cipher, peers_in, with_reasons
 from preflight.overlay.nebula_policy import out_policy
 from preflight.overlay.nebula_ways import asks_none, behind, lost, routed
 
@@ -131,7 +131,7 @@ def state_from(
     more: dict[str, Any] = {"peers": known, "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"lists_sessions": peers is not None, "called": tuple(_called(config)), "listen_port": _port(config)}
     more |= {"asks_none": asks_none(config), "routed": routed(config)}
-    more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers, logged))}
+    more |= {"key_expires_unix_s": expires_unix_s, "complaints": _complaints(config, peers, logged)}
     if networks:
         more["prefixes"] = outermost([*networks, *(network for network, _ in more["routed"])])
     if details and _foreign(details, authorities):
@@ -240,6 +240,14 @@ def _tried(host: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _endpoint(remote: Mapping[str, Any] | str) -> str:
     return endpoint_in(remote) if isinstance(remote, str) else endpoint(remote["ip"], remote["port"])
+
+
+def _complaints(
+    config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None, logged: Sequence[OverlayPeer]
+) -> tuple[Complaint, ...]:
+    """What this node itself lacks; a lighthouse whose answer it cannot read is not to blame."""
+    own = own_cipher(config, logged)
+    return tuple(_silent_lighthouses(config, peers, logged)) if own is None else (own,)
 
 
 def _silent_lighthouses(

@@ -5,14 +5,22 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from typing import Any
 
+from preflight.model.complaint import Complaint
 from preflight.model.overlay import OverlayPeer
-from preflight.overlay.json_types import table
+from preflight.overlay.json_types import table, text
 from preflight.overlay.local import LocalError, parse_json
 
-_FIELDS = re.compile(r'\b(msg|error|vpnIp|haveVpnIp|udpAddr|udpAddrs|newAddr|relay)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
+_FIELDS = re.compile(
+    r'\b(msg|error|vpnIp|intendedVpnIp|haveVpnIp|udpAddr|udpAddrs|newAddr|relay)=(?:"((?:[^"\\]|\\.)*)"|(\S+))'
+)
 _LISTED = re.compile(r"[^\[\]\s,]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 _VALIDATION = "certificate validation failed: "
+_STARTED = "Nebula interface is active"
+LEAST_GARBLED, MOST_NAMED = 2, 4
+_CIPHERS = ("aes", "chachapoly")
+"""The first is what nebula takes where the configuration has none."""
 _GARBLED = "the answer does not decrypt, as with another `cipher` there"
 
 
@@ -21,8 +29,10 @@ def peers_in(lines: Iterable[str]) -> tuple[OverlayPeer, ...]:
     known: dict[str, OverlayPeer] = {}
     for line in lines:
         said = _fields(line)
+        if said.get("msg") == _STARTED:
+            known.clear()  # what an earlier process met is over
         with suppress(ValueError):
-            address = str(ip_address(said.get("vpnIp", "")))
+            address = str(ip_address(said.get("intendedVpnIp") or said.get("vpnIp", "")))
             if (peer := _after(known.get(address) or _unmet(address), said)) is not None:
                 known[address] = peer
     return tuple(known.values())
@@ -41,6 +51,25 @@ def with_reasons(peers: Iterable[OverlayPeer], logged: Iterable[OverlayPeer]) ->
     return (*known, *(peer for peer in refused.values() if peer.key not in met))
 
 
+def own_cipher(config: Mapping[str, Any], logged: Iterable[OverlayPeer]) -> Complaint | None:
+    """That this node has another cipher than its members: the answers of several do not decrypt, and those of none do.
+
+    Of one member alone it is open which of the two must change. Nebula has two ciphers.
+    """
+    known = tuple(logged)
+    garbled = [peer.key for peer in known if peer.refused == _GARBLED]
+    own = text(config.get("cipher")) or _CIPHERS[0]
+    if len(garbled) < LEAST_GARBLED or any(peer.endpoint for peer in known) or own not in _CIPHERS:
+        return None
+    other = next(each for each in _CIPHERS if each != own)
+    return Complaint(
+        "overlay.unhealthy",
+        f"the answers of {' and '.join(garbled[:MOST_NAMED])} do not decrypt, and it has no session: `cipher` in its "
+        f"configuration is {own}, and there it is {other}",
+        cuts=True,
+    )
+
+
 def _unmet(address: str) -> OverlayPeer:
     return OverlayPeer(key=address, addresses=(ip_network(address),))
 
@@ -54,6 +83,8 @@ def _after(peer: OverlayPeer, said: Mapping[str, str]) -> OverlayPeer | None:
         return replace(_unmet(peer.key), endpoint=said["newAddr"])
     if message in ("Handshake message sent", "Handshake timed out") and "relay" not in said:
         tried = tuple(_LISTED.findall(said.get("udpAddrs", "")))
+        # An address from which another member answered is in no list any more.
+        tried = tried or (peer.tried if peer.refused else ())
         return replace(_unmet(peer.key), last_handshake_unix_s=0.0, tried=tried, refused=peer.refused)
     if message == "Invalid certificate from host":
         return _refused(peer, said, error.removeprefix(_VALIDATION))

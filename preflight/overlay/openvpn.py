@@ -1,13 +1,16 @@
 """OpenVPN: its processes, the devices that they have open, and what their logs say; root only.
 
-It does not show who owns which address, so its peers are not listed.
+It does not show who owns which address, so its peers are not listed: a client knows its remote end only, and a server
+those whom its option `status` lists.
 """
 
 import asyncio
 import time
 from calendar import timegm
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,12 +18,23 @@ from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
-from preflight.overlay.daemons import PROC, arguments, hidden, last_lines, of_file, of_unit, processes, tun_devices
+from preflight.overlay.daemons import (
+    PROC,
+    arguments,
+    as_it_sees,
+    hidden,
+    last_lines,
+    of_file,
+    of_unit,
+    processes,
+    tun_devices,
+)
 from preflight.overlay.links import state_of
 from preflight.overlay.openvpn_process import read_file, read_options
 from preflight.proto.tunnel.openvpn_flaps import comes_and_goes, twins
 from preflight.proto.tunnel.openvpn_levers import OTHERS_NAME, STOPPED
 from preflight.proto.tunnel.openvpn_stage import Stage, garbled, stage, verdict
+from preflight.proto.tunnel.openvpn_status import clients
 from preflight.proto.way.openvpn import Options, config_of, remotes_in, value_of
 
 MOST = 8
@@ -45,6 +59,8 @@ async def _state(process: Path, known: dict[str, Link], tell: Tell) -> OverlaySt
     seen = stage(lines) if is_client(options) else Stage()
     device = next((name for name in tun_devices(process) if name in known), None)
     state = state_from(options, known.get(device or ""), seen, unit_of(process))
+    if (listed := value_of(options, "status")) is not None and not is_client(options):
+        state = replace(state, met=clients(of_file(as_it_sees(process, listed))), lists_sessions=True)
     again = (of_losses if is_client(options) else of_twins)(lines, timegm(time.localtime()))
     return state if again is None else replace(state, complaints=(*state.complaints, again))
 
@@ -116,6 +132,14 @@ def is_client(options: Options) -> bool:
     return not words & {"server", "server-ipv6", "server-bridge", "tls-server"} and "remote" in words
 
 
+def far_end(options: Options) -> tuple[str, ...]:
+    """The address in the tunnel of the other one of two ends, by its own options; a netmask is not one."""
+    last = next((line[2] for line in reversed(options) if line[0] == "ifconfig" and len(line) > 2), "")
+    with suppress(ValueError):
+        return (str(ip_address(last)),) if not last.startswith("255.") else ()
+    return ()
+
+
 def unit_of(process: Path) -> str:
     """The unit of systemd that would run it: named by its folder and its configuration."""
     try:
@@ -138,7 +162,12 @@ def state_from(options: Options, link: Link | None, seen: Stage, unit: str) -> O
     """
     found = verdict(seen)
     if link is not None:
-        more: dict[str, Any] = {"network": unit, "one_end": is_client(options)}
+        more: dict[str, Any] = {
+            "network": unit,
+            "met": seen.inside[:1] or far_end(options),
+            "lists_sessions": False,
+            "one_end": is_client(options),
+        }
         if found is not None and found.quiet:
             more["complaints"] = (Complaint(found.code, found.said, cuts=True),)
         elif (unread := garbled(seen)) is not None:

@@ -1,6 +1,6 @@
 """The kernel's VXLAN (RFC 7348), of an interface in the settings: where its packets go, and their overhead."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.overlay.json_types import endpoint
+from preflight.overlay.links import read_neighbours
 from preflight.overlay.local import LocalError, understood
 
 OVERHEAD_BYTES = 20 + 8 + 8 + 14  # IPv4, UDP, VXLAN's header, the Ethernet header that goes inside
@@ -17,8 +18,8 @@ _ANY = "00:00:00:00:00:00"
 
 
 async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
-    """The state with the overhead, and the remote ends of the forwarding table as peers; unchanged if the interface
-    disappeared.
+    """The state with the overhead, the remote ends of the forwarding table as peers, and those whom this node has met
+    in it; unchanged if the interface disappeared.
     """
     from preflight.netlink import AsyncIPRoute, NetlinkError
 
@@ -28,7 +29,8 @@ async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
             entries = [entry async for entry in await netlink.fdb("dump", ifindex=link.index)]
         with understood(link.name):
             ends, own = parse_far_ends(message, entries), parse_source(message)
-        return replace(state, overhead_bytes=OVERHEAD_BYTES, peers=ends, source=own)
+        met = met_in((await read_neighbours()).get(link.index, {}))
+        return replace(state, overhead_bytes=OVERHEAD_BYTES, peers=ends, source=own, met=met)
     except (NetlinkError, OSError, ValueError, LocalError):
         return state
 
@@ -49,6 +51,19 @@ def parse_far_ends(message: Any, entries: Iterable[Any]) -> tuple[OverlayPeer, .
         OverlayPeer(key=address, endpoint=endpoint(address, port), hardware=tuple(known))
         for address, known in behind.items()
     )
+
+
+def met_in(neighbours: Mapping[str, str]) -> tuple[str, ...]:
+    """One address of each machine among a device's neighbours, which the kernel has by address: of IPv4 if it has one.
+
+    A group of machines has a hardware address of its own too, whose first byte is odd.
+    """
+    found: dict[str, str] = {}
+    for address, hardware in sorted(neighbours.items(), key=lambda each: (ip_address(each[0]).version, each[0])):
+        known = ip_address(address)
+        if not (known.is_link_local or known.is_multicast or int(hardware[:2], 16) & 1 or known.is_unspecified):
+            found.setdefault(hardware, address)
+    return tuple(found.values())
 
 
 def parse_source(message: Any) -> str | None:

@@ -55,7 +55,8 @@ def distinct(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
 
 
 def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) -> tuple[Peer, ...]:
-    """The configured peers, or, without any, the members that the overlay names by a single address.
+    """The configured peers, or, without any, the members that the overlay names by a single address, else those that
+    this node has met in it.
 
     This node itself is left out, so one settings file can serve every node of a cluster. An address of this node that
     belongs to another peer is not this node: that is a fault, and the peer stays. A member that has been away for long
@@ -72,6 +73,8 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
         if single is not None:
             address = str(single.network_address)
             found.setdefault(address, _overlay_name(member.name))
+    if not found:
+        found = {address: "" for tunnel in overlay.own_tunnels for address in tunnel.met if not overlay.has(address)}
     # Two members of a tailnet may have one host name: results would not say which is meant.
     names = Counter(found.values())
     return tuple(Peer(address, name if names[name] == 1 else "") for address, name in found.items())

@@ -71,6 +71,14 @@ def test_verdicts(
         assert findings(verdicts(echo, forward_bytes=1420)) == with_forward
 
 
+def test_fragments_that_openvpn_counts_on() -> None:
+    """Its default of 1500 bytes never fits one packet, and all of it comes back."""
+    split = replace(SPLIT, ceiling_bytes=1500, fragmented=(1313, 1500))
+    (result,) = judge(B, Alone(split, interface="tun0", product="openvpn"), 1280)
+    assert (result.status, "openvpn does so by default" in result.message) == (Status.PASS, True)
+    assert judge(B, Alone(split, interface="wg0", product="wireguard"), 1280)[0].status is Status.WARN
+
+
 def test_a_smaller_proof_is_no_proof_for_full_size() -> None:
     """Protects the direction: that 1312 bytes get there says nothing about 1420."""
     assert findings(verdicts(HOLE, forward_bytes=1312)) == [("fail", "mtu.black-hole", "round-trip")]

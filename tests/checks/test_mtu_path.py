@@ -88,6 +88,15 @@ def test_reduced_by_fragments() -> None:
     )
 
 
+def test_fragments_that_openvpn_counts_on() -> None:
+    """Its default of 1500 bytes never fits one packet: nothing is said of it, unless a part of them vanishes."""
+    split = replace(SPLIT, ceiling_bytes=1500, fragmented=(1313, 1500))
+    assert verdict(split, product="openvpn").status is Status.PASS
+    assert verdict(split, product="wireguard").status is Status.WARN
+    assert verdict(SPLIT, product="openvpn").status is Status.WARN
+    assert verdict(replace(split, fragmented=(1313,), vanished=(1500,)), product="openvpn").status is Status.WARN
+
+
 def test_reduced_and_signalled() -> None:
     """Protects the difference that matters at night: an ICMP error informs the sender, so nothing hangs."""
     result = verdict(SIGNALLED)

@@ -155,3 +155,41 @@ def test_a_peer_that_answers_only_tcp_is_not_silent(outcome: str, status: Status
         return [each async for each in overlay_health.function(context)]
 
     assert [each.status for each in asyncio.run(results())] == [status]
+
+
+NEBULA = OverlayState("nebula", "nebula1", up=True, mtu=1300)
+GARBLED = Complaint("overlay.unhealthy", "`cipher` is aes, and there it is chachapoly", cuts=True)
+
+
+@pytest.mark.parametrize(("received", "status"), [(0, Status.FAIL), (4, Status.PASS)])
+def test_members_of_nebula_are_called_where_no_peer_answers(received: int, status: Status) -> None:
+    """Of one whom nobody called its log has nothing, and a cipher that all others lack takes two of them."""
+    called = (OverlayPeer(key="10.66.0.2"), OverlayPeer(key="10.66.0.3"))
+    state, sent = replace(NEBULA, called=called), list[str]()
+
+    async def connect(address: str, port: int, timeout_s: float) -> Any:
+        return SimpleNamespace(outcome="timeout")
+
+    async def overlay() -> OverlayState:
+        return replace(state, complaints=(GARBLED,))
+
+    icmp = SimpleNamespace(provoke_handshake=lambda address, interface: sent.append(address))
+    context: Any = SimpleNamespace(
+        tunnels=(state,),
+        overlay=state,
+        peers=(Peer("10.66.0.2", "b"),),
+        tunnel=lambda _: state.interface,
+        net=SimpleNamespace(tcp=SimpleNamespace(connect=connect), icmp=icmp, overlay=overlay),
+        facts=lambda kind, _: (sample(EchoFacts, sent=4, received=received),) if kind is EchoFacts else (),
+    )
+
+    async def results() -> list[Result]:
+        return [each async for each in overlay_health.function(context)]
+
+    (result,) = asyncio.run(results())
+    assert result.status is status
+    assert sent == ([] if received else ["10.66.0.2", "10.66.0.3"])
+    if not received:
+        assert result.remedies[0].lines == (
+            "Set `cipher: chachapoly` in nebula's configuration here, and restart nebula.",
+        )

@@ -40,11 +40,15 @@ def test_a_node_without_overlay_is_absent_and_says_what_was_looked_for() -> None
 
 
 def test_a_missing_named_interface_is_named() -> None:
-    """The settings' interface is what is missing, so that is what the message and the command name."""
-    result = judge(None, LINKS, "wg7")
+    """The settings' interface is what is missing, so that is what the message and the command name: a command that
+    heals only where wg-quick has a file of it, for it may be OpenVPN's.
+    """
+    result = judge(None, LINKS, "wg7", stopped=("wg7",))
     assert str(result.code) == "overlay.absent"
     assert "wg7" in result.message
     assert result.remedy == "wg-quick up wg7"
+    (remedy,) = judge(None, LINKS, "tun7").remedies
+    assert (remedy.kind, "tun7" in remedy.lines[0]) == ("next", True)
 
 
 def test_a_working_overlay_passes_with_its_addresses() -> None:

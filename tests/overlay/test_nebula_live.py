@@ -22,8 +22,10 @@ from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
 from preflight.proto.tunnel.endpoint_turns import Seen, renewals, turns
+from preflight.settings.first_file import Found, initial_settings
 from preflight.settings.load import Settings
-from preflight.settings.schema import OverlaySettings
+from preflight.settings.peers import overlay_peers
+from preflight.settings.schema import OverlaySettings, read_config
 from tests.overlay.conftest import Node, Pair, sh
 
 pytestmark = [pytest.mark.lab, pytest.mark.needs("ssh")]
@@ -68,7 +70,7 @@ class Network:
         own = node is self.wire.a
         name = "a" if own else "b"
         user = (self.folder / "user.pub").read_text().strip()
-        config = {
+        config: dict[str, Any] = {
             "pki": {"ca": self._file(authorities), "cert": self._file(f"{name}.crt"), "key": self._file(f"{name}.key")},
             "static_host_map": {"10.99.0.2": ["10.203.1.2:4242"]} if own else {"10.99.0.1": ["10.203.1.1:4242"]},
             "lighthouse": {"am_lighthouse": not own, "hosts": ["10.99.0.2"] if own else []},
@@ -83,7 +85,8 @@ class Network:
             },
             **more,
         }
-        self._start(node, name, config, "SSH server is listening")
+        ready = "SSH server is listening" if config["sshd"]["enabled"] else "Nebula interface is active"
+        self._start(node, name, config, ready)
 
     def _start(self, node: Node, name: str, config: Mapping[str, Any], ready: str) -> None:
         path = self.folder / name / "config.yml"
@@ -204,6 +207,24 @@ def test_the_host_map_of_a_running_daemon(network: Network) -> None:
     assert state.key_expires_unix_s is not None
     result = network.session()
     assert (result.status, result.message) == (Status.PASS, "nebula knows b: direct to 10.203.1.2:4242")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_init_writes(network: Network, shown: bool) -> None:
+    """The member that the host map has, or where the sshd is off that the log and the configuration have."""
+    network.start(network.wire.b)
+    more: dict[str, Any] = {} if shown else {"sshd": {"enabled": False}}
+    network.start(network.wire.a, **more)
+    network.send(network.wire.a, "neb0", "10.99.0.2")
+    until = time.monotonic() + 20
+    while not (state := network.read()).peers or state.peers[0].endpoint is None:
+        assert time.monotonic() < until, state
+    assert state.lists_sessions is shown
+    path = network.folder / "preflight.yaml"
+    path.write_text(initial_settings(Found("a", state, overlay_peers((), state))), encoding="utf-8")
+    settings = read_config(path)
+    assert settings.overlay.interface == "neb0"
+    assert [each.address for each in settings.peers] == ["10.99.0.2"]
 
 
 def test_without_lighthouse_the_session_is_waited_for_and_not_called_dead(network: Network) -> None:

@@ -1,7 +1,7 @@
 """Nebula's log, in lines of its version 1.6.1."""
 
 from preflight.model.overlay import OverlayPeer
-from preflight.overlay.nebula_log import peers_in, with_reasons
+from preflight.overlay.nebula_log import own_cipher, peers_in, with_reasons
 
 B = "10.99.0.2"
 SENT = (
@@ -56,6 +56,37 @@ def test_a_refusal() -> None:
     assert "another `cipher`" in only(UNREAD).refused
     other = 'level=info msg="Incorrect host responded to handshake" haveVpnIp=10.99.0.3 vpnIp=10.99.0.2'
     assert only(other).refused == "10.99.0.3 answers there"
+
+
+def test_another_member_that_answers() -> None:
+    """Its place stays known, although nebula calls it no more, and takes that place from the member's list."""
+    other = (
+        'level=info msg="Incorrect host responded to handshake" certName=c haveVpnIp=10.99.0.3 intendedVpnIp=10.99.0.2 '
+        'udpAddr="10.203.0.3:4242"'
+    )
+    peer = only(SENT.replace("10.203.0.2:4242 [fd00::2]:4242", "10.203.0.3:4242"), other, TIMED_OUT)
+    assert (peer.refused, peer.tried) == ("10.99.0.3 answers there", ("10.203.0.3:4242",))
+
+
+def test_a_cipher_that_no_member_has() -> None:
+    """Of one member it is open whose must change, and where one has a session it is not this node's."""
+    both = peers_in([UNREAD, UNREAD.replace(B, "10.99.0.3")])
+    found = own_cipher({"cipher": "chachapoly"}, both)
+    assert found is not None
+    assert (found.code, found.cuts) == ("overlay.unhealthy", True)
+    assert "10.99.0.2 and 10.99.0.3 do not decrypt" in found.said
+    assert found.said.endswith("`cipher` in its configuration is chachapoly, and there it is aes")
+    assert (own_cipher({}, both) or found).said.endswith("is aes, and there it is chachapoly")
+    assert own_cipher({}, both[:1]) is None
+    assert own_cipher({}, (*both, *peers_in([MADE.replace(B, "10.99.0.4")]))) is None
+    assert own_cipher({"cipher": "rot13"}, both) is None
+
+
+def test_another_start() -> None:
+    """A log that several processes wrote one after the other shows the last one's members."""
+    started = 'level=info msg="Nebula interface is active" build=1.6.1 interface=nebula1 network=10.99.0.1/24'
+    assert peers_in((UNREAD, MADE.replace(B, "10.99.0.3"), started)) == ()
+    assert only(UNREAD, started, MADE).refused == ""
 
 
 def test_json() -> None:

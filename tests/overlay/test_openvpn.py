@@ -10,7 +10,7 @@ from preflight_checks.overlay_interface import judge
 
 from preflight.model.kernel import Link
 from preflight.overlay import openvpn
-from preflight.overlay.openvpn import FOLDER, is_client, read, state_from, stopped, unit_named, unit_of
+from preflight.overlay.openvpn import FOLDER, far_end, is_client, read, state_from, stopped, unit_named, unit_of
 from preflight.overlay.openvpn_process import read_file, read_options
 from preflight.proto.tunnel.openvpn_stage import Stage, Verdict, stage
 from preflight.proto.way.openvpn import options_of
@@ -44,6 +44,7 @@ def test_a_client_that_is_connected(tmp_path: Path) -> None:
     assert (state.product, state.interface, state.condition) == ("openvpn", "tun0", None)
     assert not state.complaints
     assert state.up
+    assert state.met == ("10.8.0.1",)
 
 
 def test_a_client_that_is_not(tmp_path: Path) -> None:
@@ -83,7 +84,24 @@ def test_a_server(tmp_path: Path) -> None:
     log = (LOGS / "server_expired.log").read_text().splitlines()
     config = "mode server\ntls-server\nremote 192.0.2.1\n"
     (state,) = asyncio.run(read([TUN], proc=running(tmp_path, config, log, "tun0")))
-    assert state.condition is None
+    assert (state.condition, state.met) == (None, ())
+
+
+def test_the_other_one_of_two_ends() -> None:
+    """With a static key nobody pushes anything, and both addresses are in the options."""
+    assert far_end(options_of((), "remote b\nifconfig 10.98.0.1 10.98.0.2\n")) == ("10.98.0.2",)
+    assert far_end(options_of((), "ifconfig 10.98.0.1 255.255.255.0\n")) == ()
+    assert far_end(options_of((), "ifconfig a b\n")) == ()
+    assert far_end(OPTIONS) == ()
+    assert state_from(options_of((), "ifconfig 10.98.0.1 10.98.0.2\n"), TUN, Stage(), UNIT).met == ("10.98.0.2",)
+
+
+def test_the_clients_of_a_server(tmp_path: Path) -> None:
+    """Those that its option `status` lists: its peers, where none is given."""
+    listed = running(tmp_path, "mode server\ntls-server\nstatus status.log\n", device="tun0")
+    (listed / "12" / "cwd" / "status.log").write_text("ROUTING_TABLE,10.8.0.6,b,192.0.2.6:40022,2026-12-01\n")
+    (state,) = asyncio.run(read([TUN], proc=listed))
+    assert (state.met, state.lists_sessions) == (("10.8.0.6",), True)
 
 
 def test_a_configuration_that_nobody_runs(tmp_path: Path) -> None:

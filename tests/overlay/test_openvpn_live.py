@@ -57,7 +57,7 @@ def test_two_ends(wire: Pair, tmp_path: Path, same: bool) -> None:
         if same:
             state = read_until(wire.a, lambda state: state.product == "openvpn" and state.up)
             read_until(wire.a, lambda state: not state.complaints)
-            assert state.interface == "ovpn0"
+            assert (state.interface, state.met) == ("ovpn0", ("10.98.0.2",))
         else:
             state = read_until(wire.a, lambda state: "does not fit this node's key" in "".join(state.health))
             assert state.condition == "overlay.not-joined"

@@ -12,7 +12,7 @@ from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay.links import state_of
 from preflight.overlay.read import read_overlay
-from preflight.overlay.vxlan import with_far_ends
+from preflight.overlay.vxlan import met_in, with_far_ends
 from preflight.settings.load import Settings
 from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair
@@ -24,6 +24,19 @@ GONE = Link(4_000_000, "vx9", 1450, up=True, carrier=True, kind="vxlan", address
 def node(wire: Pair) -> Node:
     """A namespace with an underlay, from which VXLANs are made."""
     return wire.a
+
+
+def test_one_address_of_each_machine_that_was_met() -> None:
+    """Of IPv4 if it has one; not those that every link has, nor groups."""
+    known = {
+        "fd66::2": "02:00:00:00:00:02",
+        "10.66.0.2": "02:00:00:00:00:02",
+        "fe80::2": "02:00:00:00:00:02",
+        "fd66::3": "02:00:00:00:00:03",
+        "ff02::1:ff00:2": "33:33:ff:00:00:02",
+        "10.66.0.255": "ff:ff:ff:ff:ff:ff",
+    }
+    assert met_in(known) == ("10.66.0.2", "fd66::3")
 
 
 def made(node: Node, mtu: int, *words: str) -> None:

@@ -84,3 +84,12 @@ def test_without_configured_peers_the_overlay_names_them() -> None:
     """Peers with an address; a name that results cannot use is left out, the peer is not."""
     assert overlay_peers((), OVERLAY) == (Peer("10.66.0.2", "b"), Peer("fd66::3"))
     assert overlay_peers((), replace(OVERLAY, lists_members=False)) == ()
+
+
+def test_where_nobody_lists_members_those_that_were_met_are_peers() -> None:
+    """OpenVPN's server and the neighbours in a VXLAN; members that are listed come first, and this node is left out."""
+    own = (ip_interface("10.66.0.1/24"),)
+    tunnel = replace(OVERLAY, product="generic", addresses=own, peers=(), met=("10.66.0.3", "10.66.0.1"))
+    assert overlay_peers((), tunnel) == (Peer("10.66.0.3"),)
+    assert overlay_peers((Peer("10.66.0.2"),), tunnel) == (Peer("10.66.0.2"),)
+    assert overlay_peers((), replace(OVERLAY, met=("10.66.0.9",))) == overlay_peers((), OVERLAY)

@@ -11,6 +11,7 @@ from preflight.lab.network import UNDERLAY
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
 from preflight.lab.stations import proofs, words
+from preflight.lab.stations.daemons import COMPLETED, openvpn_again
 from preflight.lab.stations.fault import Fault, anywhere
 from preflight.lab.stations.making import commands, device, home, once
 from preflight.lab.truth import Deciding, Place, Truth
@@ -101,15 +102,17 @@ _MAIN_GONE = "the rule that leads to a's main table is gone"
 
 
 def _same_prefix(network: "Network") -> None:
-    """Of two routes to one prefix the older one wins, so the tunnel's is made again."""
+    """Of two routes to one prefix the older one wins, so the tunnel's is made again: by OpenVPN itself, as its server
+    pushes it.
+    """
     overlay = ip_network(network.plan.prefixes[4])
     own, tunnel = network.plan.address("a", 4), device(network, "a", "b")
-    lines = (
-        f"address add {overlay[_LAN_HOST]}/{overlay.prefixlen} dev {UNDERLAY}",
-        f"address del {own}/{overlay.prefixlen} dev {tunnel}",
-        f"address add {own}/{overlay.prefixlen} dev {tunnel}",
-    )
+    lines = [f"address add {overlay[_LAN_HOST]}/{overlay.prefixlen} dev {UNDERLAY}"]
+    if network.plan.product != "openvpn":
+        lines += [f"address {verb} {own}/{overlay.prefixlen} dev {tunnel}" for verb in ("del", "add")]
     run(network.command("a", program("ip"), "-batch", "-"), text="".join(f"{line}\n" for line in lines))
+    if network.plan.product == "openvpn":
+        openvpn_again(network, "a", COMPLETED)
 
 
 _LAN_HOST = 77
@@ -124,7 +127,9 @@ def _same_prefix_is(setup: Setup) -> Truth:
 def _same_prefix_excluded(setup: Setup) -> str | None:
     if setup.families == "ipv6":
         return "a's LAN has IPv4 addresses only"
-    if setup.routes not in ("subnet", "wider") or setup.product not in ("wireguard", "vxlan"):
+    if setup.product == "nebula":
+        return "Nebula puts its own route in the place of the LAN's"
+    if setup.routes not in ("subnet", "wider"):
         return "the overlay's prefix is on no interface of a that the lab sets up itself"
     return None if setup.namespace == "host" else "the LAN is not in the tunnel's namespace"
 

@@ -8,10 +8,15 @@ but with an MTU of 1320 all its packets pass.
 from dataclasses import dataclass
 
 from preflight.model.fix import LinkMtu, LinkMtuByAddress
+from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
 from preflight.model.remedy import Remedies, heal
 
 BLOCK_BYTES = {"wireguard": 16, "tailscale": 16}
 """Products whose payload is padded, and to what."""
+
+
+_FRAGMENTING = {"openvpn": 1500}
+"""Products that promise this size by default and count on fragments of their own packets; `mssfix` keeps TCP whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,14 @@ class Tunnel:
         return self.outer_bytes(passed), self.outer_bytes(passed + 1) - 1
 
 
+def tunnel_of(state: OverlayState, endpoint: str | None) -> Tunnel | None:
+    """How a tunnel carries packets to an endpoint, an address; None where its product does not show that."""
+    if endpoint is None or state.overhead_bytes is None or state.mtu is None:
+        return None
+    overhead = state.overhead_bytes + (IPV6_EXTRA_BYTES if ":" in endpoint else 0)
+    return Tunnel(state.mtu, overhead, BLOCK_BYTES.get(state.product, 1))
+
+
 def advise_mtu(passed: int, tunnel: Tunnel | None, underlay_mtu: int = 0) -> int:
     """The MTU to set where at most `passed` bytes get through.
 
@@ -52,6 +65,14 @@ _LASTING = {
     "nebula": "tun: {{mtu: {mtu}}} in /etc/nebula/config.yml",
     "zerotier": '{{"mtu": {mtu}}} for the network, at its controller',
 }
+
+
+def counts_on_fragments(product: str | None, promised: int) -> bool:
+    """Whether a tunnel with such an MTU sends its largest packets in fragments on any usual underlay, by its product's
+    own choice: then its owner knows that.
+    """
+    least = _FRAGMENTING.get(product or "")
+    return least is not None and promised >= least
 
 
 def set_mtu_there(name: str, address: str, mtu: int, product: str | None = None) -> Remedies:

@@ -62,3 +62,9 @@ def look_at_port(name: str | None, known: OverlayPeer, peer: str) -> Remedies:
         host=peer,
         root=True,
     )
+
+
+def daemon_runs(unit: str, on: str, host: str) -> Remedies:
+    """Whether a daemon runs that has the tunnel's port. on: its host in words; host: the peer's name, if it is one."""
+    shown = f"systemctl status '{unit}'; ss -ulpn   # on {on}: does it run, at the port that is called here?"
+    return look(shown, where="peer", host=host or None, root=True)

@@ -157,6 +157,12 @@ def nebula(state: OverlayState, slug: str) -> Remedies:
     return known.get(slug, ())
 
 
+def nebula_cipher(said: str) -> Remedies:
+    """One cipher for the whole network: that of all others."""
+    other = said.rpartition("there it is ")[2]
+    return by_hand(f"Set `cipher: {other}` in nebula's configuration here, and restart nebula.", root=True)
+
+
 def _nebula_again(state: OverlayState) -> Remedies:
     """Its unit is named by the network where the configuration is."""
     network = PurePosixPath(state.policy.file).stem if state.policy is not None else "config"

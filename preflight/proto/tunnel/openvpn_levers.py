@@ -79,5 +79,8 @@ def of_stopped(said: str, unit: str) -> Remedies:
 
 def of_reason(said: str, unit: str) -> Remedies:
     """For one that runs. unit: of systemd, which has the log."""
+    if "in its own configuration it should be" in said:
+        take_out = "Take comp-lzo, compress and allow-compression out of its configuration; then: "
+        return by_hand(f"{take_out}systemctl restart {unit}.", root=True)
     log = look(f"journalctl -u {unit} -n 50   # what it says", root=True)
     return next((remedies for words, remedies in _KNOWN if words in said), log)

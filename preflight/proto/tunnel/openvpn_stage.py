@@ -1,8 +1,10 @@
 """How far an OpenVPN client has come, by the lines of its own log, and what keeps it from its remote end; pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 _STAMP = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:us=\d+ )?)?")
 _REMOTE = re.compile(r"(?:link remote: |TCP connection with )\[AF_INET6?\](\S+)")
@@ -11,6 +13,7 @@ _ENDS = ("process exiting", "process restarting")
 _UNMADE, _EXPIRED, _DENIED = "overlay.not-joined", "overlay.key-expired", "overlay.not-authorized"
 _UNANSWERED, _DOWN = "overlay.offline", "overlay.daemon-down"
 _OPTIONS = "Options error: "
+_PUSHED = re.compile(r"^PUSH: Received control message: '([^']*)'")
 _UNFINISHED = "its remote end{at} answers, and completes no session: it may not accept this node's certificate"
 _TIMED_OUT = "TLS key negotiation failed to occur"
 
@@ -64,6 +67,8 @@ _GARBLED: tuple[tuple[str, str], ...] = (
     ("write to TUN/TAP : Invalid argument", "comp-lzo, compress or fragment is"),
 )
 """What its log says of packets that are not framed as here, and the options that make it."""
+_PLAIN = re.compile(r"^Bad LZO decompression header byte: (?:69|7\d|96)$")
+"""The first byte of a packet of IPv4 (69 to 79) or IPv6, where a header of compression was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,9 @@ class Verdict:
 class Stage:
     """Where it is. connected: None where the log does not reach back to its last try.
 
-    answered: whether its remote end did in this try. own: what it says of its own certificate.
+    answered: whether its remote end did in this try. own: what it says of its own certificate. inside: the addresses
+    of its remote end in the tunnel, by what that pushes. plain: what comes is not compressed, and here it should be.
+    pushes: whether its remote end sets how this end compresses.
     """
 
     connected: bool | None = None
@@ -92,6 +99,9 @@ class Stage:
     answered: bool = False
     own: str = ""
     garbled: str = ""
+    plain: bool = False
+    pushes: bool = False
+    inside: tuple[str, ...] = ()
 
 
 def stage(lines: Iterable[str]) -> Stage:
@@ -104,14 +114,17 @@ def stage(lines: Iterable[str]) -> Stage:
 
 def _next(at: Stage, line: str) -> Stage:
     if "Initialization Sequence Completed" in line:
-        return Stage(connected=True, remote=at.remote, own=at.own)
+        return Stage(connected=True, remote=at.remote, own=at.own, inside=at.inside, pushes=at.pushes)
     if any(each in line for each in _ENDS):
         if "ping-restart" in line and at.connected:
             quiet = f"nothing came from its remote end{_at(at)} for as long as ping-restart allows"
             at = replace(at, why=Verdict(_UNANSWERED, quiet))
         return replace(at, connected=False, answered=False)
     if (found := _REMOTE.search(line)) is not None:
-        return replace(at, connected=False, remote=found[1], answered=False)
+        return replace(at, connected=False, remote=found[1], answered=False, inside=(), pushes=False)
+    if (pushed := _PUSHED.match(line)) is not None:
+        options = pushed[1].split(",")
+        return replace(at, inside=(*at.inside, *_inside(options)), pushes=at.pushes or any(map(_compresses, options)))
     if line.startswith("TLS: Initial packet from"):
         return replace(at, answered=True, why=None)
     if line.startswith(_OPTIONS):
@@ -120,8 +133,24 @@ def _next(at: Stage, line: str) -> Stage:
         return replace(at, own=own[1])
     if at.connected:
         option = next((option for words, option in _GARBLED if line.startswith(words)), "")
-        return replace(at, garbled=at.garbled or option)
+        return replace(at, garbled=at.garbled or option, plain=at.plain or _PLAIN.match(line) is not None)
     return replace(at, why=_reason(at, line) or at.why)
+
+
+def _compresses(option: str) -> bool:
+    return option.split(" ")[0] in ("comp-lzo", "compress")
+
+
+def _inside(options: Iterable[str]) -> Iterator[str]:
+    """The addresses of the remote end among the options that it pushes.
+
+    With a subnet it names itself as the gateway; with a small network for each client it gives a route to itself.
+    """
+    for words in map(str.split, options):
+        named = words[1:2] if words[:1] == ["route-gateway"] or (words[:1] == ["route"] and len(words) == 2) else []
+        for word in named or (words[2:3] if words[:1] == ["ifconfig-ipv6"] else []):
+            with suppress(ValueError):  # `dhcp`, or a name
+                yield str(ip_address(word))
 
 
 def _reason(at: Stage, line: str) -> Verdict | None:
@@ -158,4 +187,7 @@ def garbled(at: Stage) -> str | None:
     """Why nothing that comes through a session can be read; None where all can, as far as is known."""
     if not at.connected or not at.garbled:
         return None
-    return f"it cannot read what its remote end{_at(at)} sends: {at.garbled} not the same on both ends"
+    cannot = f"it cannot read what its remote end{_at(at)} sends"
+    if at.plain and not at.pushes:
+        return f"{cannot}: that is not compressed, and by comp-lzo or compress in its own configuration it should be"
+    return f"{cannot}: {at.garbled} not the same on both ends"

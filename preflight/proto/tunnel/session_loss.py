@@ -34,12 +34,16 @@ RENEWED_S = 125.0
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What it shows, as a sentence; and what shows more. exits: whether the peer is this node's exit node."""
+    """What it shows, as a sentence; and what shows more. exits: whether the peer is this node's exit node.
+
+    places: where the product calls the peer.
+    """
 
     code: Code
     words: str
     remedies: Remedies
     exits: bool = False
+    places: tuple[str, ...] = ()
 
 
 def loss(
@@ -52,8 +56,8 @@ def loss(
     if state.product == "zerotier":
         return _unheard(state, name, address, now_unix_s)
     known = state.peer_for(address)
-    if (uncertified := _uncertified(state, address)) is not None:
-        return uncertified
+    if (lacking := uncertified(state, address)) is not None:
+        return lacking
     if state.product == "nebula" and known is None and state.lists_sessions and missed >= LEAST_MISSED:
         return _refused(name, missed)
     if known is None or known.endpoint is not None or known.expired:
@@ -139,7 +143,7 @@ def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
         f"through; {'the log there' if not state.lists_sessions else 'the log here or there'} says which"
     )
     valid = look(_CERTIFICATE, where="peer", host=name, root=True)
-    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid))
+    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*_LOG, *valid), places=known.tried)
 
 
 def _not_accepted(known: OverlayPeer, name: str) -> Loss:
@@ -154,10 +158,10 @@ def _not_accepted(known: OverlayPeer, name: str) -> Loss:
         lever = look("Is the address of that member in static_host_map right, here and at the lighthouses?")
     else:
         lever = (*look("date -u   # is this the right time?"), *look(_CERTIFICATE, where="peer", host=name, root=True))
-    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, lever)
+    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, lever, places=known.tried)
 
 
-def _uncertified(state: OverlayState, address: str) -> Loss | None:
+def uncertified(state: OverlayState, address: str) -> Loss | None:
     """What nebula leads to a member whose certificate does not have the network: both sides drop it."""
     wanted = ip_address(address)
     having = [each for each in state.routed if each[0].version == wanted.version and wanted in each[0]]

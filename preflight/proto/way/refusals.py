@@ -13,7 +13,7 @@ from preflight.codes import (
 from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies
 from preflight.model.tapped import TapPacket
-from preflight.proto.tunnel.advice import look_at_port
+from preflight.proto.tunnel.advice import daemon_runs, look_at_port
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.session_advice import forwards_to, inner_address, is_up, let_in, let_pass, right_endpoint
 from preflight.proto.way.stations import Station
@@ -120,12 +120,17 @@ def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Ob
         how = "a filter refuses them"
     message = f"the endpoint's host, {offender}, refuses the tunnel's packets to {view.endpoint} ({words}): {how}"
     code = OVERLAY_NO_HANDSHAKE if view.never else REACH_NO_FORWARD if heard else REACH_UNREACHABLE
-    peer = view.peer
-    if filtered:
-        remedies = let_in(view.endpoint, view.target)
-    else:
-        remedies = look_at_port(view.name, peer, view.target) if peer is not None else ()
+    remedies = let_in(view.endpoint, view.target) if filtered else _is_there(view, offender)
     return _killed(INPUT_OUTER if filtered else SOCKET_OUTER, code, message, offender, remedies, 1)
+
+
+def _is_there(view: TunnelView, offender: str) -> Remedies:
+    """Whether the tunnel's other end runs, and at which port: OpenVPN's is its server, which need not be the peer."""
+    if view.product == "openvpn":
+        return daemon_runs("openvpn*", f"the server at {offender}", "")
+    if view.product == "nebula":
+        return daemon_runs("nebula*", view.target, view.target)
+    return look_at_port(view.name, view.peer, view.target) if view.peer is not None else ()
 
 
 def _hands_on(view: TunnelView, offender: str, words: str) -> Observation:

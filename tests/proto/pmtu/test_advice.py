@@ -2,11 +2,19 @@
 
 import pytest
 
-from preflight.proto.pmtu.advice import Tunnel, advise_mtu, lasting
+from preflight.proto.pmtu.advice import Tunnel, advise_mtu, counts_on_fragments, lasting
 
 WIREGUARD = Tunnel(1420, 60, 16)
 WIREGUARD6 = Tunnel(1420, 80, 16)
 PLAIN = Tunnel(1420, 60)
+
+
+def test_products_that_count_on_fragments() -> None:
+    """OpenVPN with the MTU that it has by default, and not one for which somebody has made room."""
+    assert counts_on_fragments("openvpn", 1500)
+    assert not counts_on_fragments("openvpn", 1400)
+    assert not counts_on_fragments("wireguard", 1500)
+    assert not counts_on_fragments(None, 1500)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from preflight.overlay.openvpn import of_losses, of_twins
 from preflight.proto.tunnel.openvpn_levers import STOPPED, of_reason, of_stopped
-from preflight.proto.tunnel.openvpn_stage import stage, verdict
+from preflight.proto.tunnel.openvpn_stage import garbled, stage, verdict
 from tests.proto.tunnel.test_openvpn_flaps import lines, unix_s
 from tests.proto.tunnel.test_openvpn_stage import LOGS, log
 
@@ -24,6 +24,14 @@ def test_another_reason() -> None:
     """The log shows more."""
     (remedy,) = of_reason("something else", UNIT)
     assert (remedy.kind, f"-u {UNIT} " in remedy.lines[0]) == ("next", True)
+
+
+def test_compression_that_only_this_end_has() -> None:
+    """Its own options must change; where the other end may have other ones, a person compares both."""
+    (remedy,) = of_reason(garbled(stage(log("complzo_client"))) or "", UNIT)
+    assert (remedy.kind, f"systemctl restart {UNIT}" in remedy.lines[0]) == ("fix", True)
+    (remedy,) = of_reason(garbled(stage(log("fragment_mismatch"))) or "", UNIT)
+    assert remedy.kind == "next"
 
 
 def test_one_that_does_not_run() -> None:

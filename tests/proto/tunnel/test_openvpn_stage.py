@@ -42,6 +42,22 @@ def test_why_it_is_not_connected(name: str, code: str, words: str) -> None:
     assert words in found.said
 
 
+@pytest.mark.parametrize(
+    ("pushed", "inside"),
+    [
+        ("topology subnet,route-gateway 10.8.0.1,ifconfig 10.8.0.2 255.255.255.0", ("10.8.0.1",)),
+        ("route 10.8.0.1,topology net30,ifconfig 10.8.0.6 10.8.0.5", ("10.8.0.1",)),
+        ("route 192.168.7.0 255.255.255.0,route-gateway dhcp,ifconfig-ipv6 fd66::1/64 fd66::3", ("fd66::3",)),
+        ("redirect-gateway def1,ping 10", ()),
+    ],
+)
+def test_where_its_remote_end_is_inside(pushed: str, inside: tuple[str, ...]) -> None:
+    """By what that pushes, in each topology; another session's is forgotten."""
+    lines = [f"PUSH: Received control message: 'PUSH_REPLY,{pushed}'", "Initialization Sequence Completed"]
+    assert stage(lines).inside == inside
+    assert stage([*lines, "UDPv4 link remote: [AF_INET]192.0.2.1:1194"]).inside == ()
+
+
 @pytest.mark.parametrize("name", ["mtu_mismatch", "complzo_client", "fragment_mismatch"])
 def test_connected(name: str) -> None:
     """Nothing keeps it from its server, whatever was before; nor is anything known without a log."""
@@ -52,9 +68,16 @@ def test_connected(name: str) -> None:
 
 def test_packets_that_it_cannot_read() -> None:
     """Which option differs, as far as the log shows it; what was before this session is over."""
-    assert "comp-lzo or compress is not the same" in (garbled(stage(log("complzo_client"))) or "")
+    assert "comp-lzo or compress in its own configuration" in (garbled(stage(log("complzo_client"))) or "")
     assert "fragment is not the same" in (garbled(stage(log("fragment_mismatch"))) or "")
     assert garbled(stage(log("mtu_mismatch"))) is None
+    byte = "Bad LZO decompression header byte: {}"
+    completed = "Initialization Sequence Completed"
+    assert "not the same" in (garbled(stage([completed, byte.format(42)])) or "")
+    plain = [completed, byte.format(42), byte.format(69)]
+    assert "in its own configuration it should be" in (garbled(stage(plain)) or "")
+    pushed = "PUSH: Received control message: 'PUSH_REPLY,comp-lzo yes,ping 10'"
+    assert "not the same" in (garbled(stage([pushed, *plain])) or "")
     assert garbled(stage([*log("complzo_client"), *log("mtu_mismatch")])) is None
 
 

@@ -1,5 +1,7 @@
 """Who refuses the tunnel's packets, in words that hold what was seen and no more."""
 
+from dataclasses import replace
+
 import pytest
 
 from preflight.model.tapped import Refused
@@ -63,6 +65,14 @@ def test_what_shows_more_fits_what_is_said(reason: Refused, shown: str) -> None:
     """A filter that says so is looked for; a port that may be closed, in the peer's tunnel."""
     (remedy,) = _only(refusal(THERE, reason=reason))[2].remedies
     assert remedy.lines[0].startswith(shown)
+
+
+@pytest.mark.parametrize(("product", "shown"), [("nebula", "'nebula*'"), ("openvpn", "'openvpn*'")])
+def test_what_shows_more_is_of_the_product(product: str, shown: str) -> None:
+    """Its own daemon on the host that refuses, which for OpenVPN need not be the peer."""
+    (remedy,) = _only(refusal(THERE), after=replace(state(), product=product))[2].remedies
+    assert remedy.lines[0].startswith(f"systemctl status {shown}; ss -ulpn")
+    assert (remedy.host is None) is (product == "openvpn")
 
 
 def test_a_port_forward_to_a_host_that_is_gone() -> None:
