@@ -213,11 +213,12 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
     if echo.in_pieces and counts_on_fragments(alone.product, echo.ceiling_bytes):
         message += f"; {alone.product} does so by default"
         return passed(peer.target, direction, message, facts=_facts(alone), evidence=(_sizes(echo),))
-    if mtu < minimum_mtu:
+    short = mtu < minimum_mtu and not echo.in_pieces
+    if short:
         message += f"; the overlay must carry {minimum_mtu}"
     if black_hole:
         verdict, code = failed, codes.MTU_BLACK_HOLE
-    elif mtu < minimum_mtu:
+    elif short:
         verdict, code = failed, codes.MTU_BELOW_MINIMUM
     else:
         verdict, code = warned, codes.MTU_REDUCED

@@ -225,7 +225,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
     if found.in_pieces and counts_on_fragments(carried.product, found.ceiling_bytes):
         return passed(target, direction, f"{message}; {carried.product} does so by default", **details)
-    short = found.mtu_bytes < minimum_mtu
+    short = found.mtu_bytes < minimum_mtu and not found.in_pieces
     if short:
         message += f"; the overlay must carry {minimum_mtu}"
     if found.black_hole:

@@ -114,6 +114,10 @@ def test_below_the_minimum() -> None:
     assert short.remedy == (
         "Make the path under the tunnel carry 1340 bytes: an MTU of 1200 is less than the overlay's 1280."
     )
+    whole = verdict(replace(SPLIT, mtu_bytes=1264, fragmented=(1265, 1420)), underlay_mtu=1336)
+    assert (whole.status, whole.code) == (Status.WARN, codes.MTU_REDUCED)  # all sizes arrive, the largest in fragments
+    assert whole.remedy is not None
+    assert whole.remedy.startswith("Make the path under the tunnel carry 1340 bytes")
     hole = verdict(replace(HOLE, mtu_bytes=1200))
     assert hole.code is codes.MTU_BLACK_HOLE
     assert hole.message.endswith("; the overlay must carry 1280")
