@@ -108,7 +108,7 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
         return None
     echo = await ctx.net.pmtu.echo(peer.address, tunnel_bytes=ctx.tunnel_mtu(peer.address))
     overlay = await ctx.net.with_routes(ctx.overlay, [peer.address])
-    interface = overlay.routes[peer.address].interface if overlay and overlay.covers(peer.address) else None
+    interface = overlay.routes[peer.address].interface if overlay and overlay.carries(peer.address) else None
     if echo.fits:
         return Alone(echo, interface=interface)
     port = await _closed_port(ctx, peer)

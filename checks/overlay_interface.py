@@ -30,6 +30,7 @@ from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPInterface, IPNetwork, OverlayState
 from preflight.proto.pmtu.minimum import IPV6_MINIMUM
 from preflight.proto.tunnel import levers
+from preflight.proto.tunnel.members import targets_on, unknown_tunnels
 from preflight.proto.tunnel.peer_status import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier, Nebula and OpenVPN"
@@ -106,9 +107,26 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
         return
     facts, on = await ctx.net.overlay_facts(used[0].product), _carried(ctx)
     members = [peer.address for peer in ctx.peers]
-    yield judge(used[0], links, wanted, facts, used, on, members=members)
-    for state in used[1:]:
-        yield replace(judge(state, links, wanted, used=used, on=on, members=members), aspect=state.interface or "")
+    for state in used:
+        more, aspect = (facts, "") if state is used[0] else (None, state.interface or state.product)
+        result = judge(_with_others(ctx, state, used), links, wanted, more, used, on, members=members)
+        yield replace(_of_its_members(ctx, state, result), aspect=aspect)
+
+
+def _with_others(ctx: Context, state: OverlayState, used: Sequence[OverlayState]) -> OverlayState:
+    """The first of the run's tunnels with all others of this node, which are named once; a further one alone."""
+    others = ctx.overlay.tunnels if ctx.overlay is not None and state is used[0] else ()
+    return replace(state, further=tuple(each for each in others if each is not state))
+
+
+def _of_its_members(ctx: Context, state: OverlayState, result: Result) -> Result:
+    """The result with whom it concerns, where this node has others on other overlays."""
+    if ctx.overlay is None or not isinstance(result.facts, InterfaceFacts):
+        return result
+    url = ctx.settings.control.usable_url
+    control = str(url.address) if url is not None and url.address is not None else None
+    concerned = targets_on(ctx.overlay, state, ctx.peers, control)
+    return replace(result, facts=replace(result.facts, members=concerned))
 
 
 def _carried(ctx: Context) -> dict[str | None, list[str]]:
@@ -149,8 +167,10 @@ def judge(
     ignored = [
         f"{_words(each)}{_who(on, each, ', which has ')}"
         for each in state.further
-        if each.interface not in _interfaces(used)
+        if each.interface not in {one.interface for one in used}
     ]
+    if used and used[0].interface == state.interface:
+        ignored += unknown_tunnels(state, links)
     result = _judge(state, links, ignored, _who(on, state, ", and has "), members)
     if not facts:
         return result
@@ -174,33 +194,32 @@ def _words(state: OverlayState) -> str:
     return name if state.up and state.condition is None else f"{name}, down"
 
 
-def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
-    return {state.interface for state in used}
-
-
 def _judge(
     state: OverlayState, links: Iterable[Link], ignored: Sequence[str], who: str, members: Sequence[str]
 ) -> Result:
     name = state.interface or state.product
+    kind = next((link.kind for link in links if link.name == name), None)
+    what = kind if state.product == "generic" and kind is not None else state.product
     if state.condition is not None:
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
-        return _failed(state, codes.ALL[state.condition], f"{state.product} says of {name}: {said}")
+        about = f"{name} ({what})" if what is kind else f"{what} says of {name}"
+        return _failed(state, codes.ALL[state.condition], f"{about}: {said}")
     if not state.up:
         only_reported = state.mtu is None or state.product in MISSING
         missing = only_reported and all(link.name != name for link in links)
         if missing and state.unreadable == PRIVILEGE:
             return _unknown(state)
-        message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
+        message = f"the overlay interface {name} ({what}) {'does not exist' if missing else 'is down'}"
         remedies = _made_again(state) if missing else _up_again(state, name, members)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
         small = _too_small_for_ipv6(state, members)
-        message = f"{name} ({state.product}) is up but has no address{_unaddressed(state, small=small)}"
+        message = f"{name} ({what}) is up but has no address{_unaddressed(state, small=small)}"
         code = codes.OVERLAY_MTU_TOO_SMALL if small else codes.OVERLAY_NO_ADDRESS
         return _failed(state, code, message + _complaints(state), _addresses_of_the_file(state, small=small))
     addresses = ", ".join(map(str, state.addresses))
     message = (
-        f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
+        f"{name} ({what}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
         f"{_away(state, members)}"
     )
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""

@@ -135,6 +135,8 @@ class _Reach:
         # What is milder never excuses what is worse, and what is undecided explains nothing.
         if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
             return False
+        if not cause.concerns(effect.target):
+            return False
         if cause.is_one_with(effect):
             return True
         # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
