@@ -135,7 +135,9 @@ def _carried(ctx: Context) -> dict[str | None, list[str]]:
     if ctx.overlay is None or not ctx.overlay.further:
         return found
     for peer in ctx.peers:
-        found.setdefault(ctx.tunnel(peer.address), []).append(peer.target)
+        tunnel, route = ctx.overlay.tunnel_for(peer.address), ctx.overlay.routes.get(peer.address)
+        if tunnel.claims(peer.address) >= 0 or (route is not None and route.interface == tunnel.interface):
+            found.setdefault(tunnel.interface, []).append(peer.target)
     url = ctx.settings.control.usable_url
     if (
         url is not None

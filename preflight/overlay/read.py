@@ -62,7 +62,9 @@ async def read_overlay(
         return await openvpn.stopped(settings.interface, telling(listener, "overlay.local", "openvpn"))
     others = [other for other in states if other.interface != state.interface]
     state, *further = [await _with_far_ends(each, links) for each in (state, *others)]
-    return replace(state, further=tuple(further), prefixes=settings.prefixes or state.prefixes)
+    # Of those whom no overlay lists, only the kernel shows which one has them.
+    left = {address: route for address, route in taken.items() if all(each.claims(address) < 0 for each in states)}
+    return replace(state, further=tuple(further), prefixes=settings.prefixes or state.prefixes, routes=left)
 
 
 async def _taken(

@@ -45,6 +45,15 @@ def test_an_overlay_that_is_down_does_not_explain_the_peers_of_another_one() -> 
     assert [(cause.code.slug, cause.target) for cause in causes] == [("overlay.down", NODE), ("reach.unreachable", "c")]
 
 
+def test_what_this_node_keeps_back_is_no_policy_of_the_product() -> None:
+    """A kill switch stops the tunnel's own packets while its last handshake is still new."""
+    own = at("way.packet", failed(codes.HOST_FIREWALL_DROP, "b", F, "", station=Station("filter-outer")))
+    policy = at(
+        "overlay.policy", failed(codes.OVERLAY_POLICY_DROP, "b", RT, "", station=Station("session", "receiver"))
+    )
+    assert [cause.code.slug for cause in diagnose([policy, own])] == ["host.firewall-drop"]
+
+
 def test_what_stops_packets_comes_before_what_a_request_meets() -> None:
     """A route of the control plane's name is a matter of requests, although its code is one of the overlay's."""
     leak = at("control.dns", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, L, "", station=request("route")))
