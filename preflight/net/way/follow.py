@@ -36,6 +36,7 @@ from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.own_rules import OwnRules
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
+from preflight.net.way.sessions import Sessions
 from preflight.net.way.tap import Errors, Tap, wanted_of
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
@@ -111,7 +112,7 @@ class PacketWays:
         self._questions = KernelQuestions(listener)
         self._one_burst, self._refusals = asyncio.Lock(), waits.Refusals(path)
         self.ahead = Ahead(self._observed)
-        self.endpoints, self.errors = Endpoints(overlay), Errors()
+        self.endpoints, self.sessions, self.errors = Endpoints(overlay), Sessions(overlay, self.tap), Errors()
         self.dying_here: set[str] = set()
         """Addresses of peers whose packets, or whose answers, were found to die on this node."""
 
@@ -121,11 +122,14 @@ class PacketWays:
             self.errors.listen()
         for peer in peers:
             self.endpoints.begin(peer)
+            if errors:
+                self.sessions.begin(peer)
 
     async def aclose(self) -> None:
         """End what nobody has taken."""
         self.errors.close()
         await self.endpoints.aclose()
+        await self.sessions.aclose()
         await self.ahead.aclose()
 
     async def follow(

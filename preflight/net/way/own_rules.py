@@ -39,7 +39,7 @@ class OwnRules:
         return mark_of_sent(rules.ruleset, replace(inner_flow(peer, os.getuid()), source=source))
 
     async def marked_away(self, routed: Mapping[Peer, Route]) -> dict[Peer, int]:
-        """The marks of peers whose packets the rules mark, where a mark leads elsewhere than the route without one.
+        """The marks of peers whose packets the rules mark, where a mark leads to another device than without one.
 
         routed: the peers with that route. The firewall's rules are read only where any mark would do that.
         """

@@ -15,6 +15,7 @@ from preflight.net import FEW_PEERS, WATCHES, Net
 from preflight.net.way import endpoints
 from preflight.net.way.endpoints import MOST_PEERS, Endpoints
 from preflight.net.way.follow import PacketWays
+from preflight.net.way.sessions import Sessions
 from preflight.net.way.tap import Errors
 from preflight.settings.load import Settings
 
@@ -112,15 +113,16 @@ def test_a_state_that_cannot_be_read_ends_it() -> None:
 
 @pytest.mark.parametrize(("peers", "watched"), [(FEW_PEERS, FEW_PEERS), (FEW_PEERS + 1, 0)])
 def test_few_peers_are_watched_from_the_beginning(peers: int, watched: int) -> None:
-    """In a large mesh reading the tunnel again and again costs more than trouble that is rare. Who refuses packets is
-    listened to once some are lost.
+    """In a large mesh reading the tunnel again and again costs more than trouble that is rare. Who refuses packets, and
+    for whom those of the peer are, is listened to once some are lost.
     """
-    net, begun, heard = Net(Settings()), list[Peer](), list[bool]()
+    net, begun, heard, tapped = Net(Settings()), list[Peer](), list[bool](), list[Peer]()
     net.planned = frozenset({WATCHES})
     ways = net.__dict__["ways"] = PacketWays(net.path, net.overlay)
     ways.endpoints = cast("Endpoints", SimpleNamespace(begin=begun.append))
+    ways.sessions = cast("Sessions", SimpleNamespace(begin=tapped.append))
     ways.errors = cast("Errors", SimpleNamespace(listen=lambda: heard.append(True)))
     net.watch_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
-    assert (len(begun), heard) == (watched, [])
+    assert (len(begun), heard, tapped) == (watched, [], [])
     net.troubled(Peer("10.66.0.200", "late"))
-    assert (len(begun), heard) == (watched + 1, [True])
+    assert (len(begun), heard, len(tapped)) == (watched + 1, [True], 1)

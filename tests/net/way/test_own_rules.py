@@ -42,8 +42,8 @@ def test_who_reads_the_rules_knows_the_mark(namespace: Namespace) -> None:
 
 
 def test_a_mark_that_leads_elsewhere(namespace: Namespace) -> None:
-    """A route into the tunnel is none for packets that a rule marks for another table; without such a rule of routing
-    no rule of the firewall is looked at.
+    """A route into the tunnel is not that of packets that a rule marks for another table. Without such a rule of
+    routing no rule of the firewall is looked at.
     """
     into = {TO_PEER: Route(PEER[4], interface="another0", source=OWN[4])}
     assert asyncio.run(rules().marked_away(into)) == {}
