@@ -259,7 +259,8 @@ def _unaddressed(state: OverlayState, *, small: bool) -> str:
     if state.lost:
         return f": {state.product} has given it {', '.join(state.lost)}, and something has taken that off it"
     if state.product == "zerotier" and not state.complaints:
-        return ": the network's controller has authorised this node and gives it none"
+        given = "the network's controller has authorised this node and gives it none"
+        return ", and only root may ask zerotier why" if state.unreadable else f": {given}"
     if small:
         return f": its MTU is {state.mtu}, and Linux has no IPv6 on a device with less than {IPV6_MINIMUM}"
     return ""
@@ -344,7 +345,7 @@ def _families(state: OverlayState, members: Sequence[str]) -> set[int]:
 
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:
-    remedies = remedies or _remedies(state, code.slug)
+    remedies = levers.unread(state) or remedies or _remedies(state, code.slug)
     place = Station("address" if code == codes.OVERLAY_NO_ADDRESS else "tunnel")
     return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, station=place, **_reported(state))
 

@@ -37,7 +37,7 @@ class _Watched:
 
 
 class Sessions:
-    """The peers that are watched, each by a task of its own. tap: on the tunnel's own packets."""
+    """The peers that are watched, each by a separate task. tap: on the tunnel's own packets."""
 
     def __init__(
         self, overlay: Callable[[], Awaitable[OverlayState | None]], tap: Callable[[Peer, OverlayState], Tap]

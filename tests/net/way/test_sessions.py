@@ -92,7 +92,7 @@ def test_where_nothing_can_be_seen(monkeypatch: pytest.MonkeyPatch, tunnel: Over
 
 
 def test_few_are_watched_and_nobody_for_ever() -> None:
-    """A mesh of hundreds of silent peers is no reason for hundreds of taps."""
+    """A mesh of hundreds of silent peers does not need hundreds of taps."""
 
     async def read() -> OverlayState:
         return TUNNEL
