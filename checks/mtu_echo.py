@@ -110,7 +110,7 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
     echo = await ctx.net.pmtu.echo(peer.address, tunnel_bytes=ctx.tunnel_mtu(peer.address))
     overlay = await ctx.net.with_routes(ctx.overlay, [peer.address])
     alone = Alone(echo)
-    if overlay and overlay.covers(peer.address):
+    if overlay and overlay.carries(peer.address):
         product = overlay.tunnel_for(peer.address).product
         alone = replace(alone, interface=overlay.routes[peer.address].interface, product=product)
     if echo.fits:

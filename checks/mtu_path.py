@@ -162,7 +162,7 @@ async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Und
     """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
     told, forward = any(map(_telling, both)), both[0]
     overlay = await ctx.net.with_routes(ctx.overlay, [peer.address]) if told else ctx.overlay
-    if overlay is None or not overlay.covers(peer.address):
+    if overlay is None or not overlay.carries(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
     state = overlay.tunnel_for(peer.address)
     owner = state.peer_for(peer.address)

@@ -22,9 +22,11 @@ from preflight.api import (
     warned,
 )
 from preflight.model.complaint import Complaint
+from preflight.model.facts import MemberFacts
 from preflight.model.overlay import OverlayState, Withheld
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
+from preflight.proto.tunnel.members import targets_on
 from preflight.proto.tunnel.reason_levers import let_alone, of_warning
 from preflight.proto.tunnel.silence import only_silence
 
@@ -83,10 +85,20 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
             overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
             writer = ctx.net.dns.files("").signed if overwritten else ""
             result = judge(state, complaint, silent=silent, nameless=nameless, writer=writer)
-            yield replace(result, aspect=f"{state.interface} {complaint.code}")
+            yield replace(result, aspect=f"{state.interface} {complaint.code}", facts=_members(ctx, state))
     if nameless:
         for state, withheld in await _withheld(ctx):
             yield judge_names(state, withheld)
+
+
+def _members(ctx: Context, state: OverlayState) -> MemberFacts | None:
+    """Whom it concerns, where others are on other overlays of this node."""
+    if ctx.overlay is None:
+        return None
+    url = ctx.settings.control.usable_url
+    control = str(url.address) if url is not None and url.address is not None else None
+    concerned = targets_on(ctx.overlay, state, ctx.peers, control)
+    return MemberFacts(members=concerned) if concerned is not None else None
 
 
 async def _withheld(ctx: Context) -> list[tuple[OverlayState, Withheld]]:

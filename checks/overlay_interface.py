@@ -2,9 +2,6 @@
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from ipaddress import ip_address
-from itertools import islice
 from typing import Any
 
 from preflight.api import (
@@ -22,22 +19,22 @@ from preflight.api import (
     failed,
     heal,
     inconclusive,
-    look,
     passed,
 )
 from preflight.model.facts import InterfaceFacts
-from preflight.model.fix import LinkAddresses, LinkMtu, LinkUp, Route, ServiceRestart, WgQuick
+from preflight.model.fix import ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, Fact, IPInterface, IPNetwork, OverlayState
+from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
 from preflight.proto.pmtu.minimum import IPV6_MINIMUM
 from preflight.proto.tunnel import levers
+from preflight.proto.tunnel.interface_advice import addresses_of_the_file, families, its_program, up_again
+from preflight.proto.tunnel.members import targets_on, unknown_tunnels
 from preflight.proto.tunnel.peer_status import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier, Nebula and OpenVPN"
 
 MAXIMUM_COMPLAINTS = 4
 MAXIMUM_NAMES = 4
-MAXIMUM_ROUTES = 16
 
 _ADDRESS = "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node"
 
@@ -107,9 +104,26 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
         return
     facts, on = await ctx.net.overlay_facts(used[0].product), _carried(ctx)
     members = [peer.address for peer in ctx.peers]
-    yield judge(used[0], links, wanted, facts, used, on, members=members)
-    for state in used[1:]:
-        yield replace(judge(state, links, wanted, used=used, on=on, members=members), aspect=state.interface or "")
+    for state in used:
+        more, aspect = (facts, "") if state is used[0] else (None, state.interface or state.product)
+        result = judge(_with_others(ctx, state, used), links, wanted, more, used, on, members=members)
+        yield replace(_of_its_members(ctx, state, result), aspect=aspect)
+
+
+def _with_others(ctx: Context, state: OverlayState, used: Sequence[OverlayState]) -> OverlayState:
+    """The first of the run's tunnels with all others of this node, which are named once; a further one alone."""
+    others = ctx.overlay.tunnels if ctx.overlay is not None and state is used[0] else ()
+    return replace(state, further=tuple(each for each in others if each is not state))
+
+
+def _of_its_members(ctx: Context, state: OverlayState, result: Result) -> Result:
+    """The result with whom it concerns, where this node has others on other overlays."""
+    if ctx.overlay is None or not isinstance(result.facts, InterfaceFacts):
+        return result
+    url = ctx.settings.control.usable_url
+    control = str(url.address) if url is not None and url.address is not None else None
+    concerned = targets_on(ctx.overlay, state, ctx.peers, control)
+    return replace(result, facts=replace(result.facts, members=concerned))
 
 
 def _carried(ctx: Context) -> dict[str | None, list[str]]:
@@ -118,7 +132,9 @@ def _carried(ctx: Context) -> dict[str | None, list[str]]:
     if ctx.overlay is None or not ctx.overlay.further:
         return found
     for peer in ctx.peers:
-        found.setdefault(ctx.tunnel(peer.address), []).append(peer.target)
+        tunnel, route = ctx.overlay.tunnel_for(peer.address), ctx.overlay.routes.get(peer.address)
+        if tunnel.claims(peer.address) >= 0 or (route is not None and route.interface == tunnel.interface):
+            found.setdefault(tunnel.interface, []).append(peer.target)
     url = ctx.settings.control.usable_url
     if (
         url is not None
@@ -150,8 +166,10 @@ def judge(
     ignored = [
         f"{_words(each)}{_who(on, each, ', which has ')}"
         for each in state.further
-        if each.interface not in _interfaces(used)
+        if each.interface not in {one.interface for one in used}
     ]
+    if used and used[0].interface == state.interface:
+        ignored += unknown_tunnels(state, links)
     result = _judge(state, links, ignored, _who(on, state, ", and has "), members)
     if not facts:
         return result
@@ -175,33 +193,34 @@ def _words(state: OverlayState) -> str:
     return name if state.up and state.condition is None else f"{name}, down"
 
 
-def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
-    return {state.interface for state in used}
-
-
 def _judge(
     state: OverlayState, links: Iterable[Link], ignored: Sequence[str], who: str, members: Sequence[str]
 ) -> Result:
     name = state.interface or state.product
+    kind = next((link.kind for link in links if link.name == name), None)
+    what = kind if state.product == "generic" and kind is not None else state.product
     if state.condition is not None:
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
-        return _failed(state, codes.ALL[state.condition], f"{state.product} says of {name}: {said}")
+        about = f"{name} ({what})" if what is kind else f"{what} says of {name}"
+        return _failed(state, codes.ALL[state.condition], f"{about}: {said}")
     if not state.up:
         only_reported = state.mtu is None or state.product in MISSING
         missing = only_reported and all(link.name != name for link in links)
         if missing and state.unreadable == PRIVILEGE:
             return _unknown(state)
-        message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
-        remedies = _made_again(state) if missing else _up_again(state, name, members)
+        message = f"the overlay interface {name} ({what}) {'does not exist' if missing else 'is down'}"
+        remedies = _made_again(state) if missing else up_again(state, name, members)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
         small = _too_small_for_ipv6(state, members)
-        message = f"{name} ({state.product}) is up but has no address{_unaddressed(state, small=small)}"
+        message = f"{name} ({what}) is up but has no address{_unaddressed(state, small=small)}"
         code = codes.OVERLAY_MTU_TOO_SMALL if small else codes.OVERLAY_NO_ADDRESS
-        return _failed(state, code, message + _complaints(state), _addresses_of_the_file(state, small=small))
+        room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if small else ()
+        given = addresses_of_the_file(state, room, _remedies(state, "overlay.no-address"))
+        return _failed(state, code, message + _complaints(state), given)
     addresses = ", ".join(map(str, state.addresses))
     message = (
-        f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
+        f"{name} ({what}) is up with {addresses} and MTU {state.mtu}{who}{_shields(state)}{_expiry(state)}"
         f"{_away(state, members)}"
     )
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
@@ -239,7 +258,8 @@ def _unaddressed(state: OverlayState, *, small: bool) -> str:
     if state.lost:
         return f": {state.product} has given it {', '.join(state.lost)}, and something has taken that off it"
     if state.product == "zerotier" and not state.complaints:
-        return ": the network's controller has authorised this node and gives it none"
+        given = "the network's controller has authorised this node and gives it none"
+        return ", and only root may ask zerotier why" if state.unreadable else f": {given}"
     if small:
         return f": its MTU is {state.mtu}, and Linux has no IPv6 on a device with less than {IPV6_MINIMUM}"
     return ""
@@ -251,80 +271,18 @@ def _unknown(state: OverlayState) -> Result:
     return inconclusive(codes.RUN_NEEDS_PRIVILEGE, NODE, Direction.LOCAL, message, **_reported(state))
 
 
-def _up_again(state: OverlayState, name: str, members: Sequence[str]) -> Remedies:
-    """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down.
-
-    Without one these are the networks of its peers that lie outside its own; a default route may need rules too.
-    Tailscale has its routes in another table, and Nebula those behind members: both make them at start.
-    """
-    if state.product == "wireguard" and state.configured is not None:
-        return heal(lambda: WgQuick(interface=name, again=True))
-    if state.product == "tailscale":
-        return heal(lambda: ServiceRestart(service="tailscaled"))
-    if state.product == "nebula" and state.routed:
-        return levers.nebula(state, "overlay.daemon-down")
-    if not state.addresses and _families(state, members) == {6}:
-        again = f"Start {name} again by the program that made it: Linux took its IPv6 addresses off when it went down."
-        return by_hand(again)
-    lost = [each for each in _outside(state, state.addresses) if each.prefixlen > WHOLE_BITS]
-    return (*heal(lambda: LinkUp(interface=name)), *_routes(lost, state.addresses, name))
-
-
-def _routes(lost: Iterable[IPNetwork], own: Sequence[IPInterface], name: str) -> Remedies:
-    """A device that goes down loses its IPv6 addresses too, and a route without one does not help."""
-    routed = [each for each in lost if any(each.version == one.version for one in own)]
-    made = (heal(partial(Route, action="replace", destination=str(each), interface=name)) for each in routed)
-    return tuple(each for route in islice(made, MAXIMUM_ROUTES) for each in route)
-
-
-def _outside(state: OverlayState, own: Sequence[IPInterface]) -> Sequence[IPNetwork]:
-    """The networks of its peers that lie outside those of its own addresses: each has a route."""
-    networks = [address.network for address in own]
-    return [network for peer in state.peers for network in peer.addresses if not _in_any(network, networks)]
-
-
-def _in_any(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
-    return any(each.version == network.version and network.subnet_of(each) for each in others)  # type: ignore[arg-type]
-
-
-def _addresses_of_the_file(state: OverlayState, *, small: bool) -> Remedies:
-    """This node's addresses, if a configuration file has them, and what went with the last one: the routes.
-
-    Those of a default route take more than a line each, and other tables have rules: then the interface is built again.
-    A file that makes no routes leaves them to its owner.
-    """
-    file, name = state.configured, state.interface or ""
-    room = heal(lambda: LinkMtu(interface=name, mtu_bytes=IPV6_MINIMUM)) if small else ()
-    if file is None or not file.addresses:
-        return (*room, *_remedies(state, "overlay.no-address")) if room else ()
-    lost = _outside(state, file.addresses) if file.table != "off" else ()
-    if any(each.prefixlen == 0 for each in lost) or (lost and file.table is not None):
-        return heal(lambda: WgQuick(interface=name, again=True))
-    addresses = tuple(map(str, file.addresses))
-    given = heal(lambda: LinkAddresses(interface=name, addresses=addresses))
-    return (*room, *given, *_routes(lost, file.addresses, name))
-
-
 def _too_small_for_ipv6(state: OverlayState, members: Sequence[str]) -> bool:
     """Whether Linux takes an address of the file off the device, and takes it back at a larger MTU only.
 
     Without a file what the peers have shows of which family an overlay is that has one only.
     """
     file = state.configured
-    of_ipv6 = (
-        any(each.version == 6 for each in file.addresses) if file is not None else _families(state, members) == {6}
-    )
+    of_ipv6 = any(each.version == 6 for each in file.addresses) if file is not None else families(state, members) == {6}
     return of_ipv6 and state.mtu is not None and state.mtu < IPV6_MINIMUM
 
 
-def _families(state: OverlayState, members: Sequence[str]) -> set[int]:
-    """The families of what the peers have, by the product or else by the settings."""
-    listed: set[int] = {network.version for peer in state.peers for network in peer.addresses}
-    return listed or {ip_address(member).version for member in members}
-
-
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:
-    remedies = remedies or _remedies(state, code.slug)
+    remedies = levers.unread(state) or remedies or _remedies(state, code.slug)
     place = Station("address" if code == codes.OVERLAY_NO_ADDRESS else "tunnel")
     return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, station=place, **_reported(state))
 
@@ -363,7 +321,7 @@ def _absent(links: Iterable[Link], wanted: str | None, stopped: Sequence[str] = 
         )
     if wanted is not None:
         message = f"the overlay interface {wanted} of the settings does not exist; the interfaces here are: {here}"
-        remedies = heal(lambda: WgQuick(interface=wanted)) if wanted in stopped else _its_program(wanted)
+        remedies = heal(lambda: WgQuick(interface=wanted)) if wanted in stopped else its_program(wanted)
     else:
         message = f"no overlay on this node: looked for {PRODUCTS}; the interfaces here are: {here}"
         remedies = by_hand(
@@ -372,15 +330,6 @@ def _absent(links: Iterable[Link], wanted: str | None, stopped: Sequence[str] = 
         )
     place = Station("tunnel")
     return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies, station=place)
-
-
-def _its_program(interface: str) -> Remedies:
-    """Nothing that may be read here says which program makes an interface."""
-    return look(
-        f"Start the program that makes {interface}: wg-quick up {interface}, systemctl restart openvpn-client@NAME, or "
-        "another one",
-        root=True,
-    )
 
 
 def _complaints(state: OverlayState) -> str:

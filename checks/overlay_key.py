@@ -67,7 +67,7 @@ async def overlay_key(ctx: Context) -> AsyncGenerator[Result, None]:
     losing = [peer for peer in ctx.peers if not _all_arrived(ctx, peer)]
     for peer in ctx.peers:
         if peer not in losing:
-            yield _at_one_place(peer)
+            yield await _once_silent(ctx, peer) or _at_one_place(peer)
     async for peer, result in for_each_peer(losing[:MOST_PEERS], partial(_watched, ctx), at_once=MOST_PEERS):
         yield result if result is not None else _nothing(peer)
     for peer in losing[MOST_PEERS:]:
@@ -88,8 +88,20 @@ def _came_whole(ctx: Context, peer: Peer) -> bool:
     return probed or ctx.net.path.whole.came(peer)
 
 
+async def _once_silent(ctx: Context, peer: Peer) -> Result | None:
+    """Of a peer that answers now: whether what it sent while it seemed silent was for another machine."""
+    messages = await ctx.net.watch.sessions.for_another(peer)
+    state, known = _known(ctx.overlay, ctx.tunnel(peer.address), peer)
+    if not messages or state is None or known is None or state.public_key is None:
+        return None
+    return judge_own(peer, known, state.public_key, messages)
+
+
 def _at_one_place(peer: Peer) -> Result:
-    message = f"every packet to {peer.target} and from it arrived, so no other machine has taken its place"
+    message = (
+        f"every packet of the longest measurement to {peer.target} and from it arrived, so no other machine has its "
+        "place now"
+    )
     return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
 
 
@@ -106,7 +118,7 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
     if state.product != "wireguard":
         found = await _turns(ctx, peer, state, known, earlier, [], lambda _: ())
         return judge(peer, known, state.product, found) if found is not None else None
-    async with ctx.net.ways.tap(peer, state) as tap:
+    async with ctx.net.watch.tap(peer, state) as tap:
         readings: list[Reading] = []
         alive = (
             not tap.blind

@@ -11,10 +11,12 @@ from preflight.api import (
     Remedies,
     Result,
     Station,
+    Status,
     check,
     codes,
     failed,
     inconclusive,
+    look,
     passed,
     skipped,
 )
@@ -27,6 +29,8 @@ from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
+MOST_MARKED = 16
+"""How many peers' packets are looked for in the firewall's rules."""
 
 
 @check(
@@ -55,12 +59,25 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
     control, settings = _control_address(ctx), ctx.settings
     named = settings.source if settings.peers_from_file else None
     file = str(named.absolute()) if named is not None else None
+    away = await ctx.net.ways.rules.marked_away({peer: routes[peer.address] for peer in ctx.peers[:MOST_MARKED]})
     for peer in ctx.peers:
         result = judge(peer, ctx.overlay, routes[peer.address], links, control, file)
         if result.code is codes.OVERLAY_ROUTE_LEAK:
             route = await _marked(ctx, peer, routes[peer.address])
             result = await _unless_marked(ctx, peer, judge(peer, ctx.overlay, route, links))
+        elif result.status is Status.PASS and (mark := away.get(peer)) is not None:
+            marked = await ctx.net.kernel.route_to(peer.address, mark=mark)
+            result = by_the_mark(result, judge(peer, ctx.overlay, marked, links), mark)
         yield result
+
+
+def by_the_mark(unmarked: Result, marked: Result, mark: int) -> Result:
+    """What holds of packets that this node's firewall marks: the kernel routes them again, by rules for the mark."""
+    if marked.status is Status.PASS:
+        return unmarked
+    show = "ip rule; nft list ruleset | grep mark   # which rule gives the mark, and which one leads it away?"
+    said = f"{marked.message}, by the mark {mark:#x} that a rule of this node's firewall gives them"
+    return replace(marked, message=said, remedy=None, remedies=look(show, root=True))
 
 
 def _control_address(ctx: Context) -> str | None:
@@ -115,7 +132,24 @@ def judge(
     other = overlay.at(route.interface) if overlay is not None else None
     if other is not None and other.product != state.product and other.claims(peer.address) >= 0:
         return _two_overlays(peer, state, other, route)
+    if overlay is not None and overlay.further and all(each.claims(peer.address) < 0 for each in overlay.tunnels):
+        return _nobody(peer, overlay, route)
     return _leak(peer, state, route, links)
+
+
+def _nobody(peer: Peer, overlay: OverlayState, route: Route) -> Result:
+    """Of several overlays none has the peer: which one should is not known here."""
+    names = ", ".join(f"{each.interface or 'no device'} ({each.product})" for each in overlay.tunnels)
+    where = f"its packets go elsewhere: {route}" if route.error is None else f"there is no route to it: {route.error}"
+    return failed(
+        codes.OVERLAY_ROUTE_LEAK,
+        peer.target,
+        Direction.FORWARD,
+        f"none of this node's overlays has {peer.address}: {names}; {where}; the overlay of {peer.target} does not run "
+        "here, or its address is another one",
+        remedies=look_at_route(peer.address),
+        measurements=_measured(route),
+    )
 
 
 def _stranger(peer: Peer, route: Route, said: str, remedies: Remedies) -> Result:

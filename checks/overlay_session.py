@@ -359,7 +359,8 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None, 
             codes.RUN_NEEDS_PRIVILEGE,
             peer.target,
             Direction.ROUND_TRIP,
-            f"the sessions of {state.interface} ({state.product}) are not readable for this user; run as root",
+            f"the sessions of {state.interface or 'its network'} ({state.product}) are not readable for this user; "
+            "run as root",
         )
     if state.unreadable is not None:
         message = f"the sessions of {state.interface} could not be read: {state.unreadable}"

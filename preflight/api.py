@@ -207,14 +207,12 @@ class Context:
 
     @property
     def tunnels(self) -> "tuple[OverlayState, ...]":
-        """The tunnels that this run uses: those with its peers, and that of the same overlay with the control plane."""
+        """The tunnels with this run's peers, and that with the control plane (of the same overlay, or its end)."""
         if self.overlay is None:
             return ()
-        used = self.overlay.tunnels_for(peer.address for peer in self.peers)
         url = self.settings.control.usable_url
-        control = self.overlay.tunnel_for(url.host) if url is not None and url.address is not None else self.overlay
-        also = [each for each in self.overlay.own_tunnels if each is control and all(each is not one for one in used)]
-        return (*used, *also)
+        control = url.host if url is not None and url.address is not None else None
+        return self.overlay.used_for([peer.address for peer in self.peers], control)
 
     def tunnel(self, address: str) -> str | None:
         """The interface of the tunnel that has an address; None without an overlay."""

@@ -250,6 +250,7 @@ ELSEWHERE = {
     "preflight/proto/icmp/advice.py": "tests/checks/test_reach_icmp.py",
     "preflight/proto/pmtu/evidence.py": "tests/proto/pmtu/test_fast.py",
     "preflight/proto/responder/reach_messages.py": "tests/checks/test_reach_udp.py",
+    "preflight/proto/tunnel/interface_advice.py": "tests/checks/test_overlay_interface.py",
     "preflight/proto/way/session_advice.py": "tests/proto/way/test_session.py",
     "preflight/model/filter_fixes.py": "tests/model/test_fix.py",
     "preflight/net/way/legacy_tables.py": "tests/net/way/test_firewall.py",

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from preflight.api import Code, Facts, Result, Status
+from preflight.api import NODE, Code, Facts, Result, Status
 from preflight.engine import shared
 from preflight.model.facts import DeathFacts
+from preflight.model.readings import members
 from preflight.proto.way.stations import Station
 
 SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
@@ -45,6 +46,11 @@ class Candidate:
     def only_silent(self) -> bool:
         """Whether a peer is silent, and nothing has shown more."""
         return self.code.slug == shared.SILENT and self.status is Status.FAIL and not self.proven
+
+    def concerns(self, target: str) -> bool:
+        """Whether it is not about an overlay of this node that the target is not on."""
+        about = [members(result.facts) for result in self.results]
+        return target == NODE or any(each is None or target in each for each in about)
 
     def is_one_with(self, other: "Candidate") -> bool:
         """Whether packets of both die at one place by one thing, or of things that the same commands heal.

@@ -57,6 +57,11 @@ def of_the_exit(cause: Result, effect: Result) -> bool:
     return cause.aspect == EXIT_NODE
 
 
+def at_a_station(cause: Result, effect: Result) -> bool:
+    """Packets are proven to die there."""
+    return cause.station is not None
+
+
 def by_silence(cause: Result, effect: Result) -> bool:
     """The daemon's complaint is a failure because no peer answers."""
     return cause.station is not None

@@ -18,11 +18,11 @@ from types import MappingProxyType
 from preflight.api import CONTROL, NODE, Code, Direction, Remedies, Result, Status
 from preflight.engine import shared
 from preflight.engine.candidates import SEVERITY, Candidate, candidates_of
-from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, STANDS_AT, Rule, dies_with, silent
+from preflight.engine.rules import BENEATH, DEPTH, LAYERS, RULES, STANDS_AT, Rule, dies_with, silent
 from preflight.engine.ways import WayId, way_of
 from preflight.model.event import Listener, telling
 from preflight.model.facts import DeathFacts
-from preflight.proto.way.stations import Station
+from preflight.proto.way.stations import OUTER, Station
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,8 @@ class _Reach:
     def _explains(self, cause: Candidate, effect: Candidate) -> bool:
         # What is milder never excuses what is worse, and what is undecided explains nothing.
         if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
+            return False
+        if not cause.concerns(effect.target):
             return False
         if cause.is_one_with(effect):
             return True

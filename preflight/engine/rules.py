@@ -11,6 +11,7 @@ from preflight.engine.conditions import (
     Condition,
     as_much_as_fits,
     as_old_as_the_skew,
+    at_a_station,
     but_for_tcp,
     by_echo,
     by_one_filter,
@@ -203,6 +204,8 @@ RULES: tuple[Rule, ...] = (
         for cause in ("overlay.offline", "overlay.relay-unreachable")
     ),
     Rule("overlay.policy-drop", (*_PATH, *_SILENT), "node"),
+    # Behind a session that lives nothing comes back of what this node's own rule keeps from leaving.
+    Rule("host.firewall-drop", ("overlay.policy-drop",), condition=at_a_station),
     *(
         Rule(f"overlay.{cause}", ("overlay.no-handshake", *_PATH, *_SILENT), "node", by_silence)
         for cause in ("unhealthy", "duplicate-key")
@@ -371,11 +374,6 @@ STANDS_AT: Mapping[str, tuple[str, ...]] = {
     "host.network-dead": ("network",),
 }
 """Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
-OUTER = frozenset(
-    {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
-    | {"prerouting-outer", "rp-outer", "input-outer", "socket-outer"}
-)
-"""Stations of this node that the packets of all its tunnels pass."""
 
 
 def silent(code: str) -> bool:

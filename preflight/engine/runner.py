@@ -23,7 +23,9 @@ from preflight.api import (
 from preflight.engine.alike import folded, without_proofs
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
+from preflight.engine.prerequisites import stopped, stops_all
 from preflight.model import event
+from preflight.model.readings import members
 from preflight.net.turns import Turns
 from preflight.proto.tunnel.kept_file import with_file
 
@@ -233,23 +235,16 @@ class Runner:
 
     def _admit(self, check: Check) -> tuple[tuple[Result, ...], Context]:
         """The skips of targets with a failed prerequisite or without trouble, and the context for all others."""
-        whole: Result | None = None
-        by_target: dict[str, Result] = {}
-        for need in self._plan.needs[check.id]:
-            for result in self._results[need]:
-                if not _blocks(result):
-                    continue
-                if check.subject == "peer" and result.target not in (NODE, CONTROL):
-                    by_target.setdefault(result.target, result)
-                else:
-                    whole = whole or result
+        failures = [result for need in self._plan.needs[check.id] for result in self._results[need] if _blocks(result)]
+        by_target = stopped(failures)
         targets = self._targets(check, self._context)
-        if whole is not None:
+        if (whole := stops_all(check, failures, self._context.peers)) is not None:
             by_target = dict.fromkeys(targets, whole)
         skips = {target: _blocked(target, by_target[target]) for target in targets if target in by_target}
         for target in self._without_trouble(check, targets):
             skips.setdefault(target, _without_trouble(target, self._first(check)))
-        peers = tuple(peer for peer in self._context.peers if peer.target not in skips)
+        left_out = by_target.keys() | skips.keys()
+        peers = tuple(peer for peer in self._context.peers if peer.target not in left_out)
         return tuple(skips.values()), replace(self._context, peers=peers, handed_over=self._handed_over(check))
 
     def _first(self, check: Check) -> list[str]:
@@ -264,7 +259,8 @@ class Runner:
         first = self._first(check)
         if check.when != "trouble" or not first:
             return []
-        troubled = {result.target for id in first for result in self._results[id] if _is_trouble(result)}
+        bad = [result for id in first for result in self._results[id] if _is_trouble(result)]
+        troubled = {target for result in bad for target in members(result.facts) or (result.target,)}
         if troubled and (check.subject != "peer" or troubled & {NODE, CONTROL}):
             return []
         return [target for target in targets if target not in troubled]

@@ -31,7 +31,14 @@ F = TypeVar("F", bound=Facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InterfaceFacts(Facts):
+class MemberFacts(Facts):
+    """members: the targets on an overlay that a finding about this node concerns, where others are on another one."""
+
+    members: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfaceFacts(MemberFacts):
     """The overlay's own interface."""
 
     mtu_bytes: int | None
@@ -224,10 +231,7 @@ class LoadedDelayFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThroughputFacts(Facts):
-    """Payload a second in one direction, megabits, as its receiver counted it.
-
-    udp_at_least: nearly all that was sent arrived, so the path may carry more. None: the flow gave no number.
-    """
+    """Payload a second that a receiver counted. udp_at_least: nearly all arrived; None: the flow gave no number."""
 
     tcp_mbit_s: float | None
     tcp_bytes: int
@@ -264,10 +268,7 @@ class NodeAgeFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTunnelFacts(Facts):
-    """No connection to the control plane, and the tunnel that leads to it: its age is None without any handshake.
-
-    source: the own address from which packets go there.
-    """
+    """No connection to the control plane, the tunnel's age (None: no handshake), and from which address it is asked."""
 
     addresses: int
     addresses_open: int
@@ -359,6 +360,7 @@ class LeakFacts(Facts):
 
 GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "overlay.interface": (InterfaceFacts,),
+    "overlay.health": (MemberFacts,),
     "overlay.mtu": (TunnelMtuFacts,),
     "overlay.config": (ConfigDriftFacts,),
     "overlay.session": (HandshakeFacts,),
@@ -386,8 +388,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "overlay.rules": (DeathFacts,),
     "way.packet": (DeathFacts,),
 }
-"""Which facts each check gives. Where the fields of one class are among another's, the larger class comes first: a
-report is read back in this order."""
+"""Which facts each check gives, in the order in which a report is read back: the class with more fields first."""
 
 
 def givers(kinds: Iterable[type[Facts]]) -> frozenset[str]:

@@ -313,6 +313,28 @@ class OverlayState:
         found = {id(tunnel): tunnel for tunnel in map(self.tunnel_for, addresses)}
         return tuple(tunnel for tunnel in self.tunnels if id(tunnel) in found) or (self,)
 
+    def used_for(self, peers: Iterable[str], control: str | None) -> tuple["OverlayState", ...]:
+        """The tunnels that have one of the peers, and that with the control plane's address: its remote end, or one of
+        the same overlay, which is this one where that address is not known.
+        """
+        used = self.tunnels_for(peers)
+        tunnel = self.tunnel_for(control) if control is not None else self
+        end = tunnel.owners.prefix(control) if control is not None else None
+        near = self.tunnels if end is not None and end.num_addresses == 1 else self.own_tunnels
+        return (*used, *(each for each in near if each is tunnel and all(each is not one for one in used)))
+
+    def carries(self, peer: str) -> bool:
+        """Whether a peer of the run is on the overlay: it covers it, or the peer is on one that does not list owners.
+
+        The kernel leads to it there, and not only to all addresses.
+        """
+        route = self.routes.get(peer)
+        if route is None or route.error is not None or route.local:
+            return False
+        tunnel, bits = self.at(route.interface), route.matched.prefixlen if route.matched is not None else 0
+        unlisted = tunnel is not None and not tunnel.lists_owners and self.tunnel_for(peer) is tunnel
+        return self.covers(peer) or (unlisted and bits > WHOLE_BITS)
+
     def at(self, interface: str | None) -> "OverlayState | None":
         """The tunnel of an interface."""
         return next((tunnel for tunnel in self.tunnels if tunnel.interface == interface), None)

@@ -1,6 +1,15 @@
-"""The numbers that a reader looks for in facts of whatever kind: None where these facts do not have them."""
+"""What a reader looks for in facts of whatever kind: None where these facts do not have it."""
 
-from preflight.model.facts import AnswerFacts, EchoFacts, Facts, HealthFacts, InterfaceFacts, LossFacts, MtuFacts
+from preflight.model.facts import (
+    AnswerFacts,
+    EchoFacts,
+    Facts,
+    HealthFacts,
+    InterfaceFacts,
+    LossFacts,
+    MemberFacts,
+    MtuFacts,
+)
 
 
 def carried_bytes(facts: Facts | None) -> int | None:
@@ -16,3 +25,8 @@ def median_ms(facts: Facts | None) -> float | None:
 def quickest_ms(facts: Facts | None) -> float | None:
     """The quickest round trip of a few packets."""
     return facts.rtt_min_ms if isinstance(facts, AnswerFacts | EchoFacts | HealthFacts) else None
+
+
+def members(facts: Facts | None) -> tuple[str, ...] | None:
+    """The targets that a finding about this node concerns; None: all of them."""
+    return facts.members if isinstance(facts, MemberFacts) else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import Link, NeedsPlatform, Route
-from preflight.model.overlay import PRIVILEGE, OverlayState
+from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, OverlayState
 from preflight.overlay import nebula, openvpn, tailscale, vxlan, wireguard, zerotier
 from preflight.overlay.links import read_links, state_of
 
@@ -45,11 +45,10 @@ async def read_overlay(
         return None
     groups = await asyncio.gather(*(_read(product, links, listener) for product in PRODUCTS))
     states = [state for group in groups for state in group]
-    taken: Mapping[str, Route] = {}
-    if routes_to is not None and (len(states) != 1 or any(_lost(state, links) for state in states)):
-        taken = await routes_to(peers[:ASKED])
+    taken = await _taken(states, links, peers, routes_to) if routes_to is not None else {}
     calling = [state for state in states if state.product == "openvpn" and state.mtu is None]
     states = found_by_route([state for state in states if state not in calling], links, taken, peers) + calling
+    states += [state_of(link, "generic") for link in leading(unclaimed(states, links), states, taken)]
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers, taken)
     tell(
         time.monotonic(),
@@ -61,11 +60,33 @@ async def read_overlay(
     )
     if state is None:
         return await openvpn.stopped(settings.interface, telling(listener, "overlay.local", "openvpn"))
+    others = [other for other in states if other.interface != state.interface]
+    state, *further = [await _with_far_ends(each, links) for each in (state, *others)]
+    # Of those whom no overlay lists, only the kernel shows which one has them.
+    left = {address: route for address, route in taken.items() if all(each.claims(address) < 0 for each in states)}
+    return replace(state, further=tuple(further), prefixes=settings.prefixes or state.prefixes, routes=left)
+
+
+async def _taken(
+    states: Sequence[OverlayState], links: Sequence[Link], peers: Sequence[str], routes_to: Asked
+) -> Mapping[str, Route]:
+    """How the kernel sends to a few peers, and to a few of those in the network of a device that no product has.
+
+    Nothing where the only overlay shows by itself that it is meant.
+    """
+    free = unclaimed(states, links)
+    if len(states) == 1 and not free and not _lost(states[0], links):
+        return {}
+    held = [peer for peer in peers[ASKED:] if any(link.holds(peer) for link in free)]
+    return await routes_to([*peers[:ASKED], *held[:ASKED]])
+
+
+async def _with_far_ends(state: OverlayState, links: Iterable[Link]) -> OverlayState:
+    """The same; of a VXLAN with its remote ends, for no product has it."""
     link = next((link for link in links if link.name == state.interface), None)
-    if state.product == "generic" and link is not None and link.kind == "vxlan":
-        state = await vxlan.with_far_ends(state, link)
-    further = tuple(other for other in states if other.interface != state.interface)
-    return replace(state, further=further, prefixes=settings.prefixes or state.prefixes)
+    if state.product != "generic" or link is None or link.kind != "vxlan":
+        return state
+    return await vxlan.with_far_ends(state, link)
 
 
 async def _read(product: ModuleType, links: Sequence[Link], listener: Listener | None) -> list[OverlayState]:
@@ -146,6 +167,36 @@ def found_by_route(
         state_of(tun, state.product, unreadable=state.unreadable, health=state.health) if _lost(state, links) else state
         for state in states
     ]
+
+
+def unclaimed(states: Iterable[OverlayState], links: Iterable[Link]) -> list[Link]:
+    """The tunnels' devices that are up and that no product has."""
+    claimed = {state.interface for state in states}
+    return [link for link in links if link.up and link.kind in TUNNELS and link.name not in claimed]
+
+
+def leading(free: Iterable[Link], states: Sequence[OverlayState], routes: Mapping[str, Route]) -> list[Link]:
+    """Of such devices those that lead to a peer whom no product has: an overlay next to those of the products.
+
+    Where a product has the peer, the device is in its way; where it is not known whom a product has, only a peer in the
+    device's own network is the device's. A way for all addresses is not one to a peer.
+    """
+    if not states:
+        return []
+    known = all(each.lists_owners for each in states)
+    left = {address: route for address, route in routes.items() if all(each.claims(address) < 0 for each in states)}
+    return [
+        link
+        for link in free
+        if any(
+            route.interface == link.name and (link.holds(peer) is not None or (known and _is_narrow(route)))
+            for peer, route in left.items()
+        )
+    ]
+
+
+def _is_narrow(route: Route) -> bool:
+    return route.gateway is None and route.matched is not None and route.matched.prefixlen > WHOLE_BITS
 
 
 def lone(links: Sequence[Link]) -> list[OverlayState]:

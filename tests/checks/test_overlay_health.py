@@ -145,6 +145,7 @@ def test_a_peer_that_answers_only_tcp_is_not_silent(outcome: str, status: Status
     context: Any = SimpleNamespace(
         tunnels=(replace(TAILNET, complaints=(OFFLINE,)),),
         overlay=TAILNET,
+        settings=SimpleNamespace(control=SimpleNamespace(usable_url=None)),
         peers=(peer,),
         tunnel=lambda _: TAILNET.interface,
         net=SimpleNamespace(tcp=SimpleNamespace(connect=connect)),

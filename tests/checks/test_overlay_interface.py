@@ -8,7 +8,7 @@ from preflight_checks.overlay_interface import judge
 
 from preflight.api import Status
 from preflight.model.kernel import Link
-from preflight.model.overlay import ConfiguredTunnel, OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, ConfiguredTunnel, OverlayPeer, OverlayState
 
 LINKS = (Link(1, "lo", 65536, up=True, carrier=True), Link(2, "eth0", 1500, up=True, carrier=True))
 UP: dict[str, Any] = {"interface": "wg0", "up": True, "mtu": 1420, "addresses": (ip_interface("10.66.0.1/24"),)}
@@ -172,3 +172,20 @@ def test_a_device_that_went_down_lost_its_ipv6_addresses(member: str, line: str)
     """Protects from a line that does not heal: set up again, an overlay of IPv6 alone has no address."""
     down = OverlayState(product="generic", **UP | {"interface": "tun0", "up": False, "addresses": ()})
     assert (judge(down, LINKS, None, members=[member]).remedy or "").startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("product", "change", "line"),
+    [
+        ("zerotier", {"addresses": ()}, "zerotier-cli listnetworks   # OK, with an address?"),
+        ("tailscale", {"up": False}, "tailscale status   # logged out, or stopped?"),
+    ],
+)
+def test_who_may_not_ask_the_daemon_is_not_given_its_reason(product: str, change: dict[str, Any], line: str) -> None:
+    """The controller was said to give no address, where this node did not take it; and a restart does not log in."""
+    state = OverlayState(product=product, **UP | {"interface": "x0"} | change, unreadable=PRIVILEGE)
+    result = judge(state, (*LINKS, Link(3, "x0", 1280, up=True, carrier=True)), None)
+    assert result.status is Status.FAIL
+    assert "authorised" not in result.message
+    assert [each.kind for each in result.remedies] == ["next"]
+    assert (result.remedy or "").startswith(line)

@@ -102,13 +102,19 @@ async def _run(
     whole: bool = False,
     dying_here: Collection[str] = (),
     silence: StampStats | None = None,
+    for_another: int = 0,
 ) -> list[Result]:
     async def echo(*_: Any, **__: Any) -> None:
         """It leaves, and the tap has seen the answer already."""
 
     icmp = SimpleNamespace(provoke_handshake=lambda *_: None, echo=echo)
-    watch = SimpleNamespace(endpoints=SimpleNamespace(take=lambda _: earlier))
-    ways = SimpleNamespace(tap=lambda *_: tap or FakeTap(), dying_here=dying_here)
+
+    async def messages(_: Peer) -> int:
+        return for_another
+
+    endpoints, sessions = SimpleNamespace(take=lambda _: earlier), SimpleNamespace(for_another=messages)
+    watch = SimpleNamespace(endpoints=endpoints, sessions=sessions, tap=lambda *_: tap or FakeTap())
+    ways = SimpleNamespace(dying_here=dying_here)
     came = SimpleNamespace(came=lambda _: whole)
     path = SimpleNamespace(asked=lambda _: asked, whole=came, proven_silent=lambda _: silence)
     net = SimpleNamespace(icmp=icmp, overlay=read, ways=ways, watch=watch, path=path)
@@ -185,7 +191,7 @@ def test_a_peer_that_lost_nothing_is_at_one_place(measured: Sequence[Facts], loo
 
     (result,) = asyncio.run(_run(tunnel(B), read, measured=measured))
     assert (asked > 0) == looked_at
-    assert ("every packet to b and from it arrived" in result.message) == (not looked_at)
+    assert ("every packet of the longest measurement to b and from it arrived" in result.message) == (not looked_at)
 
 
 def test_one_machine_with_two_ways_is_not_two() -> None:
@@ -254,3 +260,13 @@ def test_the_sentence_about_this_node_s_certificate() -> None:
     assert "nebula made 5 sessions with b at 192.0.2.2:4242 in this run" in result.message
     assert "another machine uses this node's certificate" in result.message
     assert [each.where for each in result.remedies] == ["node", "peer"]
+
+
+def test_a_peer_that_answers_now_may_have_answered_another_machine_before() -> None:
+    """All packets of the measurement came: what was sent to the copy of this node came before."""
+    measured = [lossy(200), sample(LossFacts, sent=200, received=200)]
+    (result,) = asyncio.run(_run(tunnel(B), unread, measured=measured, for_another=31))
+    assert (str(result.code), result.direction) == ("overlay.duplicate-key", Direction.REVERSE)
+    assert result.message.startswith("31 packets of b came here from 192.0.2.2:51820 for a session that this node does")
+    (result,) = asyncio.run(_run(tunnel(B), unread, measured=measured))
+    assert str(result.code) == "run.not-applicable"

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
-from preflight_checks.overlay_route import judge
+from preflight_checks.overlay_route import by_the_mark, judge
 
 from preflight.api import Peer, Status
 from preflight.model.kernel import Link, Route
@@ -164,3 +164,26 @@ def test_another_product_has_the_network_too(product: str, network: str, remedy:
     assert "b on wg-b (wireguard)" in result.message
     assert remedy in (result.remedy or "")
     assert {each.kind for each in result.remedies} == {"next"}
+
+
+def test_an_address_that_none_of_several_overlays_has() -> None:
+    """Which one should have it is not known: none of them is accused, as the first one was."""
+    wg0 = OverlayState(
+        "wireguard", "wg0", up=True, mtu=1420, peers=(OverlayPeer("k", addresses=(ip_network("10.7.0.2/32"),)),)
+    )
+    both = replace(wg0, further=(replace(wg0, product="tailscale", interface="tailscale0"),))
+    found = judge(PEER, both, OUT, [LO, ETH, WG])
+    assert (found.status, str(found.code)) == (Status.FAIL, "overlay.route-leak")
+    assert found.message.startswith("none of this node's overlays has 10.66.0.2: wg0 (wireguard), tailscale0 (tailsc")
+    assert "its packets go elsewhere: 10.66.0.2 via 192.168.1.1" in found.message
+    assert found.remedies[0].kind == "next"
+
+
+def test_a_mark_that_leads_packets_out_of_the_overlay() -> None:
+    """The route without a mark leads into it: that passed, and the packets left outside."""
+    good, bad = judge(PEER, STATE, IN, [LO, ETH, WG]), judge(PEER, STATE, OUT, [LO, ETH, WG])
+    assert by_the_mark(good, good, 0x80000) is good
+    found = by_the_mark(good, bad, 0x80000)
+    assert found.status is Status.FAIL
+    assert found.message == f"{bad.message}, by the mark 0x80000 that a rule of this node's firewall gives them"
+    assert [each.kind for each in found.remedies] == ["next"]

@@ -6,7 +6,7 @@ from functools import partial
 from preflight import codes
 from preflight.api import CONTROL, NODE, Direction, Result, Station, failed, inconclusive, passed
 from preflight.engine.diagnosis import diagnose
-from preflight.model.facts import DeathFacts
+from preflight.model.facts import DeathFacts, MemberFacts
 from preflight.model.fix import Route
 from preflight.model.remedy import by_hand, heal, look
 from preflight.proto.way.stations import request
@@ -34,6 +34,24 @@ def test_what_dies_before_a_hub_explains_what_is_behind_it() -> None:
     )
     assert len(diagnose([here, silent], sharing=frozenset("b"))) == 1
     assert len(diagnose([hub, silent], sharing=frozenset("b"))) == 2
+
+
+def test_an_overlay_that_is_down_does_not_explain_the_peers_of_another_one() -> None:
+    """A node with two overlays may have a fault on each; before, the first one hid the second."""
+    facts = MemberFacts(members=("b",))
+    down = at("overlay.interface", failed(codes.OVERLAY_DOWN, NODE, L, "wg0 is down", facts=facts))
+    dead = [at("reach.icmp", failed(codes.REACH_UNREACHABLE, peer, RT, "no echo")) for peer in ("b", "c")]
+    causes = diagnose([down, *dead])
+    assert [(cause.code.slug, cause.target) for cause in causes] == [("overlay.down", NODE), ("reach.unreachable", "c")]
+
+
+def test_what_this_node_keeps_back_is_no_policy_of_the_product() -> None:
+    """A kill switch stops the tunnel's own packets while its last handshake is still new."""
+    own = at("way.packet", failed(codes.HOST_FIREWALL_DROP, "b", F, "", station=Station("filter-outer")))
+    policy = at(
+        "overlay.policy", failed(codes.OVERLAY_POLICY_DROP, "b", RT, "", station=Station("session", "receiver"))
+    )
+    assert [cause.code.slug for cause in diagnose([policy, own])] == ["host.firewall-drop"]
 
 
 def test_what_stops_packets_comes_before_what_a_request_meets() -> None:

@@ -85,3 +85,23 @@ def test_what_is_on_the_overlay() -> None:
     state = replace(B, further=(C,), routes=routes)
     assert [address for address in routes if state.covers(address)] == ["10.66.0.2", "192.168.7.7", "10.66.0.1"]
     assert not replace(state, routes={}).covers("10.66.0.2")
+
+
+def test_which_tunnels_a_run_uses() -> None:
+    """Those with its peers, and the one with the control plane: as its remote end, not as one of many behind it."""
+    other = tunnel("wg-o", "10.99.0.1/24", "10.99.0.2/32", "10.88.0.0/16", product="tailscale")
+    node = replace(B, further=(other,))
+    assert node.used_for(["10.66.0.2"], None) == (node,)
+    assert node.used_for(["10.66.0.2"], "10.99.0.2") == (node, other)
+    assert node.used_for(["10.66.0.2"], "10.88.0.2") == (node,)
+    assert node.used_for(["10.99.0.2"], "10.66.0.2") == (other, node)
+
+
+def test_a_peer_on_an_overlay_that_does_not_list_whom_it_has() -> None:
+    """The kernel leads to it there; a default route says nothing, and neither does a tunnel that lists others."""
+    open_ = OverlayState("openvpn", "tun7", True, 1500, addresses=(ip_interface("10.77.0.1/32"),))
+    node = replace(B, further=(open_,), routes={"10.77.0.2": into("10.77.0.2", "tun7")})
+    assert node.carries("10.77.0.2")
+    assert not node.carries("10.77.0.3")
+    assert not replace(node, routes={"10.77.0.2": into("10.77.0.2", "tun7", "0.0.0.0/0")}).carries("10.77.0.2")
+    assert not replace(node, routes={"10.77.0.2": into("10.77.0.2", B.interface)}).carries("10.77.0.2")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from preflight.model.event import Event
-from preflight.model.kernel import Link
+from preflight.model.kernel import Link, Route
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay import local, wireguard
 from preflight.overlay.links import outermost, state_of
-from preflight.overlay.read import choose, found_by_route, named, read_overlay
+from preflight.overlay.read import choose, found_by_route, leading, named, read_overlay, unclaimed
 from preflight.settings.schema import OverlaySettings
 from tests.kernel_says import into
 
@@ -76,6 +76,29 @@ def test_a_tunnel_of_an_unknown_product_leads_to_the_peers() -> None:
     assert (found.product, found.interface, found.up) == ("generic", "wg0", True)
     assert found_by_route([], [eth0, LINK], {"10.66.0.2": into("10.66.0.2", "eth0")}) == []
     assert found_by_route([], [eth0, LINK], {}, ["10.66.0.2"]) == []
+
+
+BESIDE = replace(LINK, name="vx0", kind="vxlan", addresses=(ip_interface("10.55.0.1/24"),))
+
+
+@pytest.mark.parametrize(
+    ("states", "route", "found"),
+    [
+        ([WG0], into("10.55.0.2", "vx0", "10.55.0.0/24"), ["vx0"]),
+        # A route alone is enough where all others say whom they have.
+        ([WG0], into("10.9.0.2", "vx0", "10.9.0.0/16"), ["vx0"]),
+        ([replace(WG0, unreadable=PRIVILEGE)], into("10.9.0.2", "vx0", "10.9.0.0/16"), []),
+        ([replace(WG0, unreadable=PRIVILEGE)], into("10.55.0.2", "vx0", "10.55.0.0/24"), ["vx0"]),
+        # It is in the way of a product that has the peer; a way for all addresses leads to nobody.
+        ([WG0], into("10.66.0.2", "vx0", "10.66.0.2/32"), []),
+        ([WG0], into("10.9.0.2", "vx0", "0.0.0.0/0"), []),
+        ([], into("10.55.0.2", "vx0", "10.55.0.0/24"), []),
+    ],
+)
+def test_a_tunnel_beside_those_of_the_products(states: list[OverlayState], route: Route, found: list[str]) -> None:
+    """A VXLAN next to a WireGuard tunnel was in the way of its own peers."""
+    free = unclaimed(states, [LINK, BESIDE, replace(BESIDE, name="vx1", up=False)])
+    assert [link.name for link in leading(free, states, {route.address: route})] == found
 
 
 def test_an_uplink_that_is_a_vxlan_is_not_an_overlay() -> None:

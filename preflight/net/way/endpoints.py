@@ -17,7 +17,8 @@ from preflight.model.peer import Peer
 from preflight.proto.tunnel.endpoint_turns import Seen, Watched
 
 if TYPE_CHECKING:
-    from preflight.net.way.tap import Errors
+    from preflight.net.way.sessions import Sessions
+    from preflight.net.way.tap import Errors, Tap
 
 EACH_S: Final = 0.25
 SELDOM_S: Final = 0.75
@@ -65,7 +66,8 @@ class Endpoints:
 
 
 class Watch:
-    """What is watched before packets are followed: where peers are and, once packets are lost, who refuses any.
+    """What is watched before packets are followed: where peers are and, once packets are lost, who refuses any and for
+    whom those of the peers are.
 
     wanted: whether a check of the run asks for it.
 
@@ -73,7 +75,7 @@ class Watch:
     """
 
     def __init__(self, overlay: Callable[[], Awaitable[OverlayState | None]], wanted: bool = True) -> None:
-        self.endpoints, self._wanted = Endpoints(overlay), wanted
+        self.endpoints, self._overlay, self._wanted = Endpoints(overlay), overlay, wanted
 
     @cached_property
     def errors(self) -> "Errors":
@@ -82,12 +84,26 @@ class Watch:
 
         return Errors()
 
+    @cached_property
+    def sessions(self) -> "Sessions":
+        """What silent peers send."""
+        from preflight.net.way.sessions import Sessions
+
+        return Sessions(self._overlay, self.tap)
+
+    def tap(self, peer: Peer, tunnel: OverlayState) -> "Tap":
+        """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
+        from preflight.net.way.tap import tunnel_tap
+
+        return tunnel_tap(peer, tunnel)
+
     def begin(self, peers: Iterable[Peer]) -> None:
         """Watch these peers from now on, and who refuses packets."""
         if self._wanted:
             self.errors.listen()
             for peer in peers:
                 self.endpoints.begin(peer)
+                self.sessions.begin(peer)
 
     def begin_few(self, peers: Collection[Peer]) -> None:
         """Watch where these peers are before there is any trouble, unless they are many."""
@@ -98,6 +114,8 @@ class Watch:
         """Watch nothing any more."""
         if "errors" in vars(self):
             self.errors.close()
+        if "sessions" in vars(self):
+            await self.sessions.aclose()
         await self.endpoints.aclose()
 
 

@@ -171,10 +171,6 @@ class PacketWays:
         asked = self._path.asked(peer)
         return peer_word(asked, peer.target, passes=passes) if asked is not None else ()
 
-    def tap(self, peer: Peer, tunnel: OverlayState) -> Tap:
-        """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
-        return Tap(wanted_of(peer, tunnel, tunnel.product, tunnel_ports(tunnel, tunnel.product, udp_ports())))
-
     async def _record(self, peer: Peer, overlay: OverlayState, found: _Known) -> Record:
         async with AsyncExitStack() as stack:
             # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.

@@ -25,9 +25,10 @@ from preflight.net.ancillary import SO_TIMESTAMPNS, read_control
 from preflight.net.bpf import DROP, RETURN, Instruction, attach_filter
 from preflight.net.udp import SO_RCVBUFFORCE
 from preflight.net.way.tap_filter import error_filter, tap_filter
+from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way import ip_packets, tunnel_packets
 from preflight.proto.way.ip_packets import IpPacket
-from preflight.proto.way.tunnel_view import fragments_between
+from preflight.proto.way.tunnel_view import fragments_between, tunnel_ports
 
 ETH_P_ALL = 0x0003
 MOST_PACKETS: Final = 5000
@@ -58,6 +59,11 @@ class Wanted:
     probe_ports: frozenset[int] = frozenset()
     addresses: frozenset[str] = frozenset()
     public_key: bytes | None = None
+
+
+def tunnel_tap(peer: Peer, tunnel: OverlayState) -> "Tap":
+    """A tap on the own packets of the tunnel to a peer, to be opened by `async with`."""
+    return Tap(wanted_of(peer, tunnel, tunnel.product, tunnel_ports(tunnel, tunnel.product, udp_ports())))
 
 
 def wanted_of(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:

@@ -4,7 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 from preflight.model.fix import ServiceRestart, TailscaleTakes, ZeroTierTakes
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.model.product_fixes import TailscaleOption, ZeroTierOption
 from preflight.model.remedy import Remedies, by_hand, heal, look
 from preflight.proto.tunnel import openvpn_levers
@@ -169,6 +169,21 @@ def _nebula_again(state: OverlayState) -> Remedies:
     if network == "config":
         return heal(lambda: ServiceRestart(service="nebula"))
     return by_hand(f"systemctl restart nebula@{network}", root=True)
+
+
+UNREAD = {
+    "tailscale": "tailscale status   # logged out, or stopped? tailscale up; else restart tailscaled",
+    "zerotier": "zerotier-cli listnetworks   # OK, with an address? Else its controller has to authorise this node, or "
+    "allowManaged is off",
+}
+"""What shows why a product's interface is as it is, to a user who may not ask its daemon."""
+
+
+def unread(state: OverlayState) -> Remedies:
+    """What to look at where this user may not know why; nothing of products that need no such question."""
+    if state.unreadable != PRIVILEGE or state.product not in UNREAD:
+        return ()
+    return look(UNREAD[state.product], root=True)
 
 
 def openvpn(state: OverlayState, slug: str) -> Remedies:

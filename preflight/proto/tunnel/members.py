@@ -1,17 +1,56 @@
-"""A peer whose address the product lists for none of its members: it sends nothing there, whatever the kernel does."""
+"""Who is on an overlay: which targets of a run, and a peer whose address the product lists for none of its members."""
 
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 from preflight.model.fix import PeerAddress
+from preflight.model.kernel import Link
 from preflight.model.overlay import WHOLE_BITS, OverlayPeer, OverlayState
+from preflight.model.peer import CONTROL, Peer
 from preflight.model.remedy import Remedies, heal, look
 
 
-def stranger(state: OverlayState, name: str, address: str, file: str | None = None) -> tuple[str, Remedies] | None:
-    """What is wrong with the address, and what to do; None where a member has it, or not all members are listed.
+def targets_on(
+    overlay: OverlayState, tunnel: OverlayState, peers: Sequence[Peer], control: str | None
+) -> tuple[str, ...] | None:
+    """The targets that one of a node's overlays has; None where no peer is on another one.
 
-    Tailscale lists every machine that its access rules let this node see. The daemon's list is all that it sends by,
-    also where it is old. file: the settings that name the peer by this address.
+    overlay: the first of them, with its further ones. control: the control plane's address; it counts to each, unless
+    another one has it.
+    """
+    own = [peer.target for peer in peers if overlay.tunnel_for(peer.address) is tunnel]
+    if len(own) == len(peers):
+        return None
+    found = overlay.tunnel_for(control) if control is not None else tunnel
+    elsewhere = control is not None and found is not tunnel and found.claims(control) >= 0
+    return tuple(own) if elsewhere else (*own, CONTROL)
+
+
+KINDS = ("tun", "vxlan", "gre", "ipip", "sit")
+"""Kinds of devices that a tunnel has which no product that is known here made."""
+
+
+def unknown_tunnels(overlay: OverlayState, links: Iterable[Link]) -> list[str]:
+    """Further tunnels of this node that are up with an address, in words.
+
+    A VXLAN without a network is a part of a cluster's: its containers are elsewhere.
+    """
+    known = {tunnel.interface for tunnel in overlay.tunnels}
+    up = (link for link in links if link.up and link.kind in KINDS and link.name not in known)
+    return [f"{link.kind} on {link.name}" for link in up if _addressed(link)]
+
+
+def _addressed(link: Link) -> bool:
+    own = [each for each in link.addresses if not each.is_link_local]
+    return any(link.kind != "vxlan" or each.network.num_addresses > 1 for each in own)
+
+
+def stranger(state: OverlayState, name: str, address: str, file: str | None = None) -> tuple[str, Remedies] | None:
+    """What is wrong with a peer's address, and what to do; None where a member has it, or not all members are listed.
+
+    The product sends nothing there then, whatever the kernel does. Tailscale lists every machine that its access rules
+    let this node see. The daemon's list is all that it sends by, also where it is old. file: the settings that name the
+    peer by this address.
     """
     if state.product != "tailscale" or state.condition is not None or state.unreadable is not None:
         return None

@@ -53,6 +53,9 @@ FORWARDED: tuple[Station, ...] = (
 INNER = frozenset(map(Station, _SENDER[: _SENDER.index("session")]))
 """The sender's stations that only what goes into the tunnel passes: its own packets begin behind them."""
 
+OUTER = frozenset((*_OUTER, *_ARRIVING[1 : _ARRIVING.index("session")]))
+"""The ids of this node's stations that the packets of all its tunnels pass, either way."""
+
 SOCKET = Station("socket", "receiver")
 """The program that packets are for, at the end of their way."""
 

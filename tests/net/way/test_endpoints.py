@@ -14,6 +14,7 @@ from preflight.model.peer import Peer
 from preflight.net import WATCHES, Net
 from preflight.net.way import endpoints
 from preflight.net.way.endpoints import MOST_PEERS, Endpoints
+from preflight.net.way.sessions import Sessions
 from preflight.net.way.tap import Errors
 from preflight.settings.load import Settings
 
@@ -111,14 +112,15 @@ def test_a_state_that_cannot_be_read_ends_it() -> None:
 
 @pytest.mark.parametrize(("peers", "watched"), [(MOST_PEERS, MOST_PEERS), (MOST_PEERS + 1, 0)])
 def test_few_peers_are_watched_from_the_beginning(peers: int, watched: int) -> None:
-    """In a large mesh reading the tunnel again and again costs more than trouble that is rare. Who refuses packets is
-    listened to once some are lost.
+    """In a large mesh reading the tunnel again and again costs more than trouble that is rare. Who refuses packets, and
+    for whom those of the peer are, is listened to once some are lost.
     """
-    net, begun, heard = Net(Settings()), list[Peer](), list[bool]()
+    net, begun, heard, tapped = Net(Settings()), list[Peer](), list[bool](), list[Peer]()
     net.planned = frozenset({WATCHES})
     net.watch.endpoints = cast("Endpoints", SimpleNamespace(begin=begun.append))
     net.watch.errors = cast("Errors", SimpleNamespace(listen=lambda: heard.append(True)))
+    net.watch.sessions = cast("Sessions", SimpleNamespace(begin=tapped.append))
     net.watch.begin_few([Peer(f"10.66.0.{number}", f"p{number}") for number in range(peers)])
-    assert (len(begun), heard) == (watched, [])
+    assert (len(begun), heard, tapped) == (watched, [], [])
     net.troubled(Peer("10.66.0.200", "late"))
-    assert (len(begun), heard) == (watched + 1, [True])
+    assert (len(begun), heard, len(tapped)) == (watched + 1, [True], 1)

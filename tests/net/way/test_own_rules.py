@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 
+from preflight.model.kernel import Route
 from preflight.model.peer import Peer
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
@@ -37,6 +39,17 @@ def test_who_reads_the_rules_knows_the_mark(namespace: Namespace) -> None:
     marking(namespace)
     assert rules().mark_of(TO_PEER, OWN[4]) == 7
     assert asyncio.run(rules().may_mark(TO_PEER, DEVICE)) is None
+
+
+def test_a_mark_that_leads_elsewhere(namespace: Namespace) -> None:
+    """A route into the tunnel is not that of packets that a rule marks for another table. Without such a rule of
+    routing no rule of the firewall is looked at.
+    """
+    into = {TO_PEER: Route(PEER[4], interface="another0", source=OWN[4])}
+    assert asyncio.run(rules().marked_away(into)) == {}
+    marking(namespace)
+    assert asyncio.run(rules().marked_away(into)) == {TO_PEER: 7}
+    assert asyncio.run(rules().marked_away({TO_PEER: replace(into[TO_PEER], interface=DEVICE)})) == {}
 
 
 def test_who_may_not_read_them_knows_that_a_mark_may_decide(namespace: Namespace) -> None:

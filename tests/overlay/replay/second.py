@@ -1,4 +1,4 @@
-"""A second overlay next to the recorded product: a WireGuard tunnel that both nodes show, and the rules of both."""
+"""Further overlays next to the recorded product: a WireGuard tunnel that both nodes show, a VXLAN, and their rules."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +28,19 @@ def _set_up(node: Node, private: str, public: str, endpoint: str, allowed: Seque
     lines = ["[Interface]", f"PrivateKey={private}", f"ListenPort={PORT}", "[Peer]", f"PublicKey={public}"]
     lines += [f"AllowedIPs={','.join(allowed)}", f"Endpoint={endpoint}:{PORT}", ""]
     node.run("wg", "setconf", NAME, "/dev/stdin", stdin="\n".join(lines))
+
+
+VXLAN_THEIRS = "10.55.0.2"
+
+
+def add_vxlan(there: World) -> None:
+    """vx0 on both nodes, and a responder at its remote end."""
+    for node, other, own in ((there.a, there.b, "10.55.0.1"), (there.b, there.a, VXLAN_THEIRS)):
+        kind = ("type", "vxlan", "id", "7", "remote", other.underlay, "dstport", "4789", "dev", "eth0")
+        node.run("ip", "link", "add", "vx0", *kind)
+        node.run("ip", "address", "add", f"{own}/24", "dev", "vx0")
+        node.run("ip", "link", "set", "vx0", "mtu", "1370", "up")
+    there.respond(VXLAN_THEIRS)
 
 
 def tailscale_rules(node: Node) -> None:

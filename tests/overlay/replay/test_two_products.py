@@ -1,4 +1,4 @@
-"""Two products on one node, a tailnet and a WireGuard tunnel of wg-quick, each with real traffic."""
+"""Several overlays on one node, a tailnet next to a WireGuard tunnel and a VXLAN, each with real traffic."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.overlay.replay.second import FULL, MARK, NAME, THEIRS, add_wireguard, full_tunnel, tailscale_rules
+from tests.overlay.replay.second import (
+    FULL,
+    MARK,
+    NAME,
+    THEIRS,
+    VXLAN_THEIRS,
+    add_vxlan,
+    add_wireguard,
+    full_tunnel,
+    tailscale_rules,
+)
 from tests.overlay.replay.test_replay import tailscale
 from tests.overlay.replay.world import World
 
@@ -52,3 +62,77 @@ def test_the_kill_switch_of_a_tunnel(tmp_path: Path) -> None:
     (cause,) = report["diagnosis"]
     assert (cause["code"], cause["target"]) == ("host.firewall-drop", "nb"), report["text"]
     assert "table ip filter, chain OUTPUT" in cause["message"]
+
+
+def test_three_of_them_and_then_one_less(tmp_path: Path) -> None:
+    """A VXLAN next to two products is an overlay with its own peers, and is named where it is left out. What is down
+    stops nothing of the others: each peer is measured, and a second fault is a second cause.
+    """
+    peers = ("--peer", "100.64.0.2=nb", "--peer", f"{THEIRS}=vb", "--peer", f"{VXLAN_THEIRS}=xb")
+    with tailscale(tmp_path, "healthy") as there:
+        tailscale_rules(there.a)
+        add_wireguard(there)
+        add_vxlan(there)
+        healthy = there.preflight("all", *peers)
+        without = run(there)
+        there.a.run("ip", "link", "set", NAME, "down")
+        down = there.preflight("all", *peers)
+        there.b.drop("input", 'iifname "vx0" drop')
+        two = there.preflight("all", *peers)
+    for report in (healthy, without):
+        assert [each for each in report["results"] if each["status"] in BAD] == [], report["text"]
+    interfaces = [each["message"] for each in healthy["results"] if each["check"] == "overlay.interface"]
+    assert [message.rpartition(" has ")[2].split(";")[0] for message in interfaces] == ["vb", "nb", "xb"], interfaces
+    assert "ignores the other overlays of this node: vxlan on vx0" in str(without["results"])
+    assert [(each["code"], each["target"]) for each in down["diagnosis"]] == [("overlay.down", "node")], down["text"]
+    measured = {
+        each["target"] for each in down["results"] if each["check"] == "udp.quality" and each["status"] == "pass"
+    }
+    assert measured == {"nb", "xb"}, down["text"]
+    causes = [(each["code"], each["target"]) for each in two["diagnosis"]]
+    assert causes[0] == ("overlay.down", "node"), two["text"]
+    assert [target for _, target in causes[1:]] == ["xb"], two["text"]
+
+
+SWITCH = 'oifname "eth0" meta mark != 0xca6c ip daddr != 10.231.1.1 drop'
+"""A kill switch for the tunnel's own packets, which another product's are not."""
+
+
+def test_a_kill_switch_for_what_leaves(tmp_path: Path) -> None:
+    """The tailnet's own packets die at it, while its handshake is new: no policy of the tailnet is blamed as well."""
+    with tailscale(tmp_path, "healthy") as there:
+        tailscale_rules(there.a)
+        add_wireguard(there)
+        there.a.run("wg", "set", NAME, "fwmark", MARK)
+        there.a.drop("output", SWITCH)
+        report = run(there)
+    causes = [(each["code"], each["target"]) for each in report["diagnosis"]]
+    assert causes == [("host.firewall-drop", "nb")], report["text"]
+
+
+def test_a_mark_of_another_program(tmp_path: Path) -> None:
+    """Marked as the tailnet's own packets are, those inside leave outside it, in clear: the peer answered them there,
+    and all was green.
+    """
+    chain = "chain o { type route hook output priority -150; ip daddr 100.64.0.0/10 meta mark set 0x80000; }"
+    with tailscale(tmp_path, "healthy") as there:
+        tailscale_rules(there.a)
+        add_wireguard(there)
+        there.a.run("nft", "-f", "-", stdin=f"table inet other {{ {chain}; }}")
+        report = run(there)
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], cause["target"]) == ("overlay.route-leak", "nb"), report["text"]
+    assert "by the mark 0x80000 that a rule of this node's firewall gives them" in cause["message"]
+
+
+def test_a_control_plane_on_the_one_that_is_down(tmp_path: Path) -> None:
+    """The peers are on the other one: its URL is right, and the tunnel that has it is the cause."""
+    with tailscale(tmp_path, "healthy") as there:
+        tailscale_rules(there.a)
+        add_wireguard(there)
+        there.a.run("ip", "link", "set", NAME, "down")
+        report = there.preflight("all", "--peer", "100.64.0.2=nb", control={"url": f"http://{THEIRS}:9847"})
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], cause["target"]) == ("overlay.down", "node"), report["text"]
+    measured = [each["target"] for each in report["results"] if each["check"] == "udp.quality"]
+    assert "nb" in measured, report["text"]

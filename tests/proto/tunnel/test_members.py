@@ -1,4 +1,4 @@
-"""Addresses that no member of a tailnet has."""
+"""Who is on which overlay, and addresses that no member of a tailnet has."""
 
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.peer import CONTROL, Peer
 from preflight.model.remedy import as_text
-from preflight.proto.tunnel.members import stranger
+from preflight.proto.tunnel.members import stranger, targets_on, unknown_tunnels
 
 NB = OverlayPeer(key="k", name="nb", addresses=(ip_network("100.64.0.2/32"), ip_network("10.50.0.0/24")))
 EXIT = replace(NB, name="nx", addresses=(ip_network("100.64.0.3/32"), ip_network("0.0.0.0/0")))
@@ -49,3 +51,36 @@ def test_a_machine_that_was_added_again() -> None:
 def test_where_not_all_members_are_listed(change: dict[str, Any]) -> None:
     """Then nothing is said."""
     assert stranger(replace(TAILNET, **change), "nq", "100.64.0.9") is None
+
+
+VXLAN = OverlayState("generic", "vx0", up=True, mtu=1370, addresses=(ip_interface("10.55.0.1/24"),))
+BOTH = replace(TAILNET, further=(VXLAN,))
+B, X = Peer("100.64.0.2", "nb"), Peer("10.55.0.2", "nx")
+
+
+@pytest.mark.parametrize(
+    ("peers", "control", "of_tailnet", "of_vxlan"),
+    [
+        ([B], None, None, (CONTROL,)),
+        ([B, X], None, ("nb", CONTROL), ("nx", CONTROL)),
+        ([B, X], "10.55.0.9", ("nb",), ("nx", CONTROL)),
+        # What no overlay has may be led into any of them.
+        ([B, X], "192.0.2.1", ("nb", CONTROL), ("nx", CONTROL)),
+    ],
+)
+def test_whom_one_overlay_concerns(
+    peers: list[Peer], control: str | None, of_tailnet: tuple[str, ...] | None, of_vxlan: tuple[str, ...]
+) -> None:
+    """Nobody is excluded where no peer is on another one."""
+    assert targets_on(BOTH, BOTH, peers, control) == of_tailnet
+    assert targets_on(BOTH, VXLAN, peers, control) == of_vxlan
+
+
+def test_tunnels_that_no_product_has() -> None:
+    """They are named, with the kind of their device; those of a cluster's containers and of products are not."""
+    link = Link(7, "vx0", 1370, up=True, carrier=True, kind="vxlan", addresses=(ip_interface("10.55.0.1/24"),))
+    container = replace(link, name="flannel.1", addresses=(ip_interface("10.244.0.0/32"),))
+    gre = replace(link, name="gre1", kind="gre", addresses=(ip_interface("10.7.0.1/30"),))
+    links = [link, container, gre, replace(gre, name="gre2", up=False), replace(link, name="eth0", kind=None)]
+    assert unknown_tunnels(TAILNET, links) == ["vxlan on vx0", "gre on gre1"]
+    assert unknown_tunnels(BOTH, links) == ["gre on gre1"]
