@@ -22,7 +22,7 @@ from preflight.api import (
     passed,
 )
 from preflight.model.facts import InterfaceFacts
-from preflight.model.fix import ServiceRestart, WgQuick
+from preflight.model.fix import LinkMtu, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
 from preflight.proto.pmtu.minimum import IPV6_MINIMUM

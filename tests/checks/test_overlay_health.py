@@ -13,6 +13,7 @@ from preflight.model.complaint import Complaint
 from preflight.model.facts import EchoFacts, NameFacts
 from preflight.model.overlay import OverlayPeer, OverlayState, Withheld
 from preflight.proto.control.url import parse_control_url
+from preflight.settings.load import Settings
 from tests.sample_facts import sample
 
 TAILNET = OverlayState("tailscale", "tailscale0", up=True, mtu=1280)
@@ -176,6 +177,7 @@ def test_members_of_nebula_are_called_where_no_peer_answers(received: int, statu
 
     icmp = SimpleNamespace(provoke_handshake=lambda address, interface: sent.append(address))
     context: Any = SimpleNamespace(
+        settings=Settings(),
         tunnels=(state,),
         overlay=state,
         peers=(Peer("10.66.0.2", "b"),),
