@@ -145,6 +145,8 @@ def _excluded(station: str, lever: Lever, node: str) -> Callable[[Setup], str | 
             return "no packet of this tunnel is that large"
         if lever.name == "udp" and node == "b" and not setup.keyed:
             return "without a responder nothing at b answers UDP"
+        if lever.name == "udp" and setup.user != "root" and setup.responder in ("absent", "filtered"):
+            return "without a responder at b UDP is as silent, and only root reads the rules"
         if setup.namespace == "vrf" and (station, node) == ("input", "a"):
             return "what comes out of a tunnel in a VRF has the VRF's device there"
         return None
