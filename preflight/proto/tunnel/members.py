@@ -16,14 +16,23 @@ def targets_on(
     """The targets that one of a node's overlays has; None where no peer is on another one.
 
     overlay: the first of them, with its further ones. control: the control plane's address; it counts to each, unless
-    another one has it.
+    another one has it. A peer of an overlay whose own packets go through this one counts to both.
     """
-    own = [peer.target for peer in peers if overlay.tunnel_for(peer.address) is tunnel]
+    own = [peer.target for peer in peers if _goes_through(overlay, tunnel, peer.address)]
     if len(own) == len(peers):
         return None
     found = overlay.tunnel_for(control) if control is not None else tunnel
     elsewhere = control is not None and found is not tunnel and found.claims(control) >= 0
     return tuple(own) if elsewhere else (*own, CONTROL)
+
+
+def _goes_through(overlay: OverlayState, tunnel: OverlayState, address: str) -> bool:
+    having = overlay.tunnel_for(address)
+    if having is tunnel:
+        return True
+    remote = having.remote_for(address)
+    endpoint = remote.endpoint_address if remote is not None else None
+    return endpoint is not None and overlay.tunnel_for(endpoint) is tunnel and tunnel.claims(endpoint) >= 0
 
 
 KINDS = ("tun", "vxlan", "gre", "ipip", "sit")

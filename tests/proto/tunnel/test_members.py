@@ -76,6 +76,17 @@ def test_whom_one_overlay_concerns(
     assert targets_on(BOTH, VXLAN, peers, control) == of_vxlan
 
 
+def test_a_peer_whose_packets_go_through_another_overlay_counts_to_both() -> None:
+    """A VXLAN to a machine of the tailnet is dead with the tailnet; one to another machine is not."""
+    carried, other = (Peer(f"10.55.0.{number}", f"v{number}") for number in (2, 3))
+    ends = ((carried, "100.64.0.2:4789"), (other, "192.0.2.3:4789"))
+    peers = tuple(
+        OverlayPeer(each.target, addresses=(ip_network(each.address),), endpoint=place) for each, place in ends
+    )
+    both = replace(BOTH, further=(replace(VXLAN, peers=peers),))
+    assert targets_on(both, both, [carried, other], "192.0.2.9") == ("v2", CONTROL)
+
+
 def test_tunnels_that_no_product_has() -> None:
     """They are named, with the kind of their device; those of a cluster's containers and of products are not."""
     link = Link(7, "vx0", 1370, up=True, carrier=True, kind="vxlan", addresses=(ip_interface("10.55.0.1/24"),))
