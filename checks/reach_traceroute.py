@@ -56,8 +56,11 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
         links = await ctx.net.kernel.links()
         async for peer, (trace, back) in for_each_peer(ctx.peers, measure, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
             traces = [trace] if back is None else [trace, back.trace]
-            hops = {hop.address for each in traces for hop in each.hops if hop.address is not None}
-            overlay = await ctx.net.with_routes(ctx.overlay, hops)
+            # Of the peer itself it is known; in a mesh of hundreds there is nobody else on the way.
+            routers = (hop for each in traces for hop in each.hops if not hop.reached)
+            overlay = await ctx.net.with_routes(
+                ctx.overlay, {hop.address for hop in routers if hop.address is not None}
+            )
             yield judge(peer, overlay, trace, links)
             # reach.udp reports a missing responder; the return path is then not known.
             if back is not None:
