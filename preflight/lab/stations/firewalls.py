@@ -60,6 +60,8 @@ def _sent_by_a(station: str, lever: Lever) -> Callable[[Setup], Truth]:
         if setup.user == "root":
             less = ("mtu.black-hole",) if lever.name == "large" else ()
             return words.here(setup, _OWN, station, deciding=lever.deciding("a"), vague=less)
+        if station == "egress" and lever.name == "large":
+            return replace(_too_large(setup, "forward", Place("packet", station)), place=None, where="node")
         if station == "egress":
             return words.silence(setup, "forward", where="node")
         # Without root the kernel's EPERM says that a firewall refuses, and not at which hook.
