@@ -87,7 +87,7 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         silent = next((c.address for c in connections if c.outcome == "timeout"), None)
         after = await ctx.net.overlay() if silent else None  # the packets sent there provoked a handshake
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
-        overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections])
+        overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections], url.port)
         by_file = ctx.net.dns.files(url.host).hosts
         refusal = await _refusal(ctx, connections, url, overlay) or await _filtered(ctx, connections)
         if not connections:

@@ -73,7 +73,7 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
         if (kept_in := await _filtered(ctx, resolution)) is not None:
             yield kept_in
             return
-        overlay = await ctx.net.with_routes(ctx.overlay, resolution.all_addresses)
+        overlay = await ctx.net.with_routes(ctx.overlay, resolution.all_addresses, url.port)
         used = resolution.system.addresses
         off = bool(used) and all(placement(address, overlay) == "off" for address in used)
         inward = await ctx.net.way_inside(url, used, overlay, ctx.url_source) if off else ()

@@ -110,7 +110,7 @@ async def speaks_plain(ctx: Context, url: ControlUrl, handshakes: Sequence[Hands
     if answer is None:
         return None
     addresses = [handshake.address for handshake in handshakes]
-    overlay = await ctx.net.with_routes(ctx.overlay, addresses)
+    overlay = await ctx.net.with_routes(ctx.overlay, addresses, url.port)
     private = all(placement(address, overlay) in PRIVATE for address in addresses)
     if private and is_populi(answer) and answer.status == HEALTHY:
         return set_url(str(plain), ctx.url_source)
@@ -134,7 +134,7 @@ async def measure_plain(ctx: Context, url: ControlUrl) -> tuple[Sequence[str], O
     with the kernel's ways to them.
     """
     addresses = await ctx.net.dns.addresses(url)
-    overlay = await ctx.net.with_routes(ctx.overlay, addresses)
+    overlay = await ctx.net.with_routes(ctx.overlay, addresses, url.port)
     if all(placement(address, overlay) in PRIVATE for address in addresses):
         return addresses, overlay
     asked = [address for address in addresses if not ctx.net.tcp.silent(address, url.port)]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from preflight.api import (
@@ -36,6 +37,7 @@ from preflight.proto.control.placement import (
     placement,
     set_url,
     some_address,
+    unknown_text,
     unowned,
     way_text,
 )
@@ -86,7 +88,7 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     settings, tried = ctx.settings, await measure(ctx)
     url = settings.control.usable_url
     literal = [url.host] if url is not None and url.address is not None else []
-    overlay = await ctx.net.with_routes(ctx.overlay, literal)
+    overlay = await ctx.net.with_routes(ctx.overlay, literal, url.port if url is not None else 0)
     if url is not None and literal and placement(url.host, overlay) == "off":
         tried = replace(tried, way_inside=await ctx.net.way_inside(url, literal, overlay, ctx.url_source))
     if settings.control.url is None and settings.unread_url is not None:
@@ -201,9 +203,14 @@ def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, sour
         "overlay": f"leads to {address} on the overlay",
         "loopback": f"leads to this node ({address}), which is right only on the control host",
         "refused": f"leads to {address}, and this node's kernel refuses to send there now",
-    }.get(place, f"leads to {address}; it is not known whether that is on an overlay: none was found here")
+    }.get(place, f"leads to {address}; it is not known whether that is on an overlay: {_unknown(overlay, address)}")
     message = f"{url} {named} {where}{hidden}"
     return passed(CONTROL, Direction.LOCAL, message, evidence=evidence, station=request("parse"))
+
+
+def _unknown(overlay: OverlayState | None, address: IPv4Address | IPv6Address) -> str:
+    route = overlay.routes.get(str(address)) if overlay is not None else None
+    return unknown_text(route) if route is not None and route.doubt is not None else "none was found here"
 
 
 def _bad(code: Code, station: str, message: str, remedies: Remedies, **decided: str | None) -> Result:

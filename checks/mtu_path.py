@@ -161,7 +161,9 @@ def _telling(found: PathMtu) -> bool:
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
     """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
     told, forward = any(map(_telling, both)), both[0]
-    overlay = await ctx.net.with_routes(ctx.overlay, [peer.address]) if told else ctx.overlay
+    overlay = ctx.overlay
+    if told:
+        overlay = await ctx.net.with_routes(overlay, [peer.address], peer.responder_port, "udp")
     if overlay is None or not overlay.carries(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
     state = overlay.tunnel_for(peer.address)

@@ -129,7 +129,7 @@ async def _others(
 
 async def _send(ctx: Context, url: ControlUrl, address: str, *, small_bytes: int | None = None) -> Transfer:
     version = 6 if ":" in address else 4
-    overlay = await ctx.net.with_routes(ctx.overlay, [address])
+    overlay = await ctx.net.with_routes(ctx.overlay, [address], url.port)
     private = url.scheme == "http" and placement(address, overlay) in PRIVATE
     return await ctx.net.tcp.transfer(
         address,
@@ -158,7 +158,7 @@ async def _interface(ctx: Context, url: ControlUrl) -> str | None:
     """The overlay interface, if the URL's literal address is on the overlay."""
     if url.address is None:
         return None
-    state = await ctx.net.with_routes(ctx.overlay, [url.host])
+    state = await ctx.net.with_routes(ctx.overlay, [url.host], url.port)
     return state.routes[url.host].interface if state and state.covers(url.host) else None
 
 

@@ -16,7 +16,6 @@ from preflight.api import (
     codes,
     failed,
     inconclusive,
-    look,
     passed,
     skipped,
 )
@@ -25,12 +24,18 @@ from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.proto.control.url import ControlUrl
 from preflight.proto.tunnel.members import stranger
-from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route, not_taken, take_less
+from preflight.proto.tunnel.route_advice import (
+    by_mark,
+    give_up,
+    into_the_overlay,
+    look_at_marks,
+    look_at_route,
+    not_taken,
+    take_less,
+)
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
-MOST_MARKED = 16
-"""How many peers' packets are looked for in the firewall's rules."""
 
 
 @check(
@@ -51,7 +56,7 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks the kernel for its route and the table entry behind it, and looks for overlapping local networks."""
     try:
         links = await ctx.net.kernel.links()
-        routes = await ctx.net.kernel.routes_to(peer.address for peer in ctx.peers)
+        routes = await _routes(ctx)
     except NeedsPlatform as error:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
@@ -59,47 +64,37 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
     control, settings = _control_address(ctx), ctx.settings
     named = settings.source if settings.peers_from_file else None
     file = str(named.absolute()) if named is not None else None
-    away = await ctx.net.ways.rules.marked_away({peer: routes[peer.address] for peer in ctx.peers[:MOST_MARKED]})
     for peer in ctx.peers:
-        result = judge(peer, ctx.overlay, routes[peer.address], links, control, file)
-        if result.code is codes.OVERLAY_ROUTE_LEAK:
-            route = await _marked(ctx, peer, routes[peer.address])
-            result = await _unless_marked(ctx, peer, judge(peer, ctx.overlay, route, links))
-        elif result.status is Status.PASS and (mark := away.get(peer)) is not None:
-            marked = await ctx.net.kernel.route_to(peer.address, mark=mark)
-            result = by_the_mark(result, judge(peer, ctx.overlay, marked, links), mark)
-        yield result
+        route = routes[peer.address]
+        yield of_the_flow(judge(peer, ctx.overlay, route, links, control, file), peer, ctx.overlay, route)
 
 
-def by_the_mark(unmarked: Result, marked: Result, mark: int) -> Result:
-    """What holds of packets that this node's firewall marks: the kernel routes them again, by rules for the mark."""
-    if marked.status is Status.PASS:
-        return unmarked
-    show = "ip rule; nft list ruleset | grep mark   # which rule gives the mark, and which one leads it away?"
-    said = f"{marked.message}, by the mark {mark:#x} that a rule of this node's firewall gives them"
-    return replace(marked, message=said, remedy=None, remedies=look(show, root=True))
+async def _routes(ctx: Context) -> dict[str, Route]:
+    """By address, how what is sent to each peer's responder leaves."""
+    found: dict[str, Route] = {}
+    for port in dict.fromkeys(peer.responder_port for peer in ctx.peers):
+        addresses = [peer.address for peer in ctx.peers if peer.responder_port == port]
+        found |= await ctx.net.routes.routes_to(addresses, port, "udp")
+    return found
+
+
+def of_the_flow(result: Result, peer: Peer, overlay: OverlayState | None, route: Route) -> Result:
+    """The same with what this node's firewall does to it: the kernel routes again what a rule marks.
+
+    Skipped where a mark that nobody here may read about would send the packets into the overlay.
+    """
+    tunnel = overlay.tunnel_for(peer.address).interface if overlay is not None else None
+    if result.code is codes.OVERLAY_ROUTE_LEAK and route.doubt is not None and route.doubt.interface == tunnel:
+        return skipped(codes.RUN_NEEDS_PRIVILEGE, peer.target, Direction.FORWARD, str(route.doubt))
+    if result.status is Status.PASS or not route.mark:
+        return result
+    return replace(result, message=f"{result.message}{by_mark(route.mark)}", remedy=None, remedies=look_at_marks())
 
 
 def _control_address(ctx: Context) -> str | None:
     """The control plane's address, where the settings have one and no name."""
     url = ctx.settings.control.url
     return str(url.address) if isinstance(url, ControlUrl) and url.address is not None else None
-
-
-async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
-    """The route of packets that the firewall marks on their way out: the kernel routes them again by the mark."""
-    mark = ctx.net.ways.rules.mark_of(peer, route.source) if route.source else None
-    return await ctx.net.kernel.route_to(peer.address, mark=mark) if mark else route
-
-
-async def _unless_marked(ctx: Context, peer: Peer, result: Result) -> Result:
-    """The same, but skipped where a mark that nobody here may read about would send the packets into the overlay."""
-    tunnel = ctx.overlay.tunnel_for(peer.address).interface if ctx.overlay is not None else None
-    if result.code is codes.OVERLAY_ROUTE_LEAK and tunnel is not None:
-        why = await ctx.net.ways.rules.may_mark(peer, tunnel)
-        if why is not None:
-            return skipped(codes.RUN_NEEDS_PRIVILEGE, peer.target, Direction.FORWARD, why)
-    return result
 
 
 def judge(

@@ -70,7 +70,8 @@ async def measure(ctx: Context, url: ControlUrl) -> tuple[Sequence[Place], Overl
     """
     addresses, own = await ctx.net.dns.addresses(url), await _own(ctx)
     ends = [end for end in map(partial(_end, ctx.overlay), addresses) if end is not None]
-    overlay = await ctx.net.with_routes(ctx.overlay, filter(_is_address, (*addresses, *ends, *own)))
+    known = filter(_is_address, (*addresses, *ends, *own))
+    overlay = await ctx.net.with_routes(ctx.overlay, known, url.port)
     found = places(addresses, overlay, own)
     answers = await asyncio.gather(*(ctx.net.control_at(url, place.address, CONNECT_TIMEOUT_S) for place in found))
     return [Place(each.address, each.origin, answer) for each, answer in zip(found, answers, strict=True)], overlay

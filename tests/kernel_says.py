@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_network
 
+from preflight.model.flow import Protocol
 from preflight.model.kernel import Route
 from preflight.model.overlay import OverlayState
 
@@ -28,6 +29,8 @@ def routed(state: OverlayState, inside: Iterable[str] = (), outside: Iterable[st
     )
 
 
-async def by_the_tunnel(state: OverlayState | None, addresses: Iterable[str]) -> OverlayState | None:
+async def by_the_tunnel(
+    state: OverlayState | None, addresses: Iterable[str], port: int = 0, protocol: Protocol = "udp"
+) -> OverlayState | None:
     """Replaces `ctx.net.with_routes`, with a kernel that sends everything into the tunnel."""
     return None if state is None else routed(state, addresses)

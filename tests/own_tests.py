@@ -207,6 +207,7 @@ ELSEWHERE = {
     "preflight/model/heard.py": "tests/net/responder/test_hello.py",
     "preflight/net/host_state.py": "tests/net/test_kernel.py",
     "preflight/net/responder/own_routes.py": "tests/net/responder/test_return_path.py",
+    "preflight/net/flow_routes.py": "tests/net/way/test_flow_routes.py",
     "preflight/net/route_socket.py": "tests/net/way/test_lookups.py",
     "preflight/proto/way/address_messages.py": "tests/net/responder/test_return_path.py",
     "preflight/net/responder/by_ssh.py": "tests/lab/test_via_ssh.py",

@@ -56,16 +56,16 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
 
 async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) -> "list[LeftBehind]":
     """The state of the nodes on this control plane, then those left on others, which need another bearer."""
-    from preflight.net.control.client import ControlClient
+    from preflight.net import Net
     from preflight.net.control.left_behind import look, take_back
 
     if dry_run or url is None:
         return look()
-    client = ControlClient.from_settings(settings)
+    net = Net(settings)
     try:
-        here = await take_back(str(url), client)
+        here = await take_back(str(url), net.control)
     finally:
-        await client.aclose()
+        await net.aclose()
     return here + [left for left in look() if left.row is not None and left.row.url != str(url)]
 
 

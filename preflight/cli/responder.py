@@ -213,11 +213,11 @@ def _mailbox(
     settings: "Settings", agent_id: str, key: bytes | None, core: "ResponderCore", observe: bool
 ) -> "Companion":
     """The companion that polls the mailbox."""
-    from preflight.net.control.client import ControlClient
+    from preflight.net import Net
     from preflight.overlay.read import read_overlay
     from preflight.responder.mailbox import Mailbox, blind, send_probes
 
-    mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
+    mailbox = Mailbox(Net(settings).control, agent_id, key, core, _log)
     if not observe:
         return lambda listeners: mailbox.run(partial(send_probes, listeners), blind)
     from preflight.responder.observing import Observers

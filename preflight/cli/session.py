@@ -217,7 +217,9 @@ class Session:
             recorder = start_recording(context) if self.request.capture else None
             try:
                 outcome = await self._repeat(context, lent, listener, interrupted)
-                overlay = await net.with_routes(context.overlay, control_addresses(self.settings, outcome.results))
+                url = self.settings.control.usable_url
+                addresses = control_addresses(self.settings, outcome.results)
+                overlay = await net.with_routes(context.overlay, addresses, url.port if url is not None else 0)
             finally:
                 await net.aclose()
                 if recorder:
@@ -229,8 +231,10 @@ class Session:
         """What checks see: the overlay as it is now, with the kernel's ways to the peers."""
         overlay = await net.overlay()
         peers = overlay_peers(self.settings.peers, overlay)
-        routed = await net.with_routes(overlay, [peer.address for peer in peers])
-        return Context(lent.known_to(self.settings), lent.at(peers), routed, net)
+        for port in dict.fromkeys(peer.responder_port for peer in peers):
+            addresses = [peer.address for peer in peers if peer.responder_port == port]
+            overlay = await net.with_routes(overlay, addresses, port, "udp")
+        return Context(lent.known_to(self.settings), lent.at(peers), overlay, net)
 
     async def _repeat(
         self, context: Context, lent: Lent, listener: ProgressListener, interrupted: asyncio.Event

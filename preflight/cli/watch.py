@@ -183,7 +183,7 @@ def _redactor(session: "Session") -> "Redactor":
 @asynccontextmanager
 async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[None]:
     """This node is a member during the body, and leaves after it."""
-    from preflight.net.control.client import ControlClient
+    from preflight.net import Net
     from preflight.net.control.membership import Member
 
     def tell(news: "News") -> None:
@@ -191,8 +191,8 @@ async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[Non
 
     where = redactor.text(str(session.settings.control.url))
     _say(f"member  writes to the cluster at {where}: joins, sends heartbeats, and leaves at the end")
-    client = ControlClient.from_settings(session.settings)
-    member = Member(session.settings, client, heartbeat_s(os.environ.get), tell)
+    net = Net(session.settings)
+    member = Member(session.settings, net.control, heartbeat_s(os.environ.get), tell)
     done = asyncio.Event()
     staying = asyncio.create_task(member.stay(done))
     try:
@@ -200,7 +200,7 @@ async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[Non
     finally:
         done.set()
         await staying
-        await client.aclose()
+        await net.aclose()
 
 
 @asynccontextmanager

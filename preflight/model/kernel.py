@@ -53,10 +53,26 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """The rule that sends packets with its mark to a device, where only root may read whether they get that mark."""
+
+    rule: str
+    interface: str
+
+    def __str__(self) -> str:
+        """Why nobody can know the way without reading the firewall."""
+        return (
+            f"the rule `{self.rule}` sends packets with its mark into {self.interface}, and only root can read whether "
+            "the firewall gives them this mark"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """How the kernel sends a packet to `address` now; `error`: its words if it would not.
 
-    matched: the entry of the routing table that decided. local: the address is this node's own.
+    matched: the entry of the routing table that decided. local: the address is this node's own. mark: the one by which
+    it was asked. doubt: what may lead elsewhere, where nobody here may read whether it does.
     """
 
     address: str
@@ -67,6 +83,8 @@ class Route:
     table: int = MAIN_TABLE
     local: bool = False
     error: str | None = None
+    mark: int = 0
+    doubt: "Doubt | None" = None
 
     def __str__(self) -> str:
         """In the form of `ip route get`."""

@@ -1,7 +1,7 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from preflight.model.control import ControlError, HttpAnswer, NodeList
     from preflight.model.enrolment import LeftBehind
+    from preflight.model.flow import Protocol
     from preflight.model.overlay import Fact, OverlayState, Withheld
     from preflight.model.own_nat import OwnNat
     from preflight.model.path import StampStats
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.control.other_bearer import OtherBearer
+    from preflight.net.flow_routes import FlowRoutes
     from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
     from preflight.net.load.probes import LoadProbes
     from preflight.net.names import Resolver
     from preflight.net.pmtu.search import PathMtuProbes
-    from preflight.net.route_memory import RouteMemory
     from preflight.net.secrets.local import LocalSecrets
     from preflight.net.stamp.path import PathProbes
     from preflight.net.stamp.quality import Quality
@@ -185,17 +186,15 @@ class Net:
 
     async def aclose(self) -> None:
         """Close what was opened; this creates no client that nobody used."""
-        for opened in vars(self).keys() & {"watch", "ways", "control"}:
+        for opened in vars(self).keys() & {"watch", "ways", "control", "routes"}:
             await getattr(self, opened).aclose()
-        if "_routes" in vars(self):
-            self._routes.close()
 
     @cached_property
-    def _routes(self) -> "RouteMemory":
-        """For each of hundreds of requests that carry a secret, how the kernel would send it."""
-        from preflight.net.route_memory import RouteChanges, RouteMemory
+    def routes(self) -> "FlowRoutes":
+        """How the kernel would send a flow, also for each of hundreds of requests that carry a secret."""
+        from preflight.net.flow_routes import FlowRoutes
 
-        return RouteMemory(self.kernel.routes_to, RouteChanges())
+        return FlowRoutes(self.kernel, self.listener)
 
     @cached_property
     def control(self) -> "ControlClient":
@@ -206,8 +205,8 @@ class Net:
         """The same client on new connections; close it."""
         from preflight.net.control.client import ControlClient
 
-        way = SecretWay(self.overlay, self._routes.routes_to, self._overlay)
-        return ControlClient.from_settings(self._settings, self.listener, self.dns.known, way)
+        way = SecretWay(self.overlay, self.routes.routes_to, self._overlay)
+        return ControlClient.from_settings(self._settings, way, self.listener, self.dns.known)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
@@ -302,10 +301,7 @@ class Net:
     async def way_inside(
         self, url: "ControlUrl", addresses: "Sequence[str]", overlay: "OverlayState | None", source: str | None
     ) -> "Remedies":
-        """How clients of a URL that leads to these addresses are led through the tunnel; tried before it is a fix.
-
-        source: where the URL comes from.
-        """
+        """How clients of a URL of that source, to these addresses, are led through the tunnel; tried before."""
         twin = inside(url, addresses, overlay)
         lives = twin is not None and await self.control_lives(twin, TWIN_S)
         return lead_inside(url, twin, overlay, source, lives=lives)
@@ -360,11 +356,17 @@ class Net:
         """The interfaces that a wg-quick file describes and that are not there, the peers' own if there are any."""
         return stopped(links, [peer.address for peer in self._settings.peers])
 
-    async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
-        """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
+    async def with_routes(
+        self, overlay: "OverlayState | None", addresses: "Iterable[str]", port: int = 0, protocol: "Protocol" = "tcp"
+    ) -> "OverlayState | None":
+        """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked.
+
+        port: of what is sent there, so that the firewall's marks and the rules for ports count too; 0: any.
+        """
         from preflight.net.overlay_routes import with_routes
 
-        return await with_routes(overlay, addresses, self.kernel, self.listener)
+        ask = partial(self.routes.routes_to, port=port, protocol=protocol) if port else self.kernel.routes_to
+        return await with_routes(overlay, addresses, ask, self.listener)
 
     async def overlay_facts(self, product: str) -> "dict[str, Fact]":
         """What a product's daemon knows in addition to its state; nothing for other products."""

@@ -1,27 +1,28 @@
 """How the kernel sends to addresses of an overlay, and which route into it a narrower one hides; it only reads."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.overlay import OverlayState
-from preflight.net.kernel import Kernel
 from preflight.net.way.openvpn_remote import openvpn_remote
 from preflight.net.way.routes import KernelState
 from preflight.proto.way.beneath import beneath, may_hide
 
+RoutesTo = Callable[[Iterable[str]], Awaitable[Mapping[str, Route]]]
+
 
 async def with_routes(
-    overlay: OverlayState | None, addresses: Iterable[str], kernel: Kernel, listener: Listener | None = None
+    overlay: OverlayState | None, addresses: Iterable[str], routes_to: RoutesTo, listener: Listener | None = None
 ) -> OverlayState | None:
     """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
     wanted = [address for address in addresses if "%" not in address]
     if overlay is None or not wanted:
         return overlay
     try:
-        routes = await kernel.routes_to(wanted)
+        routes = await routes_to(wanted)
         hidden = await _hidden(overlay, list(routes.values()), listener)
     except NeedsPlatform:
         return overlay

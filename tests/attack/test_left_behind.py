@@ -16,7 +16,7 @@ from preflight_checks.run_left_behind import run_left_behind
 
 from preflight.api import Status, codes
 from preflight.model.enrolment import JoinedRow, LeftBehind
-from preflight.net.control.client import ControlClient
+from preflight.net import Net
 from preflight.net.control.journal import Note
 from preflight.net.control.left_behind import take_back
 from preflight.net.control.membership import Member
@@ -151,7 +151,7 @@ def test_the_next_member_has_its_id_back(plane: ControlPlane) -> None:
             if "joined" in news.text:
                 joined.set()
 
-        client = ControlClient.from_settings(settings(plane.url, "node-again"))
+        client = Net(settings(plane.url, "node-again")).new_control()
         staying = asyncio.create_task(Member(settings(plane.url, "node-again"), client, 1, tell).stay(stop))
         await joined.wait()
         stop.set()
@@ -245,7 +245,7 @@ def test_two_that_clean_at_once(plane: ControlPlane) -> None:
         post(plane, "join", **record(row.node_id, row.mark))
 
     async def run() -> list[list[LeftBehind]]:
-        client = ControlClient.from_settings(settings(plane.url))
+        client = Net(settings(plane.url)).new_control()
         both = await asyncio.gather(take_back(plane.url, client), take_back(plane.url, client))
         await client.aclose()
         return list(both)

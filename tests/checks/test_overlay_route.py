@@ -4,10 +4,10 @@ from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
-from preflight_checks.overlay_route import by_the_mark, judge
+from preflight_checks.overlay_route import judge, of_the_flow
 
 from preflight.api import Peer, Status
-from preflight.model.kernel import Link, Route
+from preflight.model.kernel import Doubt, Link, Route
 from preflight.model.overlay import OverlayPeer, OverlayState
 
 PEER = Peer("10.66.0.2", "b")
@@ -182,8 +182,18 @@ def test_an_address_that_none_of_several_overlays_has() -> None:
 def test_a_mark_that_leads_packets_out_of_the_overlay() -> None:
     """The route without a mark leads into it: that passed, and the packets left outside."""
     good, bad = judge(PEER, STATE, IN, [LO, ETH, WG]), judge(PEER, STATE, OUT, [LO, ETH, WG])
-    assert by_the_mark(good, good, 0x80000) is good
-    found = by_the_mark(good, bad, 0x80000)
+    assert of_the_flow(good, PEER, STATE, replace(IN, mark=0x80000)) is good
+    found = of_the_flow(bad, PEER, STATE, replace(OUT, mark=0x80000))
     assert found.status is Status.FAIL
     assert found.message == f"{bad.message}, by the mark 0x80000 that a rule of this node's firewall gives them"
     assert [each.kind for each in found.remedies] == ["next"]
+
+
+def test_a_mark_that_only_root_may_read_about_is_no_leak() -> None:
+    """An ordinary user reads which rule may lead the packets into the tunnel; one past it excuses nothing."""
+    bad = judge(PEER, STATE, OUT, [LO, ETH, WG])
+    into, past = Doubt("90: fwmark 0x7 lookup 100", "wg0"), Doubt("90: fwmark 0x7 lookup 100", "wlan0")
+    found = of_the_flow(bad, PEER, STATE, replace(OUT, doubt=into))
+    assert (found.status, str(found.code)) == (Status.SKIP, "run.needs-privilege")
+    assert "`90: fwmark 0x7 lookup 100` sends packets with its mark into wg0" in found.message
+    assert of_the_flow(bad, PEER, STATE, replace(OUT, doubt=past)) is bad

@@ -28,7 +28,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
         "the product tells of no path in use: only measuring tells, and that runs",
     ),
     # Another check has the answer in full.
-    ("overlay_route", "_unless_marked"): (
+    ("overlay_route", "of_the_flow"): (
         "only root can read which packets the firewall marks; reach.udp shows whether they get to the peer",
     ),
     ("way_packet", "judge"): ("nothing is proven to die: what fails is said by the check that noticed the trouble",),

@@ -39,7 +39,7 @@ class Answering:
 def test_what_is_known_of_addresses(addresses: list[str], route: Route | None, known: list[str]) -> None:
     """Protects healthy runs: a route into the tunnel hides nothing, so no tables are read."""
     kernel = cast("Kernel", Answering(route))
-    found = asyncio.run(with_routes(TUN, addresses, kernel))
+    found = asyncio.run(with_routes(TUN, addresses, kernel.routes_to))
     assert found is not None
     assert list(found.routes) == known
     assert not found.hidden

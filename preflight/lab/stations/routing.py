@@ -13,7 +13,7 @@ from preflight.lab.processes import program, run
 from preflight.lab.stations import proofs, words
 from preflight.lab.stations.daemons import COMPLETED, openvpn_again
 from preflight.lab.stations.fault import Fault, anywhere
-from preflight.lab.stations.making import commands, device, home, once
+from preflight.lab.stations.making import commands, device, home, once, ruleset
 from preflight.lab.truth import Deciding, Place, Truth
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ _CHOSEN = Deciding("source", lambda network: home(network, "a", network.plan.fam
 _RULE = "a rule of a prohibits packets to b"
 _LEAKED = "a more specific route sends what is for b to a's uplink"
 _UDP_LEAKED = "a rule sends UDP for b to a's uplink, and nothing else"
+_MARKED = "a rule of a's firewall marks what is for b, and the mark leads to a's uplink"
+_MARK = 8
 _CLAIMED = "another VPN of a claims b's address"
 _SOURCE = "a's route to b chooses the address of the uplink as the source"
 _MAIN_GONE = "the rule that leads to a's main table is gone"
@@ -134,6 +136,19 @@ def _same_prefix_excluded(setup: Setup) -> str | None:
     return None if setup.namespace == "host" else "the LAN is not in the tunnel's namespace"
 
 
+def _marked() -> tuple[Part, ...]:
+    away = ("route add $peer/$length via $gateway dev $lan table 177", f"rule add fwmark {_MARK} lookup 177 pref 90")
+    table = "table inet marks { chain output { type route hook output priority mangle; }; }"
+    mark = f"add rule inet marks output $ip daddr $peer meta mark set {_MARK}"
+    return commands(_MARKED, "a", *away), ruleset(_MARKED, "a", table, mark)
+
+
+def _marked_excluded(setup: Setup) -> str | None:
+    if setup.firewall != "open":
+        return "a's firewall sees the device of the look-up before the mark, and lets nothing of the overlay out there"
+    return words.without_uplink(setup)
+
+
 _HERE = (
     *(_type_here(kind) for kind in _TYPES),
     _here(
@@ -153,6 +168,10 @@ _HERE = (
         (commands(_UDP_LEAKED, "a", *_UDP_TO_LAN),),
         _UPLINK,
         excluded=words.without_uplink,
+    ),
+    replace(
+        _here("marked-to-uplink", _MARKED, _marked(), _UPLINK, excluded=_marked_excluded),
+        expected=lambda setup: words.here(setup, _LEAK, "route", deciding=_UPLINK, privileged=True),
     ),
     _here(
         "other-vpn",

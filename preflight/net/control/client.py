@@ -102,11 +102,11 @@ class ControlClient:
     def from_settings(
         cls,
         settings: "Settings",
+        way: SecretWay,
         listener: Listener | None = None,
         look_up: LookUp | None = None,
-        way: SecretWay | None = None,
     ) -> Self:
-        """The client of this run's node."""
+        """The client of this run's node; `Net` makes it, with the way of its secrets."""
         control = settings.control
         return cls(
             control.url,
@@ -116,7 +116,7 @@ class ControlClient:
             timeout_s=control.timeout_ms / 1000 if control.timeout_ms else DEFAULT_TIMEOUT_S,
             listener=listener,
             look_up=look_up,
-            way=way or SecretWay.from_settings(settings, listener),
+            way=way,
         )
 
     def with_token(self, token: SecretStr) -> Self:

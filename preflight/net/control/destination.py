@@ -3,11 +3,9 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
 
 from preflight.model.control import ControlError
 from preflight.model.dns import Lookup
-from preflight.model.event import Listener
 from preflight.model.facts import DeathFacts
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.overlay import OverlayState
@@ -15,22 +13,20 @@ from preflight.proto.control.http import Proxy
 from preflight.proto.control.placement import astray
 from preflight.proto.control.url import ControlUrl
 
-if TYPE_CHECKING:
-    from preflight.settings.load import Settings
-
 SLOW_LOOKUP_MS = 1000.0
 AGAIN_S = 2.0
 """How old the overlay's state may be on which something is refused."""
 
 LookUp = Callable[[str, float], Awaitable[Lookup]]
 ReadOverlay = Callable[[], Awaitable[OverlayState | None]]
-RoutesTo = Callable[[Iterable[str]], Awaitable[Mapping[str, Route]]]
+RoutesTo = Callable[[Iterable[str], int], Awaitable[Mapping[str, Route]]]
 
 
 class SecretWay:
     """Asks the kernel where it would send something secret: only loopback and the overlay keep it from others.
 
-    overlay: reads its state. known: as it was read before. now: a monotonic clock, in seconds.
+    overlay: reads its state. routes_to: how connections to a port of some addresses would leave. known: the overlay as
+    it was read before. now: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -46,29 +42,16 @@ class SecretWay:
         self._now = now
         self._read_at = float("-inf")
 
-    @classmethod
-    def from_settings(cls, settings: "Settings", listener: Listener | None = None) -> Self:
-        """For a client without a run: it reads the overlay itself."""
-        from preflight.net.kernel import Kernel
-        from preflight.overlay.read import read_overlay
-
-        kernel, peers = Kernel(listener), [peer.address for peer in settings.peers]
-
-        async def overlay() -> OverlayState | None:
-            return await read_overlay(settings.overlay, peers, listener, kernel.routes_to)
-
-        return cls(overlay, kernel.routes_to)
-
-    async def astray(self, addresses: Sequence[str]) -> dict[str, str]:
-        """Where packets for these addresses would leave this node in clear, by address; nothing for the others.
+    async def astray(self, addresses: Sequence[str], port: int) -> dict[str, str]:
+        """Where connections to a port there would leave this node in clear, by address; nothing for the others.
 
         The kernel is asked each time. The overlay is read again before anything is refused, for it may be up by now;
         not more often than every few seconds.
         """
         try:
-            routes = await self._routes_to(addresses)
+            routes = await self._routes_to(addresses, port)
         except NeedsPlatform:
-            return await loopback_only(addresses)
+            return await loopback_only(addresses, port)
         found = self._judged(addresses, routes)
         if found and self._now() - self._read_at > AGAIN_S:
             self._overlay, self._read_at = await self._read_overlay(), self._now()
@@ -81,7 +64,7 @@ class SecretWay:
         return {address: why for address, why in said.items() if why is not None}
 
 
-async def loopback_only(addresses: Sequence[str]) -> dict[str, str]:
+async def loopback_only(addresses: Sequence[str], port: int) -> dict[str, str]:
     """What a client says that cannot ask the kernel."""
     said = {address: astray(address, None, None) for address in addresses}
     return {address: why for address, why in said.items() if why is not None}
@@ -124,7 +107,7 @@ class Destination:
             return
         await self.find(url, proxy, timeout_s)
         addresses = await self._first_hop(url, proxy, timeout_s)
-        astray = await self._astray(addresses)
+        astray = await self._astray(addresses, url.port if proxy is None else proxy.port)
         if not astray:
             return
         safe = [address for address in addresses if address not in astray]

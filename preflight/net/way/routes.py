@@ -105,6 +105,14 @@ class KernelState:
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
+async def policy_rules() -> list[Rule]:
+    """The rules of policy routing, of both families. Raises OSError where the kernel has no netlink."""
+    from preflight.netlink import AsyncIPRoute
+
+    async with AsyncIPRoute() as netlink:
+        return [parse_rule(message) for family in _FAMILIES async for message in await _rules(netlink, family)]
+
+
 async def _rules(netlink: Any, family: int) -> AsyncIterator[Any]:
     found: AsyncIterator[Any] = await netlink.rule("dump", family=family)
     return found

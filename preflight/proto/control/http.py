@@ -83,6 +83,12 @@ class Proxy:
         return urlsplit(self.url).hostname or ""
 
     @property
+    def port(self) -> int:
+        """Its port, that of its scheme where it names none."""
+        parts = urlsplit(self.url)
+        return parts.port or SCHEME_PORTS[parts.scheme]
+
+    @property
     def has_address(self) -> bool:
         """Whether its host is an address, so that there is no name to resolve."""
         try:

@@ -15,12 +15,13 @@ from preflight.model.kernel import Route
 from preflight.model.overlay import WHOLE_BITS, IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
-from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
+from preflight.proto.tunnel.route_advice import by_mark, into_the_overlay, look_at_marks, look_at_route
 
 Placement = Literal["loopback", "overlay", "off", "leak", "unowned", "refused", "unknown"]
 """Where packets for an address go. overlay: into a tunnel in which a peer owns it. off: elsewhere. leak: elsewhere too,
 although it is an address of the overlay. unowned: into a tunnel that drops them, for none of its peers owns it.
-refused: nowhere, the kernel says. unknown: there is no overlay, or the kernel was not asked."""
+refused: nowhere, the kernel says. unknown: there is no overlay, or the kernel was not asked, or only root could read
+whether a mark leads into it."""
 
 OUTSIDE: tuple[Placement, ...] = ("off", "leak")
 """What is sent there leaves this node outside the overlay."""
@@ -42,6 +43,8 @@ def placement(address: str, overlay: OverlayState | None) -> Placement:
         return "unknown"
     if overlay.covers(address):
         return "overlay"
+    if route.doubt is not None and overlay.at(route.doubt.interface) is not None:
+        return "unknown"
     if route.error is not None:
         return "refused"
     tunnel = overlay.at(route.interface)
@@ -68,6 +71,14 @@ def _is_next_to(address: str, tunnel: OverlayState, route: Route) -> bool:
 _USUAL_LENGTH = {4: 24, 6: 64}
 
 
+def unknown_text(route: Route | None) -> str:
+    """Why it is not known where packets go. route: the kernel's word."""
+    return str(route.doubt) if route is not None and route.doubt is not None else _NO_OVERLAY
+
+
+_NO_OVERLAY = "no overlay is known here that leads there"
+
+
 def way_text(address: str, overlay: OverlayState) -> str:
     """What happens to packets for an address that does not lead into the overlay."""
     route = overlay.routes[address]
@@ -75,7 +86,8 @@ def way_text(address: str, overlay: OverlayState) -> str:
         return f"{route.interface} carries {address} only as part of the whole Internet, so its way leads on outside"
     if route.local:
         return f"{address} is this node's own address, and not its overlay address"
-    return f"the kernel sends packets for {address} to {route.interface}, not into the overlay {overlay_text(overlay)}"
+    sends = f"the kernel sends packets for {address} to {route.interface}, not into the overlay {overlay_text(overlay)}"
+    return f"{sends}{by_mark(route.mark)}"
 
 
 def astray(address: str, route: Route | None, overlay: OverlayState | None) -> str | None:
@@ -87,7 +99,7 @@ def astray(address: str, route: Route | None, overlay: OverlayState | None) -> s
         return None
     place = placement(address, overlay)
     if overlay is None or place == "unknown":
-        return "no overlay is known here that leads there"
+        return unknown_text(route)
     return way_text(address, overlay) if place in OUTSIDE else None
 
 
@@ -95,6 +107,8 @@ def leak(address: str, overlay: OverlayState) -> tuple[str, Remedies]:
     """What to say, and to do, about an overlay address whose packets the kernel sends elsewhere."""
     route, tunnel = overlay.routes[address], overlay.tunnel_for(address)
     message = f"the way there does not go through {tunnel.interface}, which has that address: {route}"
+    if route.mark:
+        return f"{message}{by_mark(route.mark)}", look_at_marks()
     if overlay.at(route.interface) is not None:
         return message, look_at_route(address)  # another tunnel may be there for a reason
     hidden = overlay.hidden.get(address)

@@ -82,6 +82,17 @@ def take_less(state: OverlayState, network: str) -> Remedies:
     return look(f"ip route show table all dev {state.interface}   # what brought {network}? One of the two must change")
 
 
+def by_mark(mark: int) -> str:
+    """What makes the kernel route packets again, to say behind where they go; nothing without a mark."""
+    return f", by the mark {mark:#x} that a rule of this node's firewall gives them" if mark else ""
+
+
+def look_at_marks() -> Remedies:
+    """What shows both rules, that of the firewall and that of routing: which is wrong is for a person to say."""
+    show = "ip rule; nft list ruleset | grep mark   # which rule gives the mark, and which one leads it away?"
+    return look(show, root=True)
+
+
 def look_at_route(address: str) -> Remedies:
     """Which rule and which table decide."""
     return look(f"ip rule; ip route get {address}")

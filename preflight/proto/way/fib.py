@@ -106,13 +106,16 @@ def unused_tables(state: NetworkState, flow: Flow) -> dict[int, Entry]:
     return {table: entry for table, entry in found.items() if entry is not None and entry.type not in REFUSING}
 
 
-def by_a_mark(state: NetworkState, flow: Flow, leads: Callable[[Decision], bool]) -> Rule | None:
+def by_a_mark(
+    state: NetworkState, flow: Flow, leads: Callable[[Decision], bool], *, inverted: bool = False
+) -> Rule | None:
     """The rule that leads a flow where it belongs if a firewall gives its packets the rule's mark; None: no mark does.
 
     The kernel routes what this node sends again where a rule of the firewall has marked it (nft's `type route`).
+    inverted: also a rule for everything without its mark, such as wg-quick's, which the mark leads past.
     """
     version = 6 if flow.is_ipv6 else 4
-    marking = (each for each in state.rules if each.version == version and each.mark and not each.inverted)
+    marking = (each for each in state.rules if each.version == version and each.mark and each.inverted <= inverted)
     return next((each for each in marking if leads(decide(state, replace(flow, mark=each.mark)))), None)
 
 

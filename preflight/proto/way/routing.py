@@ -10,10 +10,10 @@ from preflight import codes
 from preflight.model.facts import DeathFacts
 from preflight.model.fix import Route
 from preflight.model.flow import Flow
-from preflight.model.kernel import MAIN_TABLE, Link
+from preflight.model.kernel import MAIN_TABLE, Doubt, Link
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.remedy import Remedies, heal, look
-from preflight.model.routing import Asked, Lookup, Rule, same_address, table_name
+from preflight.model.routing import Asked, Lookup, same_address, table_name
 from preflight.proto.tunnel.route_advice import give_up
 from preflight.proto.way import reroute
 from preflight.proto.way.fib import Decision, by_a_mark, explain, missing_main_rule
@@ -108,20 +108,12 @@ def observe_route(
         death = _of_route(state, lookup, tunnel)
         marked = by_a_mark(state, lookup.flow, reroute.into(tunnel)) if death is not None and marks_unread else None
         if marked is not None:
-            return Observation(station=ROUTE, finding="blind", reason=why_marked(marked, tunnel.interface))
+            return Observation(station=ROUTE, finding="blind", reason=str(Doubt(str(marked), tunnel.interface)))
         # What a rule marks on its way out is routed again, wherever it went before.
         again = asked[-1].flow.mark != lookup.flow.mark
         if death is not None and not (again and death.code == codes.OVERLAY_ROUTE_LEAK):
             return _killed(ROUTE, death)
     return Observation(station=ROUTE, finding="clear", reason=f"the kernel sends it {asked[0]}")
-
-
-def why_marked(rule: Rule, interface: str) -> str:
-    """Why nobody can know the route of packets without reading the firewall."""
-    return (
-        f"the rule `{rule}` sends packets with its mark into {interface}, and only root can read whether the firewall "
-        "gives them this mark"
-    )
 
 
 def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:

@@ -26,7 +26,7 @@ OVERLAY = OverlayState(
 )
 
 
-async def routes_to(addresses: Iterable[str]) -> dict[str, Route]:
+async def routes_to(addresses: Iterable[str], port: int) -> dict[str, Route]:
     """The kernel's word: one prefix leads into the tunnel, and one address is this node's own."""
     return {
         address: Route(address, interface="tun0" if address.startswith("10.66.") else "eth0", local=address == OWN)
@@ -115,32 +115,32 @@ def test_without_an_overlay_nothing_is_safe_but_this_node() -> None:
 
     way = SecretWay(read, routes_to, now=lambda: now[0])
     refused = {IN: "no overlay is known here that leads there"}
-    assert asyncio.run(way.astray([IN, OWN])) == refused
+    assert asyncio.run(way.astray([IN, OWN], 9847)) == refused
     states.pop(0)
-    assert asyncio.run(way.astray([IN])) == refused
+    assert asyncio.run(way.astray([IN], 9847)) == refused
     assert reads == [100.0]
     now[0] += AGAIN_S + 1
-    assert asyncio.run(way.astray([IN])) == {}
+    assert asyncio.run(way.astray([IN], 9847)) == {}
 
 
 def test_a_tunnel_that_is_gone_is_not_trusted() -> None:
     """The kernel is asked each time: what was known before says nothing about now."""
 
-    async def elsewhere(addresses: Iterable[str]) -> dict[str, Route]:
+    async def elsewhere(addresses: Iterable[str], port: int) -> dict[str, Route]:
         return {address: Route(address, interface="eth0") for address in addresses}
 
     way = SecretWay(up, elsewhere, known=replace(OVERLAY, routes={IN: Route(IN, interface="tun0")}))
-    assert list(asyncio.run(way.astray([IN]))) == [IN]
+    assert list(asyncio.run(way.astray([IN], 9847))) == [IN]
 
 
 def test_where_the_kernel_cannot_be_asked_only_loopback_is_safe() -> None:
     """Protects other systems from trusting what a product announces."""
 
-    async def unknown(addresses: Iterable[str]) -> dict[str, Route]:
+    async def unknown(addresses: Iterable[str], port: int) -> dict[str, Route]:
         raise NeedsPlatform("Linux")
 
     way = SecretWay(up, unknown)
-    assert list(asyncio.run(way.astray([IN, "127.0.0.1"]))) == [IN]
+    assert list(asyncio.run(way.astray([IN, "127.0.0.1"], 9847))) == [IN]
 
 
 def test_the_client_sends_no_request_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

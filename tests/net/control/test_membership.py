@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import SecretStr
 
-from preflight.net.control.client import ControlClient
+from preflight.net import Net
 from preflight.net.control.membership import Member
 from preflight.settings.load import Secrets, Settings
 from preflight.settings.schema import ControlSettings, NodeSettings
@@ -28,7 +28,7 @@ class Stay:
             secrets=Secrets(token=SecretStr(WORKER)),
         )
         self.reported: list[str] = []
-        self._client = ControlClient.from_settings(made)
+        self._client = Net(made).new_control()
         self._member = Member(made, self._client, BEAT_S, lambda news: self.reported.append(news.text))
         self._stop = asyncio.Event()
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from preflight.model.kernel import Route
+from preflight.model.flow import Flow
+from preflight.model.kernel import Doubt
 from preflight.model.peer import Peer
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.own_rules import OwnRules
 from preflight.net.way.routes import KernelState
+from preflight.proto.way.flows import inner_flow
 
 from .conftest import DEVICE, OWN, PEER, Namespace
 
@@ -33,41 +35,21 @@ def marking(namespace: Namespace) -> None:
     )
 
 
-def test_who_reads_the_rules_knows_the_mark(namespace: Namespace) -> None:
-    """Protects the sentence on a leak: with the mark known, nothing about the route stays open."""
-    assert rules().mark_of(TO_PEER, OWN[4]) == 0
-    marking(namespace)
-    assert rules().mark_of(TO_PEER, OWN[4]) == 7
-    assert asyncio.run(rules().may_mark(TO_PEER, DEVICE)) is None
-
-
 def test_a_mark_that_leads_elsewhere(namespace: Namespace) -> None:
     """A route into the tunnel is not that of packets that a rule marks for another table. Without such a rule of
     routing no rule of the firewall is looked at.
     """
-    into = {TO_PEER: Route(PEER[4], interface="another0", source=OWN[4])}
-    assert asyncio.run(rules().marked_away(into)) == {}
+    flow = replace(inner_flow(TO_PEER, os.getuid()), source=OWN[4], interface_out="another0")
+    assert marks(flow) == {}
     marking(namespace)
-    assert asyncio.run(rules().marked_away(into)) == {TO_PEER: 7}
-    assert asyncio.run(rules().marked_away({TO_PEER: replace(into[TO_PEER], interface=DEVICE)})) == {}
+    assert marks(flow) == {flow: 7}
+    into = replace(flow, interface_out=DEVICE)
+    assert marks(into) == {}
 
 
-def test_who_may_not_read_them_knows_that_a_mark_may_decide(namespace: Namespace) -> None:
-    """Protects an ordinary user from a leak that is not one; without such a rule of routing nothing stays open."""
-    asyncio.run(KernelState().snapshot())  # what it imports only root may read
-    os.seteuid(65534)
-    try:
-        before = asyncio.run(rules().may_mark(TO_PEER, DEVICE))
-    finally:
-        os.seteuid(0)
-    marking(namespace)
-    os.seteuid(65534)
-    try:
-        unknown, why = rules().mark_of(TO_PEER, OWN[4]), asyncio.run(rules().may_mark(TO_PEER, DEVICE))
-    finally:
-        os.seteuid(0)
-    assert (before, unknown) == (None, None)
-    assert "`90: fwmark 0x7 lookup 100` sends packets with its mark into wg0" in (why or "")
+def marks(flow: Flow) -> dict[Flow, int | Doubt]:
+    """What the rules, as they are now, give a flow."""
+    return rules().marks(asyncio.run(KernelState().snapshot((flow,))), {flow: flow.interface_out})
 
 
 @pytest.mark.parametrize(
