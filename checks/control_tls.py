@@ -159,8 +159,10 @@ def judge_plain(
         return passed(CONTROL, Direction.ROUND_TRIP, message, station=request("route"))
     outside = [address for address in beyond if places[address] in OUTSIDE]
     if overlay is not None and not outside:
+        doubt = overlay.routes[beyond[0]].doubt if beyond[0] in overlay.routes else None
+        why = f": {doubt}" if doubt is not None else ""
         return _undecided(
-            f"it is not known where this node sends packets for {', '.join(beyond)}, so {url} cannot be judged",
+            f"it is not known where this node sends packets for {', '.join(beyond)}, so {url} cannot be judged{why}",
             look(f"ip route get {beyond[0]}"),
         )
     where = f"off the overlay: {way_text(outside[0], overlay)}" if overlay else "and no overlay is known on this node"

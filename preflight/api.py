@@ -220,9 +220,10 @@ class Context:
 
     def tunnel_mtu(self, address: str) -> int | None:
         """The MTU of the tunnel that the kernel's route to an address ends at, bytes; None if it leads elsewhere."""
-        route = self.overlay.routes.get(address) if self.overlay is not None else None
-        tunnel = self.overlay.at(route.interface) if self.overlay is not None and route is not None else None
-        return tunnel.mtu if tunnel is not None else None
+        if self.overlay is None or address not in self.overlay.routes:
+            return None
+        ends = map(self.overlay.at, self.overlay.routes[address].devices)
+        return next((tunnel.mtu for tunnel in ends if tunnel is not None), None)
 
     def least_mtu(self, address: str, *, fits: bool) -> int:
         """What the path to a peer must carry, bytes. fits: it carries all that the sender's interface does."""

@@ -86,6 +86,11 @@ class Route:
     mark: int = 0
     doubt: "Doubt | None" = None
 
+    @property
+    def devices(self) -> tuple[str | None, ...]:
+        """The one that a packet leaves by, and the one to which a mark may lead it, as far as only root can read."""
+        return (self.interface,) if self.doubt is None else (self.interface, self.doubt.interface)
+
     def __str__(self) -> str:
         """In the form of `ip route get`."""
         if self.error:
