@@ -188,13 +188,17 @@ class Questions:
         return f"{lookup.detail}, extended error {errors[0]}" if errors else lookup.detail
 
     async def _extended_errors(self, server: str, name: str) -> Sequence[dns.edns.EDECode]:
-        """What a resolver gives as the reasons of its answer: asked with EDNS, as `dig` does."""
-        query = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
+        """What a resolver gives as the reasons of its answers about both families: asked with EDNS, as `dig` does."""
+        questions = [dns.message.make_query(name, kind, use_edns=0) for kind in _RDTYPES]
+        said = await asyncio.gather(*(self._reasons(server, each) for each in questions))
+        return [code for each in said for code in each]
+
+    async def _reasons(self, server: str, question: dns.message.Message) -> Sequence[dns.edns.EDECode]:
         try:
-            response = await self._over_udp(server, query)
+            response = await self._over_udp(server, question)
         except (OSError, EOFError, dns.exception.DNSException):
             return ()
-        return [each.code for each in response.options if isinstance(each, dns.edns.EDEOption)]
+        return [option.code for option in response.options if isinstance(option, dns.edns.EDEOption)]
 
 
 async def first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float | None) -> Lookup | None:

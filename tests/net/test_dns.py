@@ -14,7 +14,7 @@ import pytest
 
 import preflight.net.names as shell
 from preflight.model.dns import Lookup, Resolution
-from preflight.net.dns import first_answer, merge
+from preflight.net.dns import Questions, first_answer, merge
 from preflight.net.lookup import system_lookup
 from preflight.net.names import Resolver
 from preflight.proto.control.naming import candidate_names
@@ -199,3 +199,51 @@ def test_the_first_answer_counts_whichever_query_it_is_to() -> None:
     assert asyncio.run(run(True, False)) == answer
     assert asyncio.run(run(False, True)) == answer
     assert asyncio.run(run(False, False)) is None
+
+
+@pytest.mark.needs("dnsmasq")
+@pytest.mark.parametrize("zone", [{"A": ["10.66.0.3"]}, {"AAAA": ["fd66::3"]}])
+def test_a_resolver_that_takes_private_addresses_out_says_so_each_time(
+    open_name_server: "OpenNameServer", zone: "Zone"
+) -> None:
+    """dnsmasq gives the reason with the family of the address that it takes out, and with no other."""
+
+    async def ask() -> list[Lookup]:
+        async with open_name_server(zone) as behind:
+            port = _free_port()
+            dnsmasq = await asyncio.create_subprocess_exec(*_dnsmasq(behind, port), stderr=asyncio.subprocess.DEVNULL)
+            try:
+                questions = Questions(port, 10.0, 1, None)
+                await _listens(port)
+                return [await questions.ask("127.0.0.1", "control.lab.") for _ in range(3)]
+            finally:
+                dnsmasq.terminate()
+                await dnsmasq.wait()
+
+    found = asyncio.run(ask())
+    assert {(each.outcome, each.detail) for each in found} == {("stripped", "extended error BLOCKED")}
+
+
+def _dnsmasq(behind: int, port: int) -> tuple[str, ...]:
+    options = (
+        f"--no-daemon --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces --stop-dns-rebind --port={port}"
+    )
+    return ("dnsmasq", *options.split(), "--listen-address=127.0.0.1", f"--server=127.0.0.1#{behind}")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+async def _listens(port: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
