@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from preflight.model.event import Listener
 from preflight.model.flow import Flow, Protocol
@@ -18,12 +18,19 @@ from preflight.net.way.routes import KernelState, policy_rules
 
 KEPT_S: Final = 1.0
 """How old what the firewall does may be: the kernel does not report every change of its rules."""
+READINGS: Final = 20
+"""Where thousands of rules take long to read, they are read again after this many times as long."""
 MOST_FLOWS: Final = 16
 """How many flows to different addresses are looked for in the firewall's rules; the others have the route that the
 kernel gives their address."""
 
 
 _Key = tuple[str, int, Protocol]
+
+
+class _Kept(NamedTuple):
+    at: float
+    route: Route
 
 
 class FlowRoutes:
@@ -43,8 +50,8 @@ class FlowRoutes:
         self._rules = OwnRules(self._state, Firewall(listener))
         self._memory = RouteMemory(self._ask, changes or RouteChanges())
         self._now = now
-        self._by_flow = False
-        self._kept: dict[_Key, tuple[float, Route]] = {}
+        self._by_flow, self._kept_s = False, KEPT_S
+        self._kept: dict[_Key, _Kept] = {}
 
     async def routes_to(self, addresses: Iterable[str], port: int, protocol: Protocol = "tcp") -> dict[str, Route]:
         """By address, how packets to a port there would leave now. Raises NeedsPlatform outside Linux.
@@ -56,25 +63,25 @@ class FlowRoutes:
         plain = await self._memory.routes_to(wanted)
         if not self._by_flow:
             return plain
-        keys: dict[str, _Key] = {address: (address, port, protocol) for address in wanted[:MOST_FLOWS]}
-        since = self._now() - KEPT_S
-        missing = {address: plain[address] for address, key in keys.items() if self._at(key) <= since}
+        kept, began = self._kept, self._now()
+        known = {address: kept.get((address, port, protocol)) for address in wanted[:MOST_FLOWS]}
+        found = {address: each.route for address, each in known.items() if each and each.at > began - self._kept_s}
+        missing = {address: plain[address] for address in known if address not in found}
         asked = await self._of_flows(missing, port, protocol)
-        self._kept |= {keys[address]: (self._now(), route) for address, route in asked.items()}
-        return {**plain, **{address: self._kept[key][1] for address, key in keys.items()}}
-
-    def _at(self, key: _Key) -> float:
-        """When the firewall was asked about a flow."""
-        return self._kept[key][0] if key in self._kept else float("-inf")
+        if asked:
+            self._kept_s = max(KEPT_S, READINGS * (self._now() - began))
+        # If something has changed meanwhile, this is another dictionary than the one that is looked into from now on.
+        kept |= {(address, port, protocol): _Kept(began, route) for address, route in asked.items()}
+        return {**plain, **found, **asked}
 
     async def aclose(self) -> None:
         """Forget everything."""
-        self._kept.clear()
+        self._kept = {}
         self._memory.close()
 
     async def _ask(self, addresses: Iterable[str]) -> dict[str, Route]:
         """Something has changed, or an address is new: also whether any rule looks at more than addresses."""
-        self._kept.clear()
+        self._kept = {}
         routes = await self._kernel.routes_to(addresses)
         try:
             self._by_flow = any(map(_looks_at_flows, await policy_rules()))
