@@ -30,14 +30,7 @@ from preflight.proto.responder import reach
 from preflight.proto.responder import reach_messages as say
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import Way
-from preflight.proto.responder.reached import (
-    Reached,
-    counts,
-    forward_counts,
-    outside_router,
-    overload_text,
-    reverse_counts,
-)
+from preflight.proto.responder.reached import Reached, counts, forward_counts, outside_router, reverse_counts
 from preflight.proto.responder.return_path import explain
 from preflight.proto.way.stations import SOCKET
 
@@ -90,11 +83,19 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
         enough=lambda session: bool(session.answered or session.port_unreachable or not session.sent),
     )
     if more is None:
-        return Reached(session)
+        asks = session.port_unreachable and peer.agent_id is not None
+        return await _refused(ctx, peer, tunnel, session) if asks else Reached(session)
     unsigned, asked, echo, connected = more
     routers = {**session.icmp_from, **asked.icmp_from}
     outside = outside_router(await ctx.net.with_routes(ctx.overlay, routers), routers)
     return Reached(session, unsigned if session.authenticated else None, asked, echo, outside, tunnel, connected)
+
+
+async def _refused(ctx: Context, peer: Peer, tunnel: OverlayState | None, session: StampStats) -> Reached:
+    """A firewall calls a port closed too, and another machine with the address: a responder that runs reports it."""
+    echo = ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0)
+    asked, echoed = await asyncio.gather(ctx.net.path.ask(peer, tunnel), echo)
+    return Reached(session, asked=asked, echo=echoed, tunnel=tunnel)
 
 
 async def _more(ctx: Context, peer: Peer, tunnel: OverlayState | None) -> tuple[StampStats, AskResult, EchoStats, bool]:
@@ -117,7 +118,7 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
         return _both_open(peer, asked.answered, reached.session, late=True)
     if reached.unsigned is not None and reached.unsigned.answered:
         return (*_both_open(peer, reached.unsigned.answered, reached.unsigned), _other_key(peer, reached))
-    if reached.port_unreachable:
+    if reached.port_unreachable and (asked is None or asked.report is None):
         return (_no_responder(peer, reached, f"its host says that nobody listens on UDP port {peer.responder_port}"),)
     if asked is None or asked.sent == 0:
         return (_nothing_left(peer, asked.send_errors if asked else reached.session.send_errors),)
@@ -125,7 +126,7 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
         return (_from_elsewhere(peer, asked),)
     if reached.rejected:
         return (_not_a_responder(peer, reached, asked),)
-    if overload := overload_text(peer.target, asked):
+    if overload := reached.overload(peer.target):
         return (_overloaded(peer, asked, overload),)
     return _by_ways(peer, reached, asked)
 
@@ -258,9 +259,8 @@ def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
 def _start(peer: Peer, reached: Reached) -> Remedies:
     """A responder for this node at the peer; a silent port may have one already, behind a filter."""
     local = (reached.asked.local if reached.asked else None) or reached.session.local
-    asker, keyed = local[0] if local else None, reached.session.authenticated
-    place = (peer.target, peer.address, peer.responder_port)
-    return reach.start_or_key(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
+    place, keyed = (peer.target, peer.address, peer.responder_port), reached.session.authenticated
+    return reach.start_or_key(*place, asker=local[0] if local else None, keyed=keyed, certain=reached.port_unreachable)
 
 
 def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:

@@ -33,6 +33,8 @@ HANDSHAKE_TIMEOUT_S = 6.0
 WITHOUT_MAILBOX_S = 1.5
 REFUSED_S = 2.5
 """For all of it, where the host of the tunnel's endpoint says that no tunnel is there: only the mailbox is left."""
+REFUSED_PORT_S = 2.0
+"""For the report of a responder whose port a host at its address calls closed: most often none runs."""
 LATE_REPORT_S = 3.0
 """How much longer a report may take once the peer's probes have come: it comes by two requests to a slow server."""
 
@@ -107,7 +109,8 @@ class Inquiry:
         sorter.sessions = [burst, retry]
         await run_session(burst, self._link, self._tell)
         reply: ProbeResult | UnavailableError | None = None
-        if not burst.stats().answered and not burst.port_unreachable:
+        # A firewall calls a port closed too, and another machine does: a responder that runs reports.
+        if not burst.stats().answered and (self._peer.agent_id is not None or not burst.port_unreachable):
             reply = await self._hear(ssid, retry, hellos)
         first, later = burst.stats(), retry.stats()
         self._asker.refusals.note(self._peer, first, later)
@@ -142,6 +145,8 @@ class Inquiry:
             done, _ = await asyncio.wait(ends, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
+            if retry.port_unreachable:
+                await asyncio.wait({decided}, timeout=REFUSED_PORT_S)
             if not mailbox.done() and self._sorter.probes:
                 await asyncio.wait({mailbox}, timeout=LATE_REPORT_S)
             return mailbox.result() if mailbox.done() else self._unheard()

@@ -57,8 +57,20 @@ class Reached:
 
     @property
     def also(self) -> str:
-        """The same as the end of a sentence."""
-        return f"; {self.passes} passes" if self.passes else ""
+        """The same as the end of a sentence, and who refuses what does not."""
+        who = "a host at its address calls the port closed, as a firewall that rejects or another machine does"
+        return f"{f'; {self.passes} passes' if self.passes else ''}{f'; {who}' if self.port_unreachable else ''}"
+
+    def overload(self, name: str) -> str:
+        """What the responder of `name` dropped itself, if that may explain everything that is missing; else empty."""
+        asked = self.asked
+        limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked is not None and asked.report else 0
+        if limited:
+            return f"the responder of {name} dropped {number_of('packets', limited)} of this node for their rate"
+        if asked is not None and asked.overflowed_there and forward_way(asked) is not Way.OPEN:
+            lost = number_of("datagrams", asked.overflowed_there)
+            return f"the responder of {name} had no room for {lost} in its receive queue"
+        return ""
 
     def silence(self, port: int) -> str:
         """How packets get to the peer and back, and what stays without an answer."""
@@ -84,17 +96,6 @@ def outside_router(state: OverlayState | None, routers: Mapping[str, str]) -> tu
     inside = ("", "lo", *(tunnel.interface for tunnel in state.own_tunnels))
     candidates = ((who, by) for who, by in routers.items() if by not in inside)
     return next(((who, by) for who, by in candidates if not state.covers(who)), None)
-
-
-def overload_text(name: str, asked: AskResult) -> str:
-    """What the responder of `name` dropped itself, if that may explain everything that is missing; else empty."""
-    limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked.report else 0
-    if limited:
-        return f"the responder of {name} dropped {number_of('packets', limited)} of this node for their rate"
-    if asked.overflowed_there and forward_way(asked) is not Way.OPEN:
-        lost = number_of("datagrams", asked.overflowed_there)
-        return f"the responder of {name} had no room for {lost} in its receive queue"
-    return ""
 
 
 def counts(asked: AskResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from preflight.model.icmp import EchoStats
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.model.peer import Peer
-from preflight.proto.responder.reached import Reached, counts, outside_router, overload_text
+from preflight.proto.responder.reached import Reached, counts, outside_router
 from tests.kernel_says import routed
 
 
@@ -38,12 +38,24 @@ def asked(**report: object) -> AskResult:
     return AskResult(sent=10, answered=0, report=PeerReport(**{"received": 0, "sent": 0, **report}))  # type: ignore[arg-type]
 
 
+def overload(found: AskResult) -> str:
+    """What a responder dropped itself, as an inquiry shows it."""
+    return Reached(StampStats(sent=3, answered=0), asked=found).overload("b")
+
+
 def test_a_responder_that_dropped_packets_itself_says_so() -> None:
     """Its own limit, or its full queue, may be all that is missing; where packets got through, the queue was not it."""
-    assert "dropped 4 packets of this node for their rate" in overload_text("b", asked(refused={"rate-limited": 4}))
-    assert "had no room for 7 datagrams" in overload_text("b", asked(overflowed=7))
-    assert overload_text("b", asked(overflowed=7, received=1)) == ""
-    assert overload_text("b", asked()) == ""
+    assert "dropped 4 packets of this node for their rate" in overload(asked(refused={"rate-limited": 4}))
+    assert "had no room for 7 datagrams" in overload(asked(overflowed=7))
+    assert overload(asked(overflowed=7, received=1)) == ""
+    assert overload(asked()) == ""
+
+
+def test_who_refuses_is_named_where_the_responder_runs() -> None:
+    """Nobody is sent to start a responder that runs: something else at its address calls the port closed."""
+    session = StampStats(sent=1, answered=0, port_unreachable=True)
+    assert "calls the port closed, as a firewall that rejects" in Reached(session, asked=asked()).also
+    assert Reached(StampStats(sent=3, answered=0), asked=asked()).also == ""
 
 
 def test_the_facts_of_all_sessions_are_joined() -> None:
