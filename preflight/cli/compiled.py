@@ -14,8 +14,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-MOST = 20_000
-"""Texts that are kept. A tree in development goes through many; with more all are forgotten."""
+MOST = 8_000
+"""Texts that are kept. A run has 2400; a tree in development goes through many, and with more all are forgotten."""
 _TEXTS, _NAME = "exec", "<string>"
 
 
@@ -53,6 +53,7 @@ class Kept:
         codes = self._codes if len(self._codes) <= MOST else {}
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
+            new.touch(exist_ok=False)  # nobody else's: in containers that share a folder two have this id
             try:
                 new.write_bytes(marshal.dumps((self._python, codes)))
                 new.replace(self._path)
