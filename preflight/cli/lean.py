@@ -6,7 +6,7 @@ import sys
 UNUSED = ("httpx._main", "sniffio")
 """httpx's own command, with which come pygments and half of rich; httpx does without where it is missing. And what
 decides between asyncio and trio: where it is not installed, httpcore searches all places for it in each request."""
-LOADING, OBJECTS = 500_000, 20_000
+LOADING, OBJECTS = 200_000, 20_000
 """How many new objects the collector of circles waits for, while the program is loaded and later. Imports make a
 hundred thousand, all of which stay."""
 
@@ -16,13 +16,21 @@ def start() -> None:
     for name in UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # an import of it fails at once (importlib)
     gc.set_threshold(LOADING)
+    gc.callbacks.append(_collected)
 
 
 def loaded() -> None:
     """Called when what stays is there: the collector never looks at it again. Later calls do nothing."""
-    if gc.get_threshold()[0] == LOADING:
+    if _collected in gc.callbacks:
+        gc.callbacks.remove(_collected)
         gc.freeze()
         gc.set_threshold(OBJECTS)
+
+
+def _collected(phase: str, info: dict[str, int]) -> None:
+    """Whatever says nothing is loaded with the first collection at the latest: a server must not collect so rarely."""
+    if phase == "stop":
+        loaded()
 
 
 def end() -> None:
