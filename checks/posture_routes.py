@@ -129,7 +129,7 @@ class _Asking:
         self.asked: dict[Question, Probe] = {}
         self._ctx = ctx
         self._wanted = wanted
-        self._pace = asyncio.Lock()
+        self._pace, self._next_s = asyncio.Lock(), 0.0
         self._limited_s: float | None = None
 
     def is_open(self, question: Question) -> bool:
@@ -161,7 +161,8 @@ class _Asking:
                     if limited := self.limited():
                         probe = await self._one(question)
                     else:
-                        await asyncio.sleep(PACE_S)
+                        await asyncio.sleep(self._next_s - time.monotonic())
+                        self._next_s = time.monotonic() + PACE_S
                 if not limited:
                     probe = await self._one(question)
                 silences = silences + 1 if probe is not None and probe.status is None else 0
@@ -291,8 +292,7 @@ def _signature(probes: tuple[Probe, ...]) -> str:
 def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
     gateway = next((probe.gateway for probe in through if probe.gateway is not None), None)
     own = "Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it."
-    line, more = own, _more(probes)
-    by = ""
+    line, more, by = own, _more(probes), ""
     if gateway is not None:
         by = f"; they came through {gateway}, which may put a bearer into each request"
         line = (

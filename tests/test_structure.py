@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 40
 SLOW = {
     "click": 21,  # `--version` does without
+    "dataclasses": 11,  # `--version`
     "asyncio": 34,  # a search of the path MTU alone, `--version`
     "socket": 4,  # `--version`; the catalogue of checks
     "ssl": 13,  # whatever asks no control plane

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from preflight.cli import lean
 from preflight.cli.nearest import NearestGroup
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def serve(
     from preflight.settings.reading import SettingsError
 
     logs.configure(verbose=verbose)
+    lean.loaded()
     try:
         server.run(
             _config(config, upstream=like_upstream),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from preflight import __version__
 from preflight.cli import lean
+from preflight.cli.compiled import keep
 from preflight.cli.ending import leaving_threads_behind
 from preflight.cli.streams import guard
 from preflight.files import ReaderGoneError, WriteError
@@ -58,4 +59,10 @@ def _run() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"preflight {__version__}\n")
         return
-    build().main(prog_name="preflight", obj=ALONE)
+    kept = keep()
+    try:
+        build().main(prog_name="preflight", obj=ALONE)
+    finally:
+        if kept is not None:
+            kept.save()
+        lean.end()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from preflight.cli import lean
 from preflight.cli.commandline import Seconds
 from preflight.files import WriteError
 from preflight.proto.responder.admission import SOURCE_PER_S
@@ -163,6 +164,7 @@ def _run(request: _Request, settings: "Settings", key: bytes | None, *, observe:
     companions += [endpoints.run, *_mailboxes(settings, key, core, observe)]
     companions += [limit(request.life)] if request.life else []
     sockets = places.open_all(where)
+    lean.loaded()
     asyncio.run(
         serve(
             sockets,

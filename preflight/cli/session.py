@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import click
 
 from preflight.api import Context
+from preflight.cli import lean
 from preflight.cli.ending import interrupted_within, interruption, run_to_end
 from preflight.cli.in_lab import lab_kind
 from preflight.cli.progress import progress
@@ -97,7 +98,9 @@ class Session:
             )
             if request.via is not None:
                 settings = replace(settings, secrets=replace(settings.secrets, run_key=run_key()))
-            return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken, lab_kind(os.environ))
+            plan = make_plan(catalog.checks, selection)
+            lean.loaded()
+            return cls(request, settings, plan, catalog.broken, lab_kind(os.environ))
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 

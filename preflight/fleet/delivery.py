@@ -36,6 +36,8 @@ NOT_ON_NODES = frozenset(
 """What nothing that a node runs imports: a third of all files."""
 _ABOUT = ("METADATA", "entry_points.txt")
 _HASH = 16
+_CACHE = "__pycache__"
+"""What is in it next to compiled modules changes with each command that was run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _files(without: frozenset[str]) -> Iterator[tuple[str, Path]]:
     for package in _PACKAGES:
         folder = Path(import_module(package).__path__[0])
         for path in folder.rglob("*"):
-            if path.is_file() and path.suffix != ".pyc":
+            if path.is_file() and path.parent.name != _CACHE:
                 yield from _with_compiled(f"lib/{package}/{path.relative_to(folder)}", path)
     for found in dependencies(without):
         for file in found.files or ():
@@ -115,7 +117,7 @@ def _with_compiled(name: str, path: Path) -> Iterator[tuple[str, Path]]:
     if path.suffix == ".py":
         compiled = Path(cache_from_source(str(path)))
         if compiled.is_file():
-            yield f"{name.rpartition('/')[0]}/__pycache__/{compiled.name}", compiled
+            yield f"{name.rpartition('/')[0]}/{_CACHE}/{compiled.name}", compiled
 
 
 def dependencies(without: frozenset[str]) -> list[Distribution]:

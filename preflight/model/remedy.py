@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from preflight.model.change import REVALIDATED
 from preflight.model.fix import Fix
+from preflight.model.later import Later
 
 Kind = Literal["fix", "next"]
 """fix: doing it heals. next: it only shows more, or it is not certain that it heals."""
@@ -33,7 +34,7 @@ class Remedy:
     host: str | None = None
     lasting: str | None = None
     needs: Literal["root"] | None = None
-    fix: Fix | None = None
+    fix: Annotated[Fix, Later(Fix)] | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "next" and self.fix is not None:

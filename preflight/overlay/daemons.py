@@ -26,24 +26,32 @@ _OF_JOURNAL: Final = re.compile(r"^(\d+\.\d+) \S+ [^:]+: (.*)$")
 def processes(program: str, proc: Path = PROC) -> Iterator[Path]:
     """The folders below /proc of its processes in this network namespace."""
     own = _namespace(proc / "self")
-    for process in proc.glob("[0-9]*"):
-        try:
-            if (process / "comm").read_text(encoding="utf-8").strip() == program and _namespace(process) == own:
+    for process in _called(program, proc):
+        with suppress(OSError):  # not ours to read, or it has ended
+            if _namespace(process) == own:
                 yield process
-        except OSError:  # not ours to read, or it has ended
-            continue
 
 
 def hidden(program: str, proc: Path = PROC) -> bool:
     """Whether one runs of which this user may not see in which namespace."""
-    for process in proc.glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "comm").read_text(encoding="utf-8").strip() == program:
-                try:
-                    _namespace(process)
-                except PermissionError:
-                    return True
+    for process in _called(program, proc):
+        try:
+            _namespace(process)
+        except PermissionError:
+            return True
+        except OSError:
+            continue
     return False
+
+
+def _called(program: str, proc: Path) -> Iterator[Path]:
+    """The folders of all processes of that name. Each run asks for several, of a thousand: no `Path` for the others."""
+    name = program.encode()
+    ids = filter(str.isdecimal, os.listdir(proc)) if proc.is_dir() else ()  # noqa: PTH208 - names alone
+    for id in ids:
+        with suppress(OSError), open(f"{proc}/{id}/comm", "rb", buffering=0) as comm:  # noqa: PTH123 - as above
+            if comm.read().strip() == name:
+                yield proc / id
 
 
 def _namespace(process: Path) -> str:

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from preflight.fixing.fix_data import FixEntry, read_fix
 from preflight.model.fix import Fix
+from preflight.model.later import Later
 from preflight.model.remedy import Remedy, Where
 from preflight.report.fields import Line, Part
 
@@ -33,7 +34,7 @@ class RemedyEntry(Part):
     lines: tuple[Line, ...]
     lasting: Line | None = None
     needs: Literal["root"] | None = None
-    fix: Annotated[FixEntry | None, BeforeValidator(known_fix)] = None
+    fix: Annotated[Annotated[Fix, Later(FixEntry)] | None, BeforeValidator(known_fix)] = None
 
     @field_validator("fix", mode="after")
     @classmethod

@@ -49,3 +49,35 @@ def test_an_http_client_comes_without_its_own_command(tmp_path: Path) -> None:
 def test_requests_work_without_what_was_left_out(tmp_path: Path) -> None:
     """httpcore takes asyncio for granted where nothing can be asked."""
     assert _run(REQUEST, tmp_path) == ""
+
+
+COLLECTOR = """
+import gc
+from preflight.cli import lean
+lean.start()
+assert gc.isenabled()
+lean.loaded()
+first, usual = gc.get_freeze_count(), gc.get_threshold()[0]
+assert first and usual == lean.OBJECTS
+circles = [[] for _ in range(10)]
+lean.loaded()
+assert (gc.get_freeze_count(), gc.get_threshold()[0]) == (first, usual)
+"""
+
+SERVER = """
+import gc
+from preflight.cli import lean
+lean.start()
+kept = [[] for _ in range(2 * lean.LOADING)]
+assert gc.get_threshold()[0] == lean.OBJECTS and not gc.callbacks
+"""
+
+
+def test_only_what_is_loaded_at_the_start_is_kept_from_the_collector(tmp_path: Path) -> None:
+    """A `watch` prepares a session for each round: circles of the rounds before must be found for weeks."""
+    assert _run(COLLECTOR, tmp_path) == ""
+
+
+def test_a_command_that_never_says_it_is_loaded_collects_as_usual(tmp_path: Path) -> None:
+    """A server runs for months: after the first collection it waits for no more objects than before."""
+    assert _run(SERVER, tmp_path) == ""

@@ -25,6 +25,7 @@ def test_a_delivery_runs_by_itself_and_has_a_steady_name(tmp_path: Path) -> None
     ):
         archive.extraction_filter = staticmethod(lambda member, path: member)
         archive.extractall(tmp_path)
+    assert {path.suffix for path in tmp_path.rglob("__pycache__/*")} == {".pyc"}
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'lib')!r})\n"
     code += "from preflight.cli import fleet_node; from preflight.engine.catalog import load_catalog\n"
     code += "import preflight, json; print(json.dumps([preflight.__file__, len(load_catalog().checks)]))"
