@@ -42,7 +42,8 @@ class OverlayPeer:
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
     places: the endpoints of one family at which it was heard recently, where they are on several hosts.
     hardware: the addresses that a VXLAN knows to be behind this remote end. away: it was last seen more than a day ago.
-    refused: why this node does not accept its handshakes, by the product's log.
+    refused: why this node does not accept its handshakes, by the product's log. turns: the two places at which its
+    sessions were made in turn recently, by that log, with the number of changes; the same twice where each soon ended.
     """
 
     key: str
@@ -69,6 +70,8 @@ class OverlayPeer:
     hardware: tuple[str, ...] = ()
     away: bool = False
     refused: str = ""
+    turns: tuple[str, str] | None = None
+    changes: int = 0
 
     @property
     def endpoint_address(self) -> str | None:
