@@ -44,6 +44,7 @@ class OverlayPeer:
     hardware: the addresses that a VXLAN knows to be behind this remote end. away: it was last seen more than a day ago.
     refused: why this node does not accept its handshakes, by the product's log. turns: the two places at which its
     sessions were made in turn recently, by that log, with the number of changes; the same twice where each soon ended.
+    trusted: the number of ZeroTier's trusted path by which this node sends to it, without encryption; 0 for none.
     """
 
     key: str
@@ -72,6 +73,7 @@ class OverlayPeer:
     refused: str = ""
     turns: tuple[str, str] | None = None
     changes: int = 0
+    trusted: int = 0
 
     @property
     def endpoint_address(self) -> str | None:
@@ -192,7 +194,8 @@ class OverlayState:
     met: where the product lists no members, addresses in it at which this node has met others, one for each machine.
     asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
     leads to them, each with the member's address. source: with which the tunnel's own packets leave, where it is set.
-    one_end: all that goes in goes to one remote end, as in a client of OpenVPN.
+    one_end: all that goes in goes to one remote end, as in a client of OpenVPN. announces: the networks behind this
+    node that it offers to the others.
     """
 
     product: str
@@ -235,6 +238,7 @@ class OverlayState:
     source: str | None = None
     one_end: bool = False
     met: tuple[str, ...] = ()
+    announces: tuple[IPNetwork, ...] = ()
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:
