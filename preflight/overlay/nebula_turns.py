@@ -23,6 +23,7 @@ RECENT_S: Final = 120.0
 LEAST_RENEWED: Final = 4
 HELD_S: Final = 10.0
 """Nebula takes longer to give up a session in which nothing comes, so shorter ones did not end by loss."""
+LEAST_CALLS: Final = 3
 
 
 class _Handshake(NamedTuple):
@@ -43,8 +44,23 @@ def with_turns(peers: Iterable[OverlayPeer], lines: Iterable[str], now_s: float)
 
 def _with_turns(peer: OverlayPeer, met: Sequence[_Handshake], now_s: float) -> OverlayPeer:
     recent = [each for each in met if 0 <= now_s - each.at_s < RECENT_S]
-    found = _between(recent, now_s) or _renewed(recent, now_s)
-    return replace(peer, turns=found[0], changes=found[1]) if found is not None else peer
+    found = _between(recent, now_s) or _renewed([each for each in recent if not each.calls], now_s)
+    if found is not None:
+        return replace(peer, turns=found[0], changes=found[1])
+    if peer.endpoint is None or not _calls_again(recent, now_s):
+        return peer
+    return replace(peer, endpoint=None, session=None, last_handshake_unix_s=0.0, tried=(recent[-1].place,))
+
+
+def _calls_again(met: Sequence[_Handshake], now_s: float) -> bool:
+    """Whether the member calls as soon as it is answered: it does not take the answers, as with a blocked certificate.
+
+    For this node each of these calls made a session.
+    """
+    last = met[-LEAST_CALLS:]
+    row = _last_row(last, HELD_S, now_s)
+    numbers = {each.number for each in row if each.calls and each.place == last[-1].place}
+    return len(numbers) == LEAST_CALLS
 
 
 def _between(met: Iterable[_Handshake], now_s: float) -> tuple[tuple[str, str], int] | None:
@@ -67,7 +83,10 @@ def _between(met: Iterable[_Handshake], now_s: float) -> tuple[tuple[str, str], 
 
 
 def _renewed(met: Sequence[_Handshake], now_s: float) -> tuple[tuple[str, str], int] | None:
-    """One place whose sessions follow each other so quickly that somebody must end them, and how often they do."""
+    """One place whose sessions follow each other so quickly that somebody must end them, and how often they do.
+
+    met: those that the member answered. Its own calls may be without end because it takes no answer.
+    """
     run = _last_row(met, HELD_S, now_s)
     changes = len({each.number for each in run}) - 1
     if len({each.place for each in run}) != 1 or changes < LEAST_RENEWED:

@@ -78,8 +78,19 @@ def test_sessions_that_soon_end_another() -> None:
     assert found(taken[:4]) == (None, 0)
     lost = [line(15 * number, HERE, number, stage=2) for number in range(5)]
     assert found(lost, 70.0) == (None, 0)
-    repeated = [line(2 * number, HERE, 7) for number in range(9)]
+    repeated = [line(2 * number, HERE, 7, stage=2) for number in range(9)]
     assert found(repeated) == (None, 0)
+
+
+def test_a_member_that_takes_no_answer() -> None:
+    """It blocks this node's certificate, and calls again and again: there is no session, and no second machine."""
+    called = [line(number, HERE, number) for number in range(9)]
+    (peer,) = with_turns(peers_in(called), called, BEGAN_S + 10)
+    assert (peer.turns, peer.endpoint, peer.last_handshake_unix_s, peer.tried) == (None, None, 0.0, (HERE,))
+    answered = [*called, line(9, HERE, 99, stage=2)]
+    for lines in (called[:2], answered):
+        (peer,) = with_turns(peers_in(lines), lines, BEGAN_S + 10)
+        assert (peer.turns, peer.endpoint) == (None, HERE)
 
 
 def test_only_the_process_that_runs_now() -> None:
