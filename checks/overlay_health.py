@@ -86,7 +86,7 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
             overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
             writer = ctx.net.dns.files("").signed if overwritten else ""
             result = judge(state, complaint, silent=silent, nameless=nameless, writer=writer)
-            yield replace(result, aspect=f"{state.interface} {complaint.code}", facts=_members(ctx, state))
+            yield replace(result, aspect=f"{state.interface} {complaint.code}", facts=_members(ctx, known))
     for state in _not_admitted(ctx):
         yield judge_left_out(state)
     if nameless:
