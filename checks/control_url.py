@@ -26,6 +26,7 @@ from preflight.api import (
 )
 from preflight.model.fix import WorkersLine
 from preflight.model.overlay import OverlayState
+from preflight.model.remedy import to_try
 from preflight.model.token import UnreadLine
 from preflight.proto.control.placement import (
     OUTSIDE,
@@ -42,6 +43,8 @@ from preflight.proto.control.placement import (
     way_text,
 )
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
+from preflight.proto.tunnel.levers import admit
+from preflight.proto.tunnel.members import said_of, shut_out
 
 ASKED_S = 4.0
 """For a control plane at a URL that may be meant."""
@@ -72,6 +75,7 @@ class Tried:
         codes.CONTROL_URL_BIND_ALL,
         codes.CONTROL_URL_CONFLICT,
         codes.CONTROL_URL_OFF_OVERLAY,
+        codes.OVERLAY_NOT_AUTHORIZED,
         codes.OVERLAY_ROUTE_LEAK,
         codes.OVERLAY_ALLOWED_IPS,
     ),
@@ -248,14 +252,14 @@ def _astray(
         message, remedies = leak(address, overlay)
         code = codes.OVERLAY_ROUTE_LEAK
         return failed(code, CONTROL, Direction.LOCAL, f"{leads}: {message}", remedies=remedies, **about)
-    return failed(
-        codes.CONTROL_URL_OFF_OVERLAY,
-        CONTROL,
-        Direction.LOCAL,
-        f"{leads}, which is not on the overlay: {way_text(address, overlay)}",
-        remedies=way_inside or by_hand(_example(overlay)),
-        **about,
-    )
+    if (denied := shut_out(overlay, address)) is not None and denied.claims(address) >= 0:
+        message, code = f"{leads}, which is in {said_of(denied)}", codes.OVERLAY_NOT_AUTHORIZED
+        return failed(code, CONTROL, Direction.LOCAL, message, remedies=admit(denied), **about)
+    message, remedies = way_text(address, overlay), way_inside or by_hand(_example(overlay))
+    if denied is not None:
+        message, remedies = f"{message}; it may be in {said_of(denied)}", (*to_try(admit(denied)), *remedies)
+    said = f"{leads}, which is not on the overlay: {message}"
+    return failed(codes.CONTROL_URL_OFF_OVERLAY, CONTROL, Direction.LOCAL, said, remedies=remedies, **about)
 
 
 def _example(overlay: OverlayState | None) -> str:

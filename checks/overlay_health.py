@@ -26,7 +26,7 @@ from preflight.model.facts import MemberFacts
 from preflight.model.overlay import OverlayState, Withheld
 from preflight.proto.tunnel import levers
 from preflight.proto.tunnel.levers import another_exit, tailscale_takes, zerotier_takes
-from preflight.proto.tunnel.members import targets_on
+from preflight.proto.tunnel.members import NOT_ADMITTED, said_of, targets_on
 from preflight.proto.tunnel.reason_levers import let_alone, of_warning
 from preflight.proto.tunnel.silence import only_silence
 
@@ -60,6 +60,7 @@ SERVERS = {
         codes.OVERLAY_DNS_OVERWRITTEN,
         codes.OVERLAY_NAMES_NOT_ACCEPTED,
         codes.OVERLAY_ROUTES_NOT_ACCEPTED,
+        codes.OVERLAY_ROUTES_NOT_APPROVED,
         codes.OVERLAY_EXIT_NODE_GONE,
         codes.OVERLAY_UNHEALTHY,
         codes.OVERLAY_POLICY_DROP,
@@ -85,10 +86,30 @@ async def overlay_health(ctx: Context) -> AsyncGenerator[Result, None]:
             overwritten = complaint.code == codes.OVERLAY_DNS_OVERWRITTEN.slug
             writer = ctx.net.dns.files("").signed if overwritten else ""
             result = judge(state, complaint, silent=silent, nameless=nameless, writer=writer)
-            yield replace(result, aspect=f"{state.interface} {complaint.code}", facts=_members(ctx, state))
+            yield replace(result, aspect=f"{state.interface} {complaint.code}", facts=_members(ctx, known))
+    for state in _not_admitted(ctx):
+        yield judge_left_out(state)
     if nameless:
         for state, withheld in await _withheld(ctx):
             yield judge_names(state, withheld)
+
+
+def _not_admitted(ctx: Context) -> list[OverlayState]:
+    """The overlays that this run leaves out, and that have not let this node in, which somebody here has joined."""
+    used = {(each.interface, each.network) for each in ctx.tunnels}
+    url = ctx.settings.control.usable_url
+    if ctx.overlay is not None and url is not None and url.address is not None:
+        having = ctx.overlay.tunnel_for(url.host)  # of that control.url reports
+        used |= {(having.interface, having.network)} if having.claims(url.host) >= 0 else set()
+    others = ctx.overlay.tunnels if ctx.overlay is not None else ()
+    return [each for each in others if each.condition == NOT_ADMITTED and (each.interface, each.network) not in used]
+
+
+def judge_left_out(state: OverlayState) -> Result:
+    """Another network of this node, or of another product, on which nobody of this run is."""
+    message, code = f"this run has nobody on {said_of(state)}", codes.OVERLAY_NOT_AUTHORIZED
+    aspect = state.interface or state.network or ""
+    return warned(code, NODE, Direction.LOCAL, message, aspect=aspect, remedies=levers.admit(state))
 
 
 def _members(ctx: Context, state: OverlayState) -> MemberFacts | None:
@@ -214,6 +235,8 @@ def _remedies(state: OverlayState, complaint: Complaint, writer: str) -> Remedie
         return known
     if complaint.code == "overlay.routes-not-accepted":
         return tailscale_takes(state, "accept-routes")
+    if complaint.code == "overlay.routes-not-approved":
+        return levers.approval(state)
     if complaint.code == "overlay.exit-node-gone":
         return another_exit(state)
     if complaint.code == "overlay.dns-overwritten":

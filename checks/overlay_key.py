@@ -10,7 +10,6 @@ from preflight.api import (
     Context,
     Direction,
     Peer,
-    Remedies,
     Result,
     Station,
     check,
@@ -23,6 +22,7 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tapped import Tapped
+from preflight.proto.tunnel.duplicate_key import explain
 from preflight.proto.tunnel.endpoint_turns import Seen, Turns, Watched, moved, renewals, turns
 from preflight.proto.tunnel.sessions_seen import LEAST_MESSAGES, Reading, for_another, on_the_wire, one_machine, strange
 
@@ -114,6 +114,8 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
     earlier = ctx.net.watch.endpoints.take(peer)
     state, known = _known(ctx.overlay, ctx.tunnel(peer.address), peer)
     if state is None or known is None or state.product not in PRODUCTS or known.last_handshake_unix_s == 0.0:
+        return None
+    if known.turns is not None:  # overlay.session has said it
         return None
     if state.product != "wireguard":
         found = await _turns(ctx, peer, state, known, earlier, [], lambda _: ())
@@ -223,40 +225,16 @@ def _patience_s(seen: Sequence[Seen], short_s: float, *, rekeys: bool) -> float:
     return short_s
 
 
-def judge_renewed(peer: Peer, found: Turns) -> Result:
-    """The finding of sessions that the peer gives up for those of another machine, which Nebula's host map shows."""
-    return failed(
-        codes.OVERLAY_DUPLICATE_KEY,
-        peer.target,
-        Direction.ROUND_TRIP,
-        f"nebula made {found.changes + 1} sessions with {peer.target} at {found.places[0]} in this run, and each held "
-        f"for moments: another machine uses this node's certificate and takes them, or nebula on {peer.target} starts "
-        "again and again",
-        remedies=(
-            *look(
-                "nebula-cert print -path /etc/nebula/host.crt   # a copy of this machine needs another one", root=True
-            ),
-            *look("journalctl -u nebula -n 30   # does it restart?", where="peer", host=peer.target, root=True),
-        ),
-        measurements={"endpoint": found.places[0], "sessions": found.changes + 1},
-        station=Station("session", "receiver"),
-    )
-
-
 def judge(peer: Peer, known: OverlayPeer, product: str, found: Turns) -> Result:
     """The finding of an endpoint that returns."""
-    if found.of_this_node:
-        return judge_renewed(peer, found)
-    first, second = found.places
-    what = "certificate" if product == "nebula" else "key"
+    message, remedies, measured = explain(peer, known, product, found)
     return failed(
         codes.OVERLAY_DUPLICATE_KEY,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{product} sees the {what} of {peer.target} ({known.key}) at {first} and at {second} in turn, with "
-        f"{found.changes} changes in this run: two machines use it",
-        remedies=_remedies(peer, product, found),
-        measurements={"public_key": known.key, "endpoint": first, "other_endpoint": second},
+        message,
+        remedies=remedies,
+        measurements=measured,
         station=Station("session", "receiver"),
     )
 
@@ -277,15 +255,3 @@ def judge_own(peer: Peer, known: OverlayPeer, own_key: str, messages: int) -> Re
         measurements={"public_key": own_key, "packets": messages},
         station=Station("session", "receiver"),
     )
-
-
-def _remedies(peer: Peer, product: str, found: Turns) -> Remedies:
-    """Which of the two is the copy, only its owner knows."""
-    hosts = " and on ".join(dict.fromkeys(place.rpartition(":")[0] for place in found.places))
-    if product == "tailscale":
-        line = f"tailscale logout; tailscale up   # on the copy: on {hosts}, one has to log in as another machine"
-    elif product == "nebula":
-        line = f"nebula-cert print -path /etc/nebula/host.crt   # on {hosts}: the copy needs another certificate"
-    else:
-        line = f"wg show all public-key   # on {hosts}: the copy needs another key (wg genkey)"
-    return look(line, where="peer", host=peer.target, root=True)

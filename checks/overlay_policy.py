@@ -22,7 +22,7 @@ from preflight.api import (
 from preflight.model.complaint import EXIT_NODE
 from preflight.model.overlay import OverlayState
 from preflight.model.product_ping import ProductPing
-from preflight.proto.tunnel.policy_advice import policy_levers
+from preflight.proto.tunnel.policy_advice import policy_levers, trusting
 from preflight.proto.tunnel.session_life import Life, life
 from preflight.proto.tunnel.session_loss import Loss, loss
 from preflight.proto.tunnel.silence import only_silence
@@ -158,10 +158,21 @@ def judge(peer: Peer, seen: Life | None, product: str) -> Result | None:
         codes.OVERLAY_POLICY_DROP,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{seen.words}; {what} without any answer: {policy_words(product, peer)}{_copied(seen)}",
-        remedies=(*policy_levers(product, peer.target, here=seen.here), *(COPY if seen.places else ())),
+        f"{seen.words}; {what} without any answer: {_trusted(peer, seen)}{policy_words(product, peer)}{_copied(seen)}",
+        remedies=(
+            *(trusting(peer.target) if seen.trusted else ()),
+            *policy_levers(product, peer.target, here=seen.here),
+            *(COPY if seen.places else ()),
+        ),
         station=Station("session", "sender" if seen.here else "receiver"),
     )
+
+
+def _trusted(peer: Peer, seen: Life) -> str:
+    """Only this node's side of a trusted path is known here."""
+    if not seen.trusted:
+        return ""
+    return f"it goes to {seen.trusted}, without encryption, which {peer.target} drops unless it has that path too; or "
 
 
 def _copied(seen: Life) -> str:

@@ -21,9 +21,10 @@ from preflight.api import (
 )
 from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
-from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.model.overlay import WHOLE_BITS, IPNetwork, OverlayState
 from preflight.proto.control.url import ControlUrl
-from preflight.proto.tunnel.members import stranger
+from preflight.proto.tunnel.levers import admit
+from preflight.proto.tunnel.members import said_of, shut_out, stranger, uncarried
 from preflight.proto.tunnel.route_advice import (
     by_mark,
     give_up,
@@ -50,6 +51,7 @@ TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
         codes.OVERLAY_SUBNET_CONFLICT,
         codes.OVERLAY_DUPLICATE_ADDRESS,
         codes.OVERLAY_PEER_LOST,
+        codes.OVERLAY_NOT_AUTHORIZED,
     ),
 )
 async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -136,6 +138,9 @@ def _nobody(peer: Peer, overlay: OverlayState, route: Route) -> Result:
     """Of several overlays none has the peer: which one should is not known here."""
     names = ", ".join(f"{each.interface or 'no device'} ({each.product})" for each in overlay.tunnels)
     where = f"its packets go elsewhere: {route}" if route.error is None else f"there is no route to it: {route.error}"
+    leads_on = route.error is None and (route.matched is None or route.matched.prefixlen > WHOLE_BITS)
+    if not leads_on and (denied := shut_out(overlay, peer.address)) is not None:
+        return _shut_out(peer, denied, route, where)
     return failed(
         codes.OVERLAY_ROUTE_LEAK,
         peer.target,
@@ -144,6 +149,19 @@ def _nobody(peer: Peer, overlay: OverlayState, route: Route) -> Result:
         "here, or its address is another one",
         remedies=look_at_route(peer.address),
         measurements=_measured(route),
+    )
+
+
+def _shut_out(peer: Peer, denied: OverlayState, route: Route, where: str) -> Result:
+    """None of the overlays that have admitted this node has the peer."""
+    return failed(
+        codes.OVERLAY_NOT_AUTHORIZED,
+        peer.target,
+        Direction.FORWARD,
+        f"no overlay that has admitted this node has {peer.address}, and {where}; there is {said_of(denied)}",
+        remedies=(*admit(denied), *look_at_route(peer.address)),
+        measurements=_measured(route),
+        station=Station("route"),
     )
 
 
@@ -241,13 +259,16 @@ def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) 
     if (option := not_taken(state, peer.address)) is not None:
         message += f"; the controller gives a route for it, and this node does not take that ({option} is off)"
     tunnel = any(link.name == route.interface and link.kind in TUNNELS for link in links)
+    # Another tunnel may be the right way to this peer: a route past it would cut the peer off.
+    remedies = look_at_route(peer.address) if tunnel else into_the_overlay(state, peer.address, route.table)
+    if not tunnel and (found := uncarried(state, peer.address)) is not None:
+        message, remedies = f"{message}; {found[0]}", (*found[1], *remedies)
     return failed(
         codes.OVERLAY_ROUTE_LEAK,
         peer.target,
         Direction.FORWARD,
         message,
-        # Another tunnel may be the right way to this peer: a route past it would cut the peer off.
-        remedies=look_at_route(peer.address) if tunnel else into_the_overlay(state, peer.address, route.table),
+        remedies=remedies,
         measurements=_measured(route),
     )
 

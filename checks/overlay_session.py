@@ -11,6 +11,7 @@ from preflight.api import (
     Evidence,
     Peer,
     Result,
+    Station,
     by_hand,
     check,
     codes,
@@ -28,6 +29,7 @@ from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.model.own_nat import OwnNat
 from preflight.proto.tunnel.advice import allow, keep_alive
 from preflight.proto.tunnel.dead_session import explain
+from preflight.proto.tunnel.duplicate_key import in_log
 from preflight.proto.tunnel.peer_status import Word, log_in_again, reported_of, sentence, settled, word
 from preflight.proto.tunnel.why_relayed import why_relayed
 from preflight.proto.tunnel.wireguard import Finding, Watch, candidates, nobody_has
@@ -71,6 +73,7 @@ HANDSHAKE_GAP_S = 0.016
         codes.OVERLAY_ENDPOINT_LOOP,
         codes.OVERLAY_KEY_EXPIRED,
         codes.OVERLAY_RELAYED,
+        codes.OVERLAY_DUPLICATE_KEY,
         codes.HOST_FIREWALL_DROP,
     ),
 )
@@ -269,15 +272,8 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
     if finding in (Finding.ALIVE, Finding.NO_KEEPALIVE):
         return _alive(peer, state, seen.after, seen, finding)
     code, message, remedies = explain(finding, peer, state, seen.after, seen)
-    return failed(
-        code,
-        peer.target,
-        Direction.ROUND_TRIP,
-        message,
-        remedies=remedies,
-        facts=_handshake(seen),
-        evidence=_shown(seen),
-    )
+    about = (code, peer.target, Direction.ROUND_TRIP, message)
+    return failed(*about, remedies=remedies, facts=_handshake(seen), evidence=_shown(seen))
 
 
 def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Result:
@@ -369,9 +365,7 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None, 
     if known is None and member is not None and member.relayed:
         return _judge_reported(peer, state, member, nat, f"{member.key}, the only other member that it knows,")
     if known is None:
-        message = (
-            f"{state.product} reports nothing about the session to {peer.address}; only the other checks measure it"
-        )
+        message = f"{state.product} reports nothing about the session to {peer.address}; the other checks measure it"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
     return _judge_reported(peer, state, known, nat)
 
@@ -383,6 +377,10 @@ def _judge_reported(
 
     nat: what it knows of this node's side of a relayed path. called: how the sentence names the peer.
     """
+    if (told := in_log(peer, known, state.product)) is not None:
+        message, remedies, measured = told
+        about, station = (peer.target, Direction.ROUND_TRIP, message), Station("session", "receiver")
+        return failed(codes.OVERLAY_DUPLICATE_KEY, *about, remedies=remedies, measurements=measured, station=station)
     # Tailscale's names are host names; the other products name a peer by role or address.
     own_name = known.name if state.product == "tailscale" else ""
     name, said = called or own_name or peer.target, word(known)

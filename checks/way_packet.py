@@ -22,7 +22,7 @@ from preflight.api import (
 )
 from preflight.model.fix import PeerAddress
 from preflight.proto.tunnel.handed_on import handed_on, led_behind, lets_in, server_of
-from preflight.proto.tunnel.members import stranger
+from preflight.proto.tunnel.members import shut_out, stranger, uncarried
 from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.tunnel.silence import only_silence
 from preflight.proto.way.observation import Passing
@@ -94,12 +94,26 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
     """Nothing of a peer that is nobody in its overlay: where its packets go does not matter then."""
-    state = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
-    if state is not None and stranger(state, peer.target, peer.address) is not None:
+    if await _is_nobody(ctx, peer):
         return ()
     large, passes = _only_large_die(ctx, peer), _passes(ctx, peer)
     heard = [other.address for other in _all(ctx) if other != peer and _passes(ctx, other)]
     return await ctx.net.ways.follow(peer, large=large, passes=passes, others=_others(ctx, peer), heard=heard)
+
+
+async def _is_nobody(ctx: Context, peer: Peer) -> bool:
+    """Whether no member has the address, nor a network with it; what goes to an exit node goes somewhere.
+
+    An overlay that has not admitted this node may have it.
+    """
+    if ctx.overlay is None:
+        return False
+    state = ctx.overlay.tunnel_for(peer.address)
+    if stranger(state, peer.target, peer.address) is not None or shut_out(ctx.overlay, peer.address) is not None:
+        return True
+    if ctx.overlay.further or uncarried(state, peer.address) is None:
+        return False
+    return (await ctx.net.kernel.route_to(peer.address)).interface != state.interface
 
 
 def _others(ctx: Context, peer: Peer) -> Sequence[str]:

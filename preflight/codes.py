@@ -76,6 +76,9 @@ OVERLAY_NAMES_NOT_ACCEPTED = Code("overlay.names-not-accepted", "This node does 
 OVERLAY_ROUTES_NOT_ACCEPTED = Code(
     "overlay.routes-not-accepted", "Peers announce networks that this node does not take", Severity.WARN
 )
+OVERLAY_ROUTES_NOT_APPROVED = Code(
+    "overlay.routes-not-approved", "The overlay has not approved the networks that this node announces", Severity.WARN
+)
 OVERLAY_EXIT_NODE_GONE = Code("overlay.exit-node-gone", "The chosen exit node does not offer to be one", Severity.WARN)
 OVERLAY_EXIT_NODE_LAN = Code("overlay.exit-node-lan", "The exit node takes what is for this node's own network")
 OVERLAY_UNHEALTHY = Code("overlay.unhealthy", "The overlay's daemon has a complaint", Severity.WARN_OR_FAIL)

@@ -136,6 +136,7 @@ ELSEWHERE = {
     "preflight/lab/site.py": "tests/lab/test_lifecycle.py",
     "preflight/lab/stations/daemons.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/nebula.py": "tests/lab/test_stations.py",
+    "preflight/lab/stations/nebula_clones.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/openvpn.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/naming.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/narrow.py": "tests/lab/test_stations.py",

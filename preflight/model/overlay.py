@@ -42,7 +42,9 @@ class OverlayPeer:
     where this node is not to reach it, although the product lists it. behind: the networks that its certificate has.
     places: the endpoints of one family at which it was heard recently, where they are on several hosts.
     hardware: the addresses that a VXLAN knows to be behind this remote end. away: it was last seen more than a day ago.
-    refused: why this node does not accept its handshakes, by the product's log.
+    refused: why this node does not accept its handshakes, by the product's log. turns: the two places at which its
+    sessions were made in turn recently, by that log, with the number of changes; the same twice where each soon ended.
+    trusted: the number of ZeroTier's trusted path by which this node sends to it, without encryption; 0 for none.
     """
 
     key: str
@@ -69,6 +71,9 @@ class OverlayPeer:
     hardware: tuple[str, ...] = ()
     away: bool = False
     refused: str = ""
+    turns: tuple[str, str] | None = None
+    changes: int = 0
+    trusted: int = 0
 
     @property
     def endpoint_address(self) -> str | None:
@@ -189,7 +194,8 @@ class OverlayState:
     met: where the product lists no members, addresses in it at which this node has met others, one for each machine.
     asks_none: why the product asks nobody where a member is. routed: the networks behind members that its configuration
     leads to them, each with the member's address. source: with which the tunnel's own packets leave, where it is set.
-    one_end: all that goes in goes to one remote end, as in a client of OpenVPN.
+    one_end: all that goes in goes to one remote end, as in a client of OpenVPN. announces: the networks behind this
+    node that it offers to the others.
     """
 
     product: str
@@ -232,6 +238,7 @@ class OverlayState:
     source: str | None = None
     one_end: bool = False
     met: tuple[str, ...] = ()
+    announces: tuple[IPNetwork, ...] = ()
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:

@@ -26,6 +26,7 @@ from preflight.overlay.local import LocalError, exists, parse_json, run, underst
 from preflight.overlay.nebula_files import printed, taken
 from preflight.overlay.nebula_log import own_cipher, peers_in, with_reasons
 from preflight.overlay.nebula_policy import out_policy
+from preflight.overlay.nebula_turns import with_turns
 from preflight.overlay.nebula_ways import asks_none, behind, lost, routed
 
 FOLDER = Path("/etc/nebula")
@@ -51,9 +52,10 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
             config = _config(path)
             own, authorities = await asyncio.gather(printed(config, "cert", tell), printed(config, "ca", tell))
             peers, silent = await _hostmap(config, tell)
-            logged = peers_in(await _log(path, tell))
-            peers = with_reasons(peers, logged) if peers is not None else None
-            state = state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities, logged)
+            log, now_s = await _log(path, tell), time.time()
+            logged = with_turns(peers_in(log), log, now_s)
+            peers = with_turns(with_reasons(peers, logged), log, now_s) if peers is not None else None
+            state = state_from(config, own[0] if own else None, peers, known, now_s, silent, authorities, logged)
             if state.condition == "overlay.daemon-down":
                 why = await _refusal(path, tell) or taken(config)
                 state = replace(state, health=(*state.health, why)) if why else state

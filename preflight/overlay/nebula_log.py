@@ -13,14 +13,17 @@ from preflight.overlay.json_types import table, text
 from preflight.overlay.local import LocalError, parse_json
 
 _FIELDS = re.compile(
-    r'\b(msg|error|vpnIp|intendedVpnIp|haveVpnIp|udpAddr|udpAddrs|newAddr|relay)=(?:"((?:[^"\\]|\\.)*)"|(\S+))'
+    r"\b(time|msg|error|vpnIp|intendedVpnIp|haveVpnIp|udpAddr|udpAddrs|newAddr|relay|handshake|initiatorIndex"
+    r"|fingerprint)"
+    r'=(?:"((?:[^"\\]|\\.)*)"|(\S+))'
 )
 _LISTED = re.compile(r"[^\[\]\s,]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 _VALIDATION = "certificate validation failed: "
-_STARTED = "Nebula interface is active"
+STARTED = "Nebula interface is active"
 LEAST_GARBLED, MOST_NAMED = 2, 4
 _CIPHERS = ("aes", "chachapoly")
 """The first is what nebula takes where the configuration has none."""
+_ANSWER = "stage:2"
 _GARBLED = "the answer does not decrypt, as with another `cipher` there"
 
 
@@ -28,8 +31,8 @@ def peers_in(lines: Iterable[str]) -> tuple[OverlayPeer, ...]:
     """The members that it made or tried a session with, as of the last lines about each of them."""
     known: dict[str, OverlayPeer] = {}
     for line in lines:
-        said = _fields(line)
-        if said.get("msg") == _STARTED:
+        said = fields(line)
+        if said.get("msg") == STARTED:
             known.clear()  # what an earlier process met is over
         with suppress(ValueError):
             address = str(ip_address(said.get("intendedVpnIp") or said.get("vpnIp", "")))
@@ -78,9 +81,11 @@ def _after(peer: OverlayPeer, said: Mapping[str, str]) -> OverlayPeer | None:
     """The member after one line about it; None where that changes nothing."""
     message, error = said.get("msg", ""), said.get("error", "")
     if message == "Handshake message received" and "relay" not in said and "udpAddr" in said:
-        return replace(_unmet(peer.key), endpoint=said["udpAddr"])
+        return replace(_unmet(peer.key), endpoint=said["udpAddr"], session=_number(said.get("initiatorIndex", "")))
     if message.startswith("Host roamed to new udp ip/port") and "newAddr" in said:
-        return replace(_unmet(peer.key), endpoint=said["newAddr"])
+        return replace(_unmet(peer.key), endpoint=said["newAddr"], session=peer.session)
+    if _ANSWER in said.get("handshake", "") and message == "Handshake message sent":
+        return None  # the member's own call, which it has received before
     if message in ("Handshake message sent", "Handshake timed out") and "relay" not in said:
         tried = tuple(_LISTED.findall(said.get("udpAddrs", "")))
         # An address from which another member answered is in no list any more.
@@ -95,12 +100,16 @@ def _after(peer: OverlayPeer, said: Mapping[str, str]) -> OverlayPeer | None:
     return None
 
 
+def _number(said: str) -> int | None:
+    return int(said) if said.isascii() and said.isdigit() else None
+
+
 def _refused(peer: OverlayPeer, said: Mapping[str, str], why: str) -> OverlayPeer:
     tried = peer.tried or ((said["udpAddr"],) if "udpAddr" in said else ())
     return replace(_unmet(peer.key), last_handshake_unix_s=0.0, tried=tried, refused=why)
 
 
-def _fields(line: str) -> Mapping[str, str]:
+def fields(line: str) -> Mapping[str, str]:
     """The parts of a line, in the format that is set: words or JSON."""
     if line.startswith("{"):
         try:
@@ -111,9 +120,12 @@ def _fields(line: str) -> Mapping[str, str]:
 
 
 def _text(value: object) -> str:
-    """An endpoint is an object with `ip` and `port` there, or its words."""
+    """An endpoint is an object with `ip` and `port` there, or its words; other objects are as in the words."""
     if isinstance(value, list):
         return f"[{' '.join(map(_text, value))}]"
     if isinstance(value, dict) and {"ip", "port"} <= value.keys():
-        return f"{value['ip']}:{value['port']}"
+        ip = str(value["ip"])
+        return f"[{ip}]:{value['port']}" if ":" in ip else f"{ip}:{value['port']}"
+    if isinstance(value, dict):
+        return " ".join(f"{key}:{each}" for key, each in value.items())
     return str(value)

@@ -20,6 +20,7 @@ from preflight.overlay.json_types import count, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
 from preflight.overlay.tailscale_options import options
+from preflight.overlay.tailscale_routes import with_announced
 from preflight.overlay.tailscale_words import complaints
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
@@ -60,7 +61,8 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
         with understood("tailscaled"):
             state = parse_status(status, known, time.time())
             chosen = await _preferences(tell)
-            return [with_preferences(state, chosen, leaving=bool(status.get("ExitNodeStatus")))]
+            state = with_preferences(state, chosen, leaving=bool(status.get("ExitNodeStatus")))
+            return [with_announced(state, status, chosen)]
     except LocalError as error:
         return [state_without(known, error)]
 

@@ -220,12 +220,14 @@ class _Path:
     silent_ms: float
     unsent_ms: float
     never_heard: bool
+    trusted: int = 0
 
 
 def _paths(peer: Mapping[str, Any], now_ms: float) -> tuple[_Path, ...]:
     def path(entry: Mapping[str, Any]) -> _Path:
         heard_ms, sent_ms = (number(entry[when]) for when in ("lastReceive", "lastSend"))
-        return _Path(endpoint_in(entry["address"], "/"), now_ms - heard_ms, now_ms - sent_ms, heard_ms == 0)
+        place, trusted = endpoint_in(entry["address"], "/"), count(entry.get("trustedPathId")) or 0
+        return _Path(place, now_ms - heard_ms, now_ms - sent_ms, heard_ms == 0, trusted)
 
     return tuple(map(path, peer["paths"]))
 
@@ -256,6 +258,7 @@ def _peer(
         relay=TCP_RELAY if by_tcp else None,
         tried=tuple(path.endpoint for path in paths if path.never_heard),
         places=_places(paths),
+        trusted=best.trusted if best else 0,
     )
 
 

@@ -35,3 +35,13 @@ def test_tcp_alone_gets_an_answer() -> None:
     assert found.message.startswith("nb answers TCP through the tunnel; echoes and UDP stay without any answer: ")
     assert "the inbound rules of nb's Nebula" in found.message
     assert "firewall.inbound" in (found.remedy or "")
+
+
+def test_a_trusted_path() -> None:
+    """What uses it is not encrypted, and whether the peer takes that only the peer knows: it is said first."""
+    seen = Life("zerotier heard bbbbbbbb02 0.1 s ago", trusted="10.232.2.1:9993 by the trusted path 42")
+    found = judge(NB, seen, "zerotier")
+    assert found is not None
+    assert "by the trusted path 42, without encryption, which nb drops unless it has that path too; or" in found.message
+    assert [each.where for each in found.remedies[:2]] == ["node", "peer"]
+    assert "local.conf" in found.remedies[0].lines[0]

@@ -189,6 +189,13 @@ def test_a_nat_that_the_peer_sees_is_reported_with_both_endpoints(keepalive_s: i
             "overlay.relayed",
         ),
         (replace(STATE, product="tailscale", peers=(replace(B, relayed=False),)), Status.PASS, None),
+        (
+            replace(
+                STATE, product="nebula", peers=(replace(B, turns=("192.0.2.2:4242", "192.0.2.2:4242"), changes=4),)
+            ),
+            Status.FAIL,
+            "overlay.duplicate-key",
+        ),
     ],
 )
 def test_without_counters_to_watch(state: OverlayState | None, status: Status, code: str | None) -> None:

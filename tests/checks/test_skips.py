@@ -33,6 +33,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("way_packet", "judge"): ("nothing is proven to die: what fails is said by the check that noticed the trouble",),
     ("overlay_policy", "_nothing"): ("the peer's silence has another reason, or nobody can see a session that lives",),
+    ("overlay_rivals", "_nothing"): ("no other overlay has the address, or nothing answers there: the peer is silent",),
     ("overlay_rules", "_nothing"): ("one overlay has nobody whose packets its rules could take",),
     ("overlay_key", "_at_one_place"): ("a second machine would have taken packets of this peer, and none was lost",),
     ("overlay_key", "_nothing"): ("the trouble has another reason: the checks that noticed it say which",),

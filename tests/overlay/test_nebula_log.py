@@ -36,9 +36,17 @@ def only(*lines: str) -> OverlayPeer:
 
 def test_a_session() -> None:
     """Where the member is, and where it went; what was wrong before is over."""
-    assert only(INVALID, SENT, MADE) == OverlayPeer(B, "10.203.0.2:4242", only(MADE).addresses)
+    made = OverlayPeer(B, "10.203.0.2:4242", only(MADE).addresses, session=3800552187)
+    assert only(INVALID, SENT, MADE) == made
     roamed = 'level=info msg="Host roamed to new udp ip/port." newAddr="192.0.2.9:4242" vpnIp=10.99.0.2'
-    assert only(MADE, roamed).endpoint == "192.0.2.9:4242"
+    assert (only(MADE, roamed).endpoint, only(MADE, roamed).session) == ("192.0.2.9:4242", 3800552187)
+
+
+def test_a_session_that_the_member_began() -> None:
+    """This node's answer to its call is not an attempt: the session is there."""
+    called = MADE.replace("stage:2", "stage:1")
+    answered = SENT.replace("stage:1", "stage:2").replace("udpAddrs=", "udpAddr=")
+    assert only(called, answered).endpoint == "10.203.0.2:4242"
 
 
 def test_no_answer() -> None:

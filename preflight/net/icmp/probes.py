@@ -35,7 +35,7 @@ class Icmp:
 
     def __init__(self, *, listener: Listener | None = None) -> None:
         self._listener = listener
-        self._sweepers: dict[AddressFamily, _Sweeper] = {}
+        self._sweepers: dict[tuple[AddressFamily, str | None], _Sweeper] = {}
         self._answered: set[str] = set()
         self._refused: set[str] = set()
 
@@ -50,24 +50,30 @@ class Icmp:
         """Whether any echo to an address was answered since this was made, for any check."""
         return str(ip_address(address)) in self._answered
 
-    async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
+    async def echo(
+        self, address: str, *, count: int, interval_s: float, timeout_s: float, interface: str | None = None
+    ) -> EchoStats:
         """Send `count` echo requests `interval_s` apart and wait `timeout_s` after the last (RFC 792, RFC 4443).
+        They go out of `interface` whatever the routes say: who answers there need not be the peer of this run.
 
         Call it for as many addresses at once as you like: all share one socket and its pace, so that with hundreds the
         intervals grow. Uses a raw socket, else a ping socket if `net.ipv4.ping_group_range` allows one. Never
         raises for what the network or the kernel does: see `EchoStats.error`.
         """
         family = family_of(address)
-        sweeper = self._sweepers.get(family)
+        sweeper = self._sweepers.get((family, interface))
         if sweeper is None or not sweeper.open:
+            tell = telling(self._listener, "icmp.sweep", family.name)
             try:
-                sweeper = self._sweepers[family] = _Sweeper(family, telling(self._listener, "icmp.sweep", family.name))
+                sweeper = self._sweepers[family, interface] = _Sweeper(family, tell, interface)
             except PermissionError:
                 return EchoStats(0, 0, error=PRIVILEGE)
             except OSError as error:
                 return EchoStats(0, 0, error=str(error))
         named = str(ip_address(address))
         stats = await sweeper.echo(named, count, interval_s, timeout_s)
+        if interface is not None:
+            return stats
         self._answered |= {named} if stats.received else set()
         if stats.received:
             self._refused.discard(named)
@@ -143,8 +149,14 @@ class Icmp:
 class _Sweeper:
     """One socket of one family, driven while a caller waits for an answer."""
 
-    def __init__(self, family: AddressFamily, tell: Tell) -> None:
+    def __init__(self, family: AddressFamily, tell: Tell, interface: str | None = None) -> None:
         self._socket, self._core = open_sweep(family, PACKETS_PER_SECOND, tell)
+        if interface is not None:
+            try:
+                self._socket.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, interface.encode())
+            except OSError:
+                self._socket.close()
+                raise
         self._tell = tell
         self._waiting: dict[Burst, asyncio.Future[EchoStats]] = {}
         self._driving: Driving | None = None

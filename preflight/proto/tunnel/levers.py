@@ -41,6 +41,22 @@ def _up(state: OverlayState, option: str) -> str:
     return f"tailscale up --{option}{_server(state)}{_kept(state, option.partition('=')[0])}"
 
 
+def admit(state: OverlayState) -> Remedies:
+    """Who lets this node into an overlay that has not."""
+    by_product = {"tailscale": tailscale, "zerotier": zerotier, "nebula": nebula}.get(state.product)
+    return by_product(state, "overlay.not-authorized") if by_product is not None else ()
+
+
+def approval(state: OverlayState, node: str = "this machine") -> Remedies:
+    """Where the networks that a member announces are approved: its own control server has a list, which is replaced."""
+    if state.control_server is None:
+        line = f"Approve them in the admin console of tailscale.com: Machines > {node} > Edit route settings."
+        return by_hand(line, where="product console")
+    routes = ",".join(map(str, state.announces)) or "ALL,ITS,ROUTES"
+    line = f"headscale nodes approve-routes --identifier ID --routes {routes}   # ID: see headscale nodes list-routes"
+    return by_hand(line, where="product console")
+
+
 def zerotier_takes(network: str, option: ZeroTierOption) -> Remedies:
     """Let this node take addresses or names of a network."""
     return heal(lambda: ZeroTierTakes(network=network, option=option))

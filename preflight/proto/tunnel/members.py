@@ -8,6 +8,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import WHOLE_BITS, OverlayPeer, OverlayState
 from preflight.model.peer import CONTROL, Peer
 from preflight.model.remedy import Remedies, heal, look
+from preflight.proto.tunnel.levers import approval
 
 
 def targets_on(
@@ -35,6 +36,7 @@ def _goes_through(overlay: OverlayState, tunnel: OverlayState, address: str) -> 
     return endpoint is not None and overlay.tunnel_for(endpoint) is tunnel and tunnel.claims(endpoint) >= 0
 
 
+NOT_ADMITTED = "overlay.not-authorized"
 KINDS = ("tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of devices that a tunnel has which no product that is known here made."""
 
@@ -64,10 +66,7 @@ def stranger(state: OverlayState, name: str, address: str, file: str | None = No
     if state.product != "tailscale" or state.condition is not None or state.unreadable is not None:
         return None
     wanted = ip_address(address)
-    networks = (each for peer in state.peers for each in peer.addresses if each.prefixlen > WHOLE_BITS)
-    if any(wanted in network for network in networks) or any(wanted == own.ip for own in state.addresses):
-        return None
-    if not any(wanted in network for network in state.prefixes):
+    if _has(state, address) or not any(wanted in network for network in state.prefixes):
         return None
     named = [peer for peer in state.peers if peer.name == name and _single(peer, wanted.version) is not None]
     if len(named) == 1:
@@ -82,6 +81,45 @@ def stranger(state: OverlayState, name: str, address: str, file: str | None = No
     )
     line = f"Is {address} a machine of this tailnet, and do its access rules (acls or grants) let this node reach it?"
     return said, look(line, where="product console")
+
+
+def uncarried(state: OverlayState, address: str) -> tuple[str, Remedies] | None:
+    """The same of an address that may be behind a member: none carries it. None where one does, or not all are known.
+
+    What a member announces is nobody's until it is approved, and then nothing here shows that it is announced.
+    """
+    if state.product != "tailscale" or state.condition is not None or state.unreadable is not None:
+        return None
+    if _has(state, address):
+        return None
+    said = (
+        f"no member of the tailnet carries {address}: nobody announces a network that has it, or it waits for "
+        "approval, or the access rules hide it from this node"
+    )
+    return said, approval(state, "the member in front of it")
+
+
+def shut_out(overlay: OverlayState, address: str) -> OverlayState | None:
+    """The overlay that has not admitted this node and has an address; also the only one of that kind where nobody here
+    knows who has the address. None where the address is in another one.
+    """
+    having, denied = overlay.tunnel_for(address), [each for each in overlay.tunnels if each.condition == NOT_ADMITTED]
+    if having.claims(address) >= 0:
+        return having if having in denied else None
+    return denied[0] if len(denied) == 1 and len(overlay.tunnels) > 1 else None
+
+
+def said_of(state: OverlayState) -> str:
+    """An overlay with what its product says of it, in words."""
+    name = state.interface or state.network or "no device"
+    return f"{name} of {state.product}, which says: {'; '.join(state.health) or state.condition}"
+
+
+def _has(state: OverlayState, address: str) -> bool:
+    """Whether a member has an address, or this node itself; what only leads to the Internet does not."""
+    wanted = ip_address(address)
+    networks = (each for peer in state.peers for each in peer.addresses if each.prefixlen > WHOLE_BITS)
+    return any(wanted in network for network in networks) or any(wanted == own.ip for own in state.addresses)
 
 
 def _single(peer: OverlayPeer, version: int) -> str | None:

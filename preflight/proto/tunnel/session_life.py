@@ -21,6 +21,7 @@ class Life:
 
     here: packets do not even leave this node. unkeyed: there is a path, and the session's keys fit nobody there.
     partly: something of what this node sends gets an answer. places: where a member was heard, if in several places.
+    trusted: the way to a member that goes without encryption, in words.
     """
 
     words: str
@@ -28,6 +29,7 @@ class Life:
     unkeyed: bool = False
     partly: bool = False
     places: tuple[str, ...] = ()
+    trusted: str = ""
 
 
 def life(state: OverlayState, address: str, pings: Sequence[ProductPing], now_unix_s: float) -> Life | None:
@@ -95,7 +97,8 @@ def _by_paths(members: Sequence[OverlayPeer], now_unix_s: float) -> Life | None:
     unsent_s = min(now_unix_s - (member.last_sent_unix_s or 0.0) for member in members)
     if heard_s <= HEARD_S:
         places = next((member.places for member in members if member.places), ())
-        return Life(f"zerotier heard {names} {max(heard_s, 0.0):.1f} s ago", places=places)
+        trusting = (f"{each.endpoint} by the trusted path {each.trusted}" for each in members if each.trusted)
+        return Life(f"zerotier heard {names} {max(heard_s, 0.0):.1f} s ago", places=places, trusted=next(trusting, ""))
     if unsent_s > UNSENT_S:
         return Life(f"zerotier has sent nothing to {names} for {unsent_s:.0f} s, while this run sent to it", here=True)
     return None

@@ -34,6 +34,23 @@ def test_every_echo_to_this_host_is_answered_once(address: str) -> None:
 
 
 @pytest.mark.lab
+def test_echoes_out_of_one_device() -> None:
+    """Who answers there need not be the one of whom the run asks, so it does not count; a device may be gone."""
+
+    async def bursts() -> tuple[EchoStats, EchoStats, bool]:
+        icmp = Icmp()
+        by_lo, by_none = [
+            await icmp.echo("127.0.0.1", count=2, interval_s=0.005, timeout_s=1.0, interface=name)
+            for name in ("lo", "none0")
+        ]
+        return by_lo, by_none, icmp.has_answered("127.0.0.1")
+
+    by_lo, by_none, answered = asyncio.run(bursts())
+    assert (by_lo.received, by_none.sent, answered) == (2, 0, False)
+    assert by_none.error is not None
+
+
+@pytest.mark.lab
 def test_a_thousand_targets_at_once_lose_nothing() -> None:
     """A socket per target would receive the replies to all, overflow, and show loss where there is none."""
 

@@ -187,3 +187,27 @@ def test_a_complaint_that_traffic_does_not_bear_out_is_a_warning(
         report = run(there, product)
     assert [cause["code"] for cause in report["diagnosis"]] == [code]
     assert report["exit"] == 0
+
+
+def test_a_network_that_is_announced_and_not_approved(tmp_path: Path) -> None:
+    """On the node that announces it: a warning, with the lever of its tailnet's own server."""
+    with tailscale(tmp_path, "healthy") as there:
+        prefs = there.said / "prefs.json"
+        announcing = json.loads(prefs.read_bytes()) | {"AdvertiseRoutes": ["10.60.0.0/24"]}
+        prefs.write_text(json.dumps(announcing), encoding="utf-8")
+        report = run(there, "tailscale")
+    (cause,) = report["diagnosis"]
+    assert (cause["code"], report["exit"]) == ("overlay.routes-not-approved", 0), report["text"]
+    assert "this node announces 10.60.0.0/24" in cause["message"]
+    assert "headscale nodes approve-routes" in str(cause["remedies"])
+
+
+def test_a_peer_behind_a_member_whose_network_is_not_approved(tmp_path: Path) -> None:
+    """On another node nothing shows what is announced: nobody carries the address, and where it may be approved."""
+    with tailscale(tmp_path, "healthy") as there:
+        report = there.preflight("all", "--peer", "10.60.0.7=far")
+    cause = report["diagnosis"][0]
+    assert (cause["code"], cause["target"]) == ("overlay.route-leak", "far"), report["text"]
+    assert "no member of the tailnet carries 10.60.0.7" in cause["message"]
+    assert "waits for approval" in cause["message"]
+    assert "headscale nodes approve-routes --identifier ID --routes ALL,ITS,ROUTES" in str(cause["remedies"])

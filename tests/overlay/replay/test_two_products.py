@@ -136,3 +136,36 @@ def test_a_control_plane_on_the_one_that_is_down(tmp_path: Path) -> None:
     assert (cause["code"], cause["target"]) == ("overlay.down", "node"), report["text"]
     measured = [each["target"] for each in report["results"] if each["check"] == "udp.quality"]
     assert "nb" in measured, report["text"]
+
+
+BOTH = "100.64.0.2"
+"""The tailnet's peer, whose address the WireGuard tunnel has too."""
+
+
+@pytest.mark.parametrize(
+    ("dead", "cause"), [((), None), (("tailscale0",), "overlay.subnet-conflict"), (("tailscale0", NAME), "other")]
+)
+def test_one_address_in_two_overlays(tmp_path: Path, dead: tuple[str, ...], cause: str | None) -> None:
+    """The kernel takes one. Where the peer answers there nothing is wrong. Where a machine answers in the other one
+    that is the cause, and where nothing answers in either it is not.
+    """
+    with tailscale(tmp_path, "healthy") as there:
+        tailscale_rules(there.a)
+        add_wireguard(there, f"{BOTH}/32")
+        for device in dead:
+            there.b.drop("input", f'iifname "{device}" ip daddr {BOTH} drop')
+        report = there.preflight("all", "--peer", f"{BOTH}=nb")
+    causes = [(each["code"], each["target"]) for each in report["diagnosis"]]
+    if cause is None:
+        assert causes == [], report["text"]
+    elif cause == "other":
+        assert causes, report["text"]
+        assert "overlay.subnet-conflict" not in [code for code, _ in causes], report["text"]
+    else:
+        assert causes == [(cause, "nb")], report["text"]
+        said = report["diagnosis"][0]["message"]
+        assert f"{BOTH} is in tailscale on tailscale0 ({BOTH}/32) and in wireguard on {NAME} ({BOTH}/32)" in said
+        assert (
+            f"the kernel takes tailscale0, where nothing answers, and a machine with that address answers on {NAME}"
+            in said
+        )

@@ -10,7 +10,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.peer import CONTROL, Peer
 from preflight.model.remedy import as_text
-from preflight.proto.tunnel.members import stranger, targets_on, unknown_tunnels
+from preflight.proto.tunnel.members import stranger, targets_on, uncarried, unknown_tunnels
 
 NB = OverlayPeer(key="k", name="nb", addresses=(ip_network("100.64.0.2/32"), ip_network("10.50.0.0/24")))
 EXIT = replace(NB, name="nx", addresses=(ip_network("100.64.0.3/32"), ip_network("0.0.0.0/0")))
@@ -29,6 +29,15 @@ TAILNET = OverlayState(
 def test_who_has_an_address(address: str) -> None:
     """A member, a network behind one, this node; and an address elsewhere is not the tailnet's."""
     assert stranger(TAILNET, "nq", address) is None
+
+
+def test_an_address_that_may_be_behind_a_member() -> None:
+    """Who has it is listed; what is announced and not approved is not: that is one of the reasons."""
+    assert uncarried(TAILNET, "10.50.0.7") is None
+    assert uncarried(replace(TAILNET, unreadable="privilege"), "10.60.0.7") is None
+    said, remedies = uncarried(TAILNET, "10.60.0.7") or ("", ())
+    assert said.startswith("no member of the tailnet carries 10.60.0.7: nobody announces a network that has it, or it")
+    assert "Machines > the member in front of it > Edit route settings" in (as_text(remedies) or "")
 
 
 def test_an_address_that_nobody_has() -> None:
