@@ -56,6 +56,15 @@ class Draw:
             told = replace(told, control="none")
         return tuple(fault.expected(told if fault.place.way == "packet" else self.setup) for fault in self.made())
 
+    def silent(self) -> frozenset[str]:
+        """Codes that a run gives here although neither the set-up nor a fault breaks anything by them.
+
+        Where neither the control plane nor b's responder answers, no other clock confirms this node's.
+        """
+        given, made = self.setup.silent(), self.made()
+        alone = any(_stops_requests(fault, self.setup) for fault in made) and any(map(_stops_responder, made))
+        return given | {"run.no-answer"} if alone else given
+
     def impossible(self) -> str | None:
         """Why it cannot exist; None if it can."""
         rule = broken_rule(self.setup)
@@ -112,6 +121,10 @@ def _stops_requests(fault: Fault, setup: Setup) -> bool:
     place = fault.place
     stations = _BEFORE_THE_ANSWER if setup.transport == "tls" else (*_BEFORE_THE_ANSWER, "route")
     return place.way == "request" and place.station in stations and not fault.expected(setup).warns
+
+
+def _stops_responder(fault: Fault) -> bool:
+    return (fault.place.way, fault.place.station) == ("packet", "socket")
 
 
 @dataclass(frozen=True, slots=True)

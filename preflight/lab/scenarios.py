@@ -62,7 +62,7 @@ class Scenario:
     @property
     def silent(self) -> frozenset[str]:
         """Codes that its set-up gives although nothing is broken, and that it does not expect."""
-        given = self.draw.setup.silent() if self.draw else frozenset[str]()
+        given = self.draw.silent() if self.draw else frozenset[str]()
         return given - {each.code for each in self.expected}
 
     @property

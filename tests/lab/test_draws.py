@@ -72,6 +72,20 @@ def test_two_faults_do_not_hide_one_another(pair: tuple[str, str], possible: boo
     assert (Draw(Setup(), pair).impossible() is None) is possible
 
 
+@pytest.mark.parametrize(
+    ("faults", "silent"),
+    [
+        (("socket-stopped", "tls-expired"), {"run.no-answer"}),
+        (("socket-stopped",), set()),
+        (("tls-expired",), set()),
+        (("socket-stopped", "tls-expiring"), set()),
+    ],
+)
+def test_without_any_other_clock_this_node_s_is_not_confirmed(faults: tuple[str, ...], silent: set[str]) -> None:
+    """A clock that nobody confirms is not a further cause where faults have silenced all who could."""
+    assert Draw(Setup.of({"transport": "tls"}), faults).silent() == silent
+
+
 def test_only_what_is_wanted_is_drawn() -> None:
     """Protects `--only`: a glob chooses faults, and `healthy` is a name like theirs."""
     assert {each.faults for each in draws(4, 30, Wanted(("healthy",)))} == {()}
