@@ -1,9 +1,11 @@
 """Name resolution against real name servers on loopback; the system's own answer is about `localhost`."""
 
 import asyncio
+import os
 import socket
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,41 +211,37 @@ def test_a_resolver_that_takes_private_addresses_out_says_so_each_time(
     """dnsmasq gives the reason with the family of the address that it takes out, and with no other."""
 
     async def ask() -> list[Lookup]:
-        async with open_name_server(zone) as behind:
-            port = _free_port()
-            dnsmasq = await asyncio.create_subprocess_exec(*_dnsmasq(behind, port), stderr=asyncio.subprocess.DEVNULL)
-            try:
-                questions = Questions(port, 10.0, 1, None)
-                await _listens(port)
-                return [await questions.ask("127.0.0.1", "control.lab.") for _ in range(3)]
-            finally:
-                dnsmasq.terminate()
-                await dnsmasq.wait()
+        async with open_name_server(zone) as behind, _dnsmasq(behind) as (address, port):
+            questions = Questions(port, 10.0, 1, None)
+            return [await questions.ask(address, "control.lab.") for _ in range(3)]
 
     found = asyncio.run(ask())
     assert {(each.outcome, each.detail) for each in found} == {("stripped", "extended error BLOCKED")}
 
 
-def _dnsmasq(behind: int, port: int) -> tuple[str, ...]:
-    options = (
-        f"--no-daemon --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces --stop-dns-rebind --port={port}"
-    )
-    return ("dnsmasq", *options.split(), "--listen-address=127.0.0.1", f"--server=127.0.0.1#{behind}")
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-async def _listens(port: int) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
+@asynccontextmanager
+async def _dnsmasq(behind: int) -> AsyncIterator[tuple[str, int]]:
+    """dnsmasq in front of a name server, at an address and a port below those that the kernel hands out."""
+    options = "--no-daemon --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces --stop-dns-rebind"
+    address, port = f"127.{os.getpid() % 250 + 1}.53.1", 15353
+    places = (f"--port={port}", f"--listen-address={address}", f"--server=127.0.0.1#{behind}")
+    dnsmasq = await asyncio.create_subprocess_exec("dnsmasq", *options.split(), *places)
+    try:
+        async with asyncio.timeout(20):
+            while not await _listens(address, port):
+                assert dnsmasq.returncode is None
                 await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return
+        yield address, port
+    finally:
+        if dnsmasq.returncode is None:
+            dnsmasq.terminate()
+        await dnsmasq.wait()
+
+
+async def _listens(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
