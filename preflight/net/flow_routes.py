@@ -47,7 +47,7 @@ class FlowRoutes:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kernel, self._state = kernel, KernelState(listener)
-        self._rules = OwnRules(self._state, Firewall(listener))
+        self._rules = OwnRules(Firewall(listener))
         self._memory = RouteMemory(self._ask, changes or RouteChanges())
         self._now = now
         self._by_flow, self._kept_s = False, KEPT_S

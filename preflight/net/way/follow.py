@@ -107,7 +107,7 @@ class PacketWays:
     ) -> None:
         self._path, self._overlay, self._begun, self._trace_rules = path, overlay, begun, trace_rules
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
-        self.rules = OwnRules(self._kernel, self._firewall)
+        self.rules = OwnRules(self._firewall)
         self._listener, self._refused = listener, refused
         self._questions = KernelQuestions(listener)
         self._one_burst, self._refusals = asyncio.Lock(), waits.Refusals(path)

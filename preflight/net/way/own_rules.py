@@ -9,7 +9,6 @@ from preflight.model.kernel import Doubt
 from preflight.model.network_state import NetworkState
 from preflight.model.peer import Peer
 from preflight.net.way.firewall import Firewall
-from preflight.net.way.routes import KernelState
 from preflight.proto.way.fib import Decision, by_a_mark, decide
 from preflight.proto.way.flows import inner_flow
 from preflight.proto.way.netfilter.burst import Burst
@@ -34,8 +33,8 @@ def _elsewhere(state: NetworkState, flow: Flow, interface: str | None) -> Doubt 
 class OwnRules:
     """The rules as they are when they are asked for."""
 
-    def __init__(self, kernel: KernelState, firewall: Firewall) -> None:
-        self._kernel, self._firewall = kernel, firewall
+    def __init__(self, firewall: Firewall) -> None:
+        self._firewall = firewall
 
     def marks(self, state: NetworkState, flows: Mapping[Flow, str | None]) -> dict[Flow, int | Doubt]:
         """By flow, its mark where a mark may lead it to another device than without one; or why nobody can know it.

@@ -22,7 +22,7 @@ TO_PEER = Peer(PEER[4], "b")
 
 
 def rules() -> OwnRules:
-    return OwnRules(KernelState(), Firewall())
+    return OwnRules(Firewall())
 
 
 def marking(namespace: Namespace) -> None:
